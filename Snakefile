@@ -1,0 +1,45 @@
+# dice-atlas: raw single-cell counts -> an annotated atlas with calibrated confidence.
+# Every setting is described in config/README.md, every file in workflow_scripts/README.md.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+report: "resources/captions/workflow.rst"
+
+
+scattergather:
+    shards=config["denoise"]["shards"],
+
+
+wildcard_constraints:
+    sample="|".join(map(re.escape, SAMPLES)),
+    space="pca|dice",
+
+
+localrules:
+    all,
+
+
+include: "rules/counts.smk"
+include: "rules/features.smk"
+include: "rules/prior.smk"
+include: "rules/denoise.smk"
+include: "rules/annotate.smk"
+include: "rules/cluster.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        atlas=out("atlas.h5ad"),
+        report=out("report.html"),
+        metrics=out("metrics.tsv"),
+        qc=out("qc.tsv"),

@@ -1,0 +1,53 @@
+# Seurat-style label transfer from the reference to the query, in each space.
+
+
+rule find_anchors:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        loadings=out("latent/loadings.npz"),
+        embedding=lambda wildcards: embedding_of(wildcards.space),
+    output:
+        anchors=out("annotation/{space}/anchors.tsv.gz"),
+        weights=out("annotation/{space}/weight_embedding.h5ad"),
+        calibration=out("annotation/{space}/calibration.tsv.gz"),
+    log:
+        log_of("find_anchors/{space}"),
+    benchmark:
+        benchmark_of("find_anchors/{space}")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem_mb(2500, 25),
+        runtime=runtime(60),
+    params:
+        annotate=annotate_settings(*CALL_SETTINGS),
+        seed=config["seed"],
+    script:
+        script("find_anchors")
+
+
+rule transfer_labels:
+    input:
+        anchors=out("annotation/{space}/anchors.tsv.gz"),
+        weights=out("annotation/{space}/weight_embedding.h5ad"),
+        calibration=out("annotation/{space}/calibration.tsv.gz"),
+    output:
+        predictions=out("annotation/{space}/predictions.tsv.gz"),
+        calls=out("annotation/{space}/calls.tsv.gz"),
+    log:
+        log_of("transfer_labels/{space}"),
+    benchmark:
+        benchmark_of("transfer_labels/{space}")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=mem_mb(1500, 10),
+        runtime=runtime(30),
+    params:
+        annotate={k: config["annotate"][k] for k in CALL_SETTINGS + WEIGHT_SETTINGS},
+    script:
+        script("transfer_labels")

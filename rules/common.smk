@@ -1,0 +1,131 @@
+# What the rule files share: validated settings, the sample sheet, paths, resources.
+# All functions of the workflow live here (the rule files hold rules only).
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+from dice_atlas.errors import InputError
+from dice_atlas.settings import validate_config
+from dice_atlas.sheet import read_sheet
+
+SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
+try:
+    config.update(validate_config(config, SCHEMAS / "config.schema.json"))
+    SHEET = read_sheet(config["samples"], SCHEMAS / "samples.schema.json")
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+SAMPLES = list(SHEET)
+REFERENCES = [name for name in SAMPLES if SHEET[name]["role"] == "reference"]
+QUERIES = [name for name in SAMPLES if SHEET[name]["role"] == "query"]
+# Labels are transferred when every reference sample has them and there is a query.
+HAS_LABELS = bool(REFERENCES) and all(SHEET[name]["labels"] for name in REFERENCES)
+TRANSFER = HAS_LABELS and bool(QUERIES)
+SPACES = config["annotate"]["spaces"] if TRANSFER else []
+SAVED_PRIOR = config["prior"]["path"]
+TRUTH_FILES = [row["truth_source"] for row in SHEET.values() if row["truth"]]
+TEMPLATE = str(Path(workflow.basedir) / "resources" / "report.html.j2")
+# What each stage of the label transfer depends on, so that nothing else reruns it.
+CALL_SETTINGS = ("unassigned_below", "coverage")
+WEIGHT_SETTINGS = ("k.weight", "sd.weight")
+
+
+def out(path):
+    """Path of a result of this atlas."""
+    return f"results/{config['atlas']}/{path}"
+
+
+def log_of(name):
+    return out(f"logs/{name}.log")
+
+
+def benchmark_of(name):
+    return out(f"benchmarks/{name}.tsv")
+
+
+def script(name):
+    """Path of a rule's script, as seen from the rule files."""
+    return f"../workflow_scripts/{name}.py"
+
+
+def sample_sources(wildcards):
+    """Files that a sample is read from: its counts and its label table, if that is a file."""
+    row = SHEET[wildcards.sample]
+    table = row["labels_source"]
+    return {
+        "counts": row["path"],
+        **({"labels": table} if table and table != row["path"] else {}),
+    }
+
+
+def load_settings(wildcards):
+    """What `load_counts` needs of a sample's row. Truth is left out on purpose."""
+    row = SHEET[wildcards.sample]
+    kept = ("sample", "role", "batch", "labels", "labels_source", "subset", "extra")
+    return {key: row[key] for key in kept}
+
+
+def qc_settings(wildcards):
+    """QC limits of a sample: those of the config, overridden by its row."""
+    return {**config["qc"], **SHEET[wildcards.sample]["qc"]}
+
+
+def every_sample(pattern):
+    return expand(out(pattern), sample=SAMPLES)
+
+
+def annotate_settings(*without):
+    """The `annotate` section less the keys that a rule does not depend on."""
+    dropped = {"spaces", "final", *without}
+    return {k: v for k, v in config["annotate"].items() if k not in dropped}
+
+
+def final_annotation(name):
+    """A file of the space that makes the final label; none when no labels are transferred."""
+    return [out(f"annotation/{config['annotate']['final']}/{name}")] if TRANSFER else []
+
+
+def truth_settings():
+    """Where each sample's truth is read from."""
+    kept = ("truth", "truth_source", "subset")
+    return {
+        name: {key: row[key] for key in kept}
+        for name, row in SHEET.items()
+        if row["truth"]
+    }
+
+
+def atlas_settings():
+    """Provenance: the whole validated config and the sheet as it was read."""
+    return {"config": dict(config), "samples": SHEET}
+
+
+def saved_prior_files(*names):
+    """Files of the saved prior that config names; none when a prior is trained."""
+    return [f"{SAVED_PRIOR}/{name}" for name in names] if SAVED_PRIOR else []
+
+
+def embedding_of(space):
+    """File that holds a space's cell embedding."""
+    return out("denoise/denoised.h5ad" if space == "dice" else "latent/latents.h5ad")
+
+
+def mem_mb(base, factor):
+    """Memory from the input's size, growing by attempt (MiB)."""
+
+    def wanted(wildcards, input, attempt):
+        return int((base + factor * input.size_mb) * attempt)
+
+    return wanted
+
+
+def runtime(minutes):
+    """Minutes, doubled by every retry."""
+
+    def wanted(wildcards, attempt):
+        return minutes * 2 ** (attempt - 1)
+
+    return wanted

@@ -1,0 +1,85 @@
+# From each sample's own files to filtered raw counts.
+
+
+rule make_demo_data:
+    output:
+        reference="resources/demo/pbmc_ref.h5ad",
+        query1=directory("resources/demo/pbmc_q1"),
+        query2=directory("resources/demo/pbmc_q2"),
+        truth1="resources/demo/pbmc_q1_truth.csv",
+        truth2="resources/demo/pbmc_q2_truth.csv",
+    log:
+        log_of("make_demo_data"),
+    benchmark:
+        benchmark_of("make_demo_data")
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        seed=0,
+    script:
+        script("make_demo_data")
+
+
+rule load_counts:
+    input:
+        unpack(sample_sources),
+    output:
+        counts=out("samples/{sample}/counts.h5ad"),
+    log:
+        log_of("load_counts/{sample}"),
+    benchmark:
+        benchmark_of("load_counts/{sample}")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 20),
+        runtime=runtime(20),
+    params:
+        row=load_settings,
+    script:
+        script("load_counts")
+
+
+rule filter_cells:
+    input:
+        counts=out("samples/{sample}/counts.h5ad"),
+    output:
+        filtered=out("samples/{sample}/filtered.h5ad"),
+        cells=out("samples/{sample}/qc_cells.tsv.gz"),
+        summary=out("samples/{sample}/qc.tsv"),
+        figure=out("samples/{sample}/qc.png"),
+    log:
+        log_of("filter_cells/{sample}"),
+    benchmark:
+        benchmark_of("filter_cells/{sample}")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 20),
+        runtime=runtime(30),
+    params:
+        qc=qc_settings,
+        seed=config["seed"],
+    script:
+        script("filter_cells")
+
+
+rule summarize_qc:
+    input:
+        summaries=every_sample("samples/{sample}/qc.tsv"),
+    output:
+        table=report(
+            out("qc.tsv"),
+            caption="../resources/captions/qc.rst",
+            category="Quality control",
+        ),
+    log:
+        log_of("summarize_qc"),
+    benchmark:
+        benchmark_of("summarize_qc")
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        script("summarize_qc")

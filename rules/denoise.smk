@@ -1,0 +1,48 @@
+# DICE: posterior sampling of every cell, scattered over shards.
+
+
+rule denoise_shard:
+    input:
+        latents=out("latent/latents.h5ad"),
+        prior=out("prior/prior.safetensors"),
+        card=out("prior/card.json"),
+    output:
+        shard=temp(out("denoise/shards/{scatteritem}.h5ad")),
+    log:
+        log_of("denoise_shard/{scatteritem}"),
+    benchmark:
+        benchmark_of("denoise_shard/{scatteritem}")
+    retries: 2
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=mem_mb(2000, 8),
+        runtime=runtime(60),
+        gpu=config["gpu"],
+    params:
+        denoise={k: v for k, v in config["denoise"].items() if k != "shards"},
+        seed=config["seed"],
+        device=config["device"],
+    script:
+        script("denoise_shard")
+
+
+rule gather_denoised:
+    input:
+        shards=gather.shards(out("denoise/shards/{scatteritem}.h5ad")),
+        latents=out("latent/latents.h5ad"),
+    output:
+        denoised=out("denoise/denoised.h5ad"),
+    log:
+        log_of("gather_denoised"),
+    benchmark:
+        benchmark_of("gather_denoised")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 6),
+        runtime=runtime(20),
+    script:
+        script("gather_denoised")

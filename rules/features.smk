@@ -1,0 +1,99 @@
+# One feature space for all samples: genes, normalisation, batch correction, loadings.
+
+
+rule select_genes:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        prior=saved_prior_files("prior.safetensors", "card.json"),
+    output:
+        genes=out("features/genes.tsv"),
+    log:
+        log_of("select_genes"),
+    benchmark:
+        benchmark_of("select_genes")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 6),
+        runtime=runtime(30),
+    params:
+        genes=config["genes"],
+        min_cells=config["qc"]["min_cells"],
+        batch_keys=config["batch"]["keys"],
+    script:
+        script("select_genes")
+
+
+rule normalize_log1p:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        genes=out("features/genes.tsv"),
+    output:
+        normalized=out("features/normalized.h5ad"),
+    log:
+        log_of("normalize_log1p"),
+    benchmark:
+        benchmark_of("normalize_log1p")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 12),
+        runtime=runtime(20),
+    params:
+        target_sum=config["normalization"]["target_sum"],
+    script:
+        script("normalize_log1p")
+
+
+rule integrate_harmony:
+    input:
+        normalized=out("features/normalized.h5ad"),
+        prior=saved_prior_files("prior.safetensors", "card.json"),
+    output:
+        harmony=out("features/harmony.h5ad"),
+    log:
+        log_of("integrate_harmony"),
+    benchmark:
+        benchmark_of("integrate_harmony")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem_mb(2000, 12),
+        runtime=runtime(60),
+    params:
+        batch=config["batch"],
+        max_value=config["normalization"]["max_value"],
+        seed=config["seed"],
+    script:
+        script("integrate_harmony")
+
+
+rule fit_loadings:
+    input:
+        normalized=out("features/normalized.h5ad"),
+        harmony=out("features/harmony.h5ad"),
+        prior=saved_prior_files("prior.safetensors", "card.json"),
+    output:
+        loadings=out("latent/loadings.npz"),
+        latents=out("latent/latents.h5ad"),
+    log:
+        log_of("fit_loadings"),
+    benchmark:
+        benchmark_of("fit_loadings")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem_mb(2000, 12),
+        runtime=runtime(60),
+    params:
+        latent=config["latent"],
+        max_value=config["normalization"]["max_value"],
+        seed=config["seed"],
+    script:
+        script("fit_loadings")

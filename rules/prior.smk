@@ -1,0 +1,31 @@
+# The diffusion prior of the reference's latents: trained, or taken from an earlier run.
+
+
+rule train_prior:
+    input:
+        latents=out("latent/latents.h5ad"),
+        loadings=out("latent/loadings.npz"),
+        saved=saved_prior_files("prior.safetensors", "card.json", "loss.tsv"),
+    output:
+        prior=out("prior/prior.safetensors"),
+        card=out("prior/card.json"),
+        loss=out("prior/loss.tsv"),
+    log:
+        log_of("train_prior"),
+    benchmark:
+        benchmark_of("train_prior")
+    retries: 2
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(3000, 8),
+        runtime=runtime(120),
+        gpu=config["gpu"],
+    params:
+        prior={k: v for k, v in config["prior"].items() if k != "path"},
+        seed=config["seed"],
+        device=config["device"],
+        normalization=config["normalization"],
+    script:
+        script("train_prior")

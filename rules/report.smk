@@ -1,0 +1,110 @@
+# What a reader gets: metrics, the atlas, the report.
+
+
+rule score_metrics:
+    input:
+        latents=out("latent/latents.h5ad"),
+        denoised=out("denoise/denoised.h5ad"),
+        clusters=out("clusters/clusters.tsv.gz"),
+        calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
+        truth=TRUTH_FILES,
+    output:
+        metrics=report(
+            out("metrics.tsv"),
+            caption="../resources/captions/metrics.rst",
+            category="Metrics",
+        ),
+        confusion=out("annotation/confusion.tsv"),
+    log:
+        log_of("score_metrics"),
+    benchmark:
+        benchmark_of("score_metrics")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem_mb(2500, 15),
+        runtime=runtime(60),
+    params:
+        truth=truth_settings(),
+        spaces=SPACES,
+        cluster=config["cluster"],
+        seed=config["seed"],
+    script:
+        script("score_metrics")
+
+
+rule write_atlas:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        genes=out("features/genes.tsv"),
+        latents=out("latent/latents.h5ad"),
+        denoised=out("denoise/denoised.h5ad"),
+        clusters=out("clusters/clusters.tsv.gz"),
+        umap=out("clusters/umap.tsv.gz"),
+        card=out("prior/card.json"),
+        calls=final_annotation("calls.tsv.gz"),
+        predictions=final_annotation("predictions.tsv.gz"),
+    output:
+        atlas=out("atlas.h5ad"),
+    log:
+        log_of("write_atlas"),
+    benchmark:
+        benchmark_of("write_atlas")
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 6),
+        runtime=runtime(60),
+    params:
+        config=atlas_settings(),
+        target_sum=config["normalization"]["target_sum"],
+    script:
+        script("write_atlas")
+
+
+rule render_report:
+    input:
+        atlas=out("atlas.h5ad"),
+        metrics=out("metrics.tsv"),
+        confusion=out("annotation/confusion.tsv"),
+        qc=out("qc.tsv"),
+        qc_figures=every_sample("samples/{sample}/qc.png"),
+        genes=out("features/genes.tsv"),
+        loadings=out("latent/loadings.npz"),
+        harmony=out("features/harmony.h5ad"),
+        card=out("prior/card.json"),
+        loss=out("prior/loss.tsv"),
+        resolutions=out("clusters/resolutions.tsv"),
+        markers=out("clusters/markers.tsv.gz"),
+        calibration=final_annotation("calibration.tsv.gz"),
+        template=TEMPLATE,
+    output:
+        report=report(
+            out("report.html"),
+            caption="../resources/captions/report.rst",
+            category="Report",
+        ),
+        figures=report(
+            directory(out("figures")),
+            patterns=["{name}.png"],
+            caption="../resources/captions/figures.rst",
+            category="Figures",
+        ),
+    log:
+        log_of("render_report"),
+    benchmark:
+        benchmark_of("render_report")
+    retries: 2
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 4),
+        runtime=runtime(30),
+    params:
+        report=config["report"],
+        atlas_name=config["atlas"],
+    script:
+        script("render_report")

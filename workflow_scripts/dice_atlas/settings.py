@@ -1,0 +1,85 @@
+"""The config, checked against its schema before anything runs."""
+
+import copy
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from dice_atlas.errors import InputError
+
+
+def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str, Any]:
+    """Return `config` with the schema's defaults filled in.
+
+    Raises
+    ------
+    InputError
+        For every key that is unknown, missing or out of range, all in one message.
+    """
+    schema = json.loads(Path(schema_path).read_text())
+    filled = fill_defaults(copy.deepcopy(config), schema)
+    problems = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda e: list(e.path))
+    messages = [describe(problem) for problem in problems]
+    if not messages:
+        messages = conflicts(filled)
+    if messages:
+        raise InputError(
+            "the config is not valid (keys are described in config/README.md):\n"
+            + "\n".join(f"  - {message}" for message in messages)
+        )
+    return filled
+
+
+def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:
+    """Fill in the schema's `default`s, depth first, without touching what is there."""
+    if isinstance(value, dict):
+        for key, part in schema.get("properties", {}).items():
+            if key not in value and "default" in part:
+                value[key] = copy.deepcopy(part["default"])
+            if key in value:
+                value[key] = fill_defaults(value[key], part)
+    return value
+
+
+def describe(problem: ValidationError) -> str:
+    """One sentence: the key, what was seen, what is allowed."""
+    key = ".".join(str(part) for part in problem.absolute_path) or "top level"
+    rule = problem.validator
+    if rule == "additionalProperties":
+        known = list(problem.schema.get("properties", {}))
+        unknown = [name for name in problem.instance if name not in known]
+        return "; ".join(unknown_key(key, str(name), known) for name in unknown)
+    if rule == "required":
+        missing = [name for name in problem.validator_value if name not in problem.instance]
+        return f"{key}: the key {', '.join(missing)} is missing"
+    allowed = problem.schema.get("description") or problem.message
+    return f"{key}: seen {problem.instance!r}, expected {allowed}"
+
+
+def unknown_key(where: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    return f"{where}: unknown key {name!r}; {hint}"
+
+
+def conflicts(config: dict[str, Any]) -> list[str]:
+    """Settings that are valid alone but not together."""
+    found = []
+    annotate, denoise, latent = config["annotate"], config["denoise"], config["latent"]
+    if annotate["final"] not in annotate["spaces"]:
+        found.append(
+            f"annotate.final: seen {annotate['final']!r}, expected one of annotate.spaces "
+            f"({', '.join(annotate['spaces'])})"
+        )
+    if denoise["rho"]["end"] > denoise["rho"]["start"]:
+        found.append(
+            f"denoise.rho: end ({denoise['rho']['end']}) is larger than start "
+            f"({denoise['rho']['start']}); the coupling is lowered, not raised"
+        )
+    if latent["k"] != "auto" and latent["k"] > latent["max_k"]:
+        found.append(f"latent.k: seen {latent['k']}, expected at most max_k ({latent['max_k']})")
+    return found

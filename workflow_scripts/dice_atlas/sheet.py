@@ -1,0 +1,157 @@
+"""The sample sheet: read once, checked, paths resolved."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from dice_atlas.errors import InputError
+
+QC_COLUMNS = ("min_genes", "max_mito_percent", "mito_pattern", "n_mads", "doublets")
+CORE_COLUMNS = ("sample", "path", "role", "batch", "labels", "truth", "subset")
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+# Columns that the workflow writes into obs itself.
+RESERVED_COLUMNS = (
+    "barcode", "cell", "label", "n_genes", "total_counts", "percent_mito", "doublet_score",
+    "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
+    "cell_type_n_anchors", "dice_uncertainty", "cluster",
+)  # fmt: skip
+
+
+def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a tsv or csv sample sheet.
+
+    Returns
+    -------
+    dict
+        Per sample name: `sample`, `path`, `role`, `batch`, `labels`, `labels_source`, `truth`,
+        `truth_source`, `subset`, `qc` (limits that override the config's) and `extra`
+        (further columns). A `*_source` is the file that the labels are read from.
+
+    Raises
+    ------
+    InputError
+        With the row, the column, what was seen and what is allowed, for all problems at once.
+    """
+    path = Path(path)
+    columns, rows = read_table(path)
+    properties = json.loads(Path(schema_path).read_text())["properties"]
+    problems = check_columns(columns, path)
+    sheet: dict[str, dict[str, Any]] = {}
+    for line, cells in rows:
+        where = f"line {line}"
+        problems += [f"{where}, {text}" for text in check_row(cells, properties)]
+        name = cells.get("sample", "")
+        if name in sheet:
+            problems.append(f"{where}, column sample: {name!r} stands twice; names must be unique")
+        sheet[name] = resolve_row(cells, path.parent, properties)
+    if not rows:
+        problems.append("no sample; expected one row per sample")
+    if problems:
+        raise InputError(f"{path} is not a valid sample sheet:\n" + bullets(problems))
+    conflicts = mixed_labels(sheet)
+    if conflicts:
+        raise InputError(f"{path}: " + conflicts)
+    return sheet
+
+
+def bullets(lines: list[str]) -> str:
+    return "\n".join(f"  - {line}" for line in lines)
+
+
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Header and numbered non-empty rows; lines that start with # are comments."""
+    if not path.is_file():
+        raise InputError(f"the sample sheet {path} does not exist; set `samples` in the config")
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        numbered = [(n, line) for n, line in enumerate(stream, 1) if line.strip() and line[0] != "#"]
+    if not numbered:
+        raise InputError(f"{path} is empty; expected a header line and one row per sample")
+    delimiter = "\t" if "\t" in numbered[0][1] else ","
+    parsed = list(csv.reader((line for _, line in numbered), delimiter=delimiter))
+    columns = [name.strip() for name in parsed[0]]
+    rows = []
+    for (line, _), values in zip(numbered[1:], parsed[1:], strict=True):
+        if len(values) > len(columns):
+            raise InputError(
+                f"{path}, line {line}: {len(values)} values for {len(columns)} columns; "
+                f"is the separator ({'tab' if delimiter == chr(9) else 'comma'}) inside a value?"
+            )
+        values += [""] * (len(columns) - len(values))
+        rows.append((line, {c: v.strip() for c, v in zip(columns, values, strict=True)}))
+    return columns, rows
+
+
+def check_columns(columns: list[str], path: Path) -> list[str]:
+    problems = []
+    missing = [name for name in ("sample", "path", "role", "batch") if name not in columns]
+    if missing:
+        problems.append(f"missing column(s) {', '.join(missing)}; seen: {', '.join(columns)}")
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        problems.append(f"column(s) {', '.join(twice)} stand twice")
+    taken = [name for name in columns if name in RESERVED_COLUMNS]
+    if taken:
+        problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
+    if "min_cells" in columns:
+        problems.append("column min_cells is not a per-sample limit: it counts cells of all samples; set qc.min_cells")
+    return problems
+
+
+def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
+    problems = []
+    for column, rule in properties.items():
+        text = cells.get(column, "")
+        required = column in ("sample", "path", "role", "batch")
+        if column not in cells or (not text and not required):
+            continue
+        if not Draft202012Validator(rule).is_valid(typed(text, rule)):
+            problems.append(f"column {column}: seen {text!r}, expected {rule['description']}")
+    return problems
+
+
+def typed(text: str, rule: dict[str, Any]) -> Any:
+    """The cell's text as a number where its column holds numbers and it reads as one."""
+    if rule.get("type") not in ("integer", "number"):
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number
+
+
+def resolve_row(cells: dict[str, str], folder: Path, properties: dict[str, Any]) -> dict[str, Any]:
+    row = {column: cells.get(column, "") for column in CORE_COLUMNS}
+    row["path"] = resolve(row["path"], folder)
+    for column in ("labels", "truth"):
+        spec = row[column]
+        is_table = spec.lower().endswith(TABLE_SUFFIXES)
+        row[f"{column}_source"] = resolve(spec, folder) if is_table else row["path"] if spec else ""
+    row["qc"] = {c: typed(cells[c], properties[c]) for c in QC_COLUMNS if cells.get(c)}
+    row["extra"] = {c: v for c, v in cells.items() if c not in CORE_COLUMNS + QC_COLUMNS}
+    return row
+
+
+def resolve(text: str, folder: Path) -> str:
+    """A path of the sheet, relative to the working directory where it lies under it."""
+    if not text:
+        return ""
+    absolute = os.path.abspath(os.path.join(folder, os.path.expanduser(text)))
+    relative = os.path.relpath(absolute)
+    return absolute if relative.startswith("..") else relative
+
+
+def mixed_labels(sheet: dict[str, dict[str, Any]]) -> str:
+    """A sentence if some reference samples have labels and some have not."""
+    references = {name: row for name, row in sheet.items() if row["role"] == "reference"}
+    without = [name for name, row in references.items() if not row["labels"]]
+    if not without or len(without) == len(references):
+        return ""
+    return (
+        f"reference sample(s) {', '.join(without)} have no labels but others have; give labels "
+        "for all of them (to transfer labels) or for none"
+    )
