@@ -1,12 +1,16 @@
 """Files that are there whole or not at all, and their checksums."""
 
+import gzip
 import hashlib
+import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pandas as pd
 
 
 @contextmanager
@@ -41,3 +45,24 @@ def sha256(path: str | Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a tab-separated table, gzipped if `path` ends in .gz, the same bytes every time.
+
+    The index is not written; floats have eight significant digits; NaN is an empty field.
+    """
+    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
+        if str(path).endswith(".gz"):
+            # No name and no time in the header, or equal tables would differ as files.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream:
+                _write_tsv(frame, stream)
+        else:
+            _write_tsv(frame, raw)
+
+
+def _write_tsv(frame: pd.DataFrame, stream: io.BufferedIOBase) -> None:
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    frame.to_csv(text, sep="\t", index=False, float_format="%.8g", lineterminator="\n")
+    text.flush()
+    text.detach()
