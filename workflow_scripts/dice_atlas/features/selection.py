@@ -1,0 +1,278 @@
+"""Which genes make the feature space: common to all samples, variable in their batches."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from dice_atlas.errors import InputError
+from dice_atlas.features.variable_genes import (
+    Moments,
+    clipped_moments,
+    fit_trend,
+    moments,
+    rank_over_batches,
+    variance_standardized,
+)
+
+logger = logging.getLogger(__name__)
+
+MIN_COMMON = 50
+MIN_COMMON_SHARE = 0.2
+MIN_GROUP_CELLS = 20
+ENSEMBL = r"^ENS[A-Z]*G\d{6,}"
+
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GroupVariance:
+    """Moments and standardised variances (genes) of the cells of one role and batch."""
+
+    whole: Moments
+    standardized: np.ndarray
+
+
+def common_genes(names: Mapping[str, pd.Index]) -> pd.Index:
+    """Genes found in every sample, in the order of the first.
+
+    Raises
+    ------
+    InputError
+        Fewer than 50 genes are common, or less than a fifth of the smallest sample's.
+    """
+    samples = list(names)
+    common = names[samples[0]]
+    for name in samples[1:]:
+        common = common[common.isin(names[name])]
+    smallest = min(len(index) for index in names.values())
+    if len(common) >= MIN_COMMON and len(common) >= MIN_COMMON_SHARE * smallest:
+        return common
+    first, second = _least_alike(names)
+    raise InputError(
+        f"{len(common)} genes are common to the {len(samples)} samples, of {smallest} in the "
+        f"smallest (needed: {MIN_COMMON} and {MIN_COMMON_SHARE:.0%} of the smallest sample's). "
+        f"{first} has genes such as {_examples(names[first], names[second])}, {second} such as "
+        f"{_examples(names[second], names[first])}. {_cause(names[first], names[second])}"
+    )
+
+
+def _least_alike(names: Mapping[str, pd.Index]) -> tuple[str, str]:
+    samples = list(names)
+    if len(samples) == 1:
+        return samples[0], samples[0]
+    first = samples[0]
+    shares = {
+        name: names[name].isin(names[first]).sum()
+        / max(min(len(names[name]), len(names[first])), 1)
+        for name in samples[1:]
+    }
+    return first, min(shares, key=shares.get)
+
+
+def _examples(own: pd.Index, other: pd.Index) -> str:
+    lacking = own[~own.isin(other)]
+    return ", ".join(map(str, (lacking if len(lacking) else own)[:3])) or "none"
+
+
+def _cause(first: pd.Index, second: pd.Index) -> str:
+    ensembl = [index.str.match(ENSEMBL).mean() > 0.5 for index in (first, second)]
+    if ensembl[0] != ensembl[1]:
+        return (
+            "One has Ensembl ids and the other gene symbols: give both the same kind "
+            "(a file with both columns, or converted names)"
+        )
+    folded = first.str.upper().isin(second.str.upper()).sum()
+    if folded > 2 * first.isin(second).sum() + MIN_COMMON:
+        return "The names differ in upper and lower case: are the samples of different species?"
+    return "Give all samples the same annotation of genes, or leave out the one that differs"
+
+
+def groups_of(obs: pd.DataFrame, keys: Sequence[str], path: str | Path) -> pd.Series:
+    """Role and batch of each cell, as a tuple; the batch is every column of `keys`."""
+    missing = [key for key in keys if key not in obs]
+    if missing:
+        raise InputError(
+            f"batch.keys names {', '.join(missing)}, but {path} has the columns "
+            f"{', '.join(map(str, obs.columns))}; add the column to the sample sheet or change "
+            "batch.keys"
+        )
+    columns = [obs[column].astype(str) for column in ("role", *keys)]
+    return pd.Series(list(zip(*columns, strict=True)), index=obs.index, dtype=object)
+
+
+def read_gene_names(paths: Sequence[str | Path]) -> tuple[dict[str, pd.Index], pd.Series]:
+    """Gene names of each file, and the first gene id that is known of each gene."""
+    names, ids = {}, {}
+    for path in paths:
+        sample = ad.read_h5ad(path, backed="r")
+        names[str(path)] = pd.Index(sample.var_names.astype(str))
+        if "gene_id" in sample.var:
+            for gene, gene_id in zip(sample.var_names, sample.var["gene_id"], strict=True):
+                if isinstance(gene_id, str) and gene_id:
+                    ids.setdefault(gene, gene_id)
+        sample.file.close()
+    return names, pd.Series(ids, dtype=object)
+
+
+def stream_groups(
+    paths: Sequence[str | Path], genes: pd.Index, keys: Sequence[str]
+) -> dict[Group, GroupVariance]:
+    """Standardised variances of `genes` in every group, reading each file twice, one at a time."""
+    whole: dict[Group, Moments] = {}
+    for group, counts in _blocks(paths, genes, keys):
+        block = moments(counts)
+        whole[group] = whole[group] + block if group in whole else block
+    trend = {group: fit_trend(m.mean, m.variance) for group, m in whole.items()}
+    clipped: dict[Group, Moments] = {}
+    for group, counts in _blocks(paths, genes, keys):
+        m = whole[group]
+        block = clipped_moments(counts, m.mean, trend[group], np.sqrt(m.n))
+        clipped[group] = clipped[group] + block if group in clipped else block
+    return {
+        group: GroupVariance(m, variance_standardized(m, clipped[group], trend[group]))
+        for group, m in whole.items()
+    }
+
+
+def _blocks(paths, genes, keys):
+    for path in paths:
+        sample = ad.read_h5ad(path)
+        counts = sp.csr_matrix(sample.X)[:, sample.var_names.get_indexer(genes)]
+        groups = groups_of(sample.obs, keys, path)
+        for group in dict.fromkeys(groups):
+            yield group, counts[np.flatnonzero([g == group for g in groups])]
+
+
+def saved_genes(card: str | Path, present: pd.Index) -> list[str]:
+    """Genes of a saved prior that all samples have, in its order."""
+    genes = json.loads(Path(card).read_text())["genes"]
+    kept = [gene for gene in genes if gene in present]
+    if 2 * len(kept) < len(genes):
+        lacking = [gene for gene in genes if gene not in present][:3]
+        raise InputError(
+            f"{len(kept)} of the {len(genes)} genes of the saved prior {card} are in all samples "
+            f"(missing: {', '.join(lacking)}, ...); at least half are needed: use a prior of the "
+            "same species and gene names, or train a new one (prior.path: null)"
+        )
+    if len(kept) < len(genes):
+        logger.warning(
+            "%d of the %d genes of the saved prior are not in all samples",
+            len(genes) - len(kept),
+            len(genes),
+        )
+    return kept
+
+
+def choose_genes(
+    genes: pd.Index,
+    groups: Mapping[Group, GroupVariance],
+    n_top: int,
+    mode: str,
+    min_cells: int,
+    saved: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Table of the genes by rank, best first (the contract of features/genes.tsv less gene_id).
+
+    Parameters
+    ----------
+    genes : genes common to all samples.
+    groups : variances of these genes by (role, batch, ...).
+    mode : "joint" takes the best over all groups; "intersection" those among the best
+        `n_top` both of the reference's and of the query's groups.
+    min_cells : genes detected in fewer cells (of all samples) cannot be selected.
+    saved : genes to select instead, in this order.
+    """
+    whole = sum((g.whole for g in list(groups.values())[1:]), next(iter(groups.values())).whole)
+    eligible = whole.detected >= max(min_cells, 1)
+    if n_top > eligible.sum():
+        logger.warning(
+            "genes.n_top is %d, but only %d genes are in all samples and in %d or more cells: "
+            "all of them are taken",
+            n_top,
+            eligible.sum(),
+            min_cells,
+        )
+    used = _groups_to_rank(groups)
+    ranked = _rank(used, eligible, n_top)
+    if saved is not None:
+        chosen = genes.isin(saved)
+        place = genes.map({gene: i for i, gene in enumerate(saved)}).to_numpy(dtype=float)
+        ranked["rank"] = _places(np.where(chosen, place, len(saved) + ranked["rank"]))
+    elif mode == "intersection":
+        chosen = _in_both_roles(used, eligible, n_top)
+    else:
+        chosen = eligible & (ranked["rank"].to_numpy() <= n_top)
+    table = pd.DataFrame(
+        {
+            "gene": genes,
+            "n_cells": whole.detected,
+            "mean": whole.mean,
+            "variance": whole.variance,
+            "variance_standardized": ranked["variance_standardized"],
+            "n_batches": ranked["n_batches"],
+            "rank": ranked["rank"],
+            "selected": chosen,
+        }
+    )
+    return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def _groups_to_rank(groups: Mapping[Group, GroupVariance]) -> dict[Group, GroupVariance]:
+    large = {name: g for name, g in groups.items() if g.whole.n >= MIN_GROUP_CELLS}
+    if not large:
+        logger.warning("all batches have fewer than %d cells: all are used", MIN_GROUP_CELLS)
+        return dict(groups)
+    for name, group in groups.items():
+        if name not in large:
+            logger.warning(
+                "the batch %s is left out of the ranking of genes: it has %d cells, under %d",
+                " ".join(name),
+                group.whole.n,
+                MIN_GROUP_CELLS,
+            )
+    return large
+
+
+def _rank(groups: Mapping[Group, GroupVariance], eligible: np.ndarray, n_top: int) -> pd.DataFrame:
+    """`rank_over_batches` of the eligible genes; the others get the last ranks."""
+    # A variance below every other keeps a gene out of each batch's best.
+    variances = [np.where(eligible, g.standardized, -1.0) for g in groups.values()]
+    table = rank_over_batches(variances, min(n_top, max(int(eligible.sum()), 1)))
+    table["variance_standardized"] = np.median([g.standardized for g in groups.values()], axis=0)
+    return table
+
+
+def _in_both_roles(
+    groups: Mapping[Group, GroupVariance], eligible: np.ndarray, n_top: int
+) -> np.ndarray:
+    best = {}
+    for role in ("reference", "query"):
+        own = {name: g for name, g in groups.items() if name[0] == role}
+        if not own:
+            raise InputError(
+                f"genes.mode is intersection, but no {role} sample is there to intersect with "
+                f"(or none of its batches has {MIN_GROUP_CELLS} cells): set genes.mode to joint"
+            )
+        best[role] = eligible & (_rank(own, eligible, n_top)["rank"].to_numpy() <= n_top)
+    both = best["reference"] & best["query"]
+    if both.sum() < MIN_COMMON:
+        raise InputError(
+            f"genes.mode is intersection, but of the {best['reference'].sum()} variable genes of "
+            f"the reference and the {best['query'].sum()} of the query only {both.sum()} are the "
+            f"same (needed: {MIN_COMMON}): raise genes.n_top or set genes.mode to joint"
+        )
+    logger.info("%d genes are variable both in the reference and in the query", both.sum())
+    return both
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    places = np.empty(values.size, dtype=np.int64)
+    places[np.argsort(values, kind="stable")] = np.arange(1, values.size + 1)
+    return places
