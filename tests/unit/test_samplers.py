@@ -1,0 +1,179 @@
+"""Samplers against closed forms: the network is replaced by a denoiser known exactly."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from dice_atlas.dice.exact import exact_posterior
+from dice_atlas.dice.gibbs import gibbs_samples, likelihood_step
+from dice_atlas.dice.noise import CellNoise
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior
+from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration, rho_schedule
+
+TAU = torch.tensor([3.0, 1.5, 0.7])  # standard deviations of a Gaussian prior
+CENTER = torch.tensor([1.0, -2.0, 0.0])
+
+
+def gaussian_denoiser(u, s):
+    return CENTER + TAU**2 / (TAU**2 + s**2) * (u - CENTER)
+
+
+class GaussianNoisePredictor(torch.nn.Module):
+    """The noise predictor of the Gaussian prior, so that DDPMPrior is exact."""
+
+    def forward(self, u_t, time):
+        schedule = DDPMSchedule()
+        abar = schedule.abar[round(float(time[0]) * schedule.steps) - 1]
+        clean = gaussian_denoiser(u_t / math.sqrt(abar), math.sqrt((1 - abar) / abar))
+        return (u_t - math.sqrt(abar) * clean) / math.sqrt(1 - abar)
+
+
+def ddpm_prior():
+    return DDPMPrior(GaussianNoisePredictor(), DDPMSchedule())
+
+
+def posterior(x, s):
+    mean = gaussian_denoiser(x, s)
+    return mean, TAU**2 * s**2 / (TAU**2 + s**2)
+
+
+def many(x, n=40_000):
+    return x.repeat(n, 1), torch.arange(n)
+
+
+def assert_moments(samples, mean, variance, rel=0.05):
+    """Mean within 5 standard errors plus the chain's bias, variances within `rel`."""
+    error = (samples.mean(0) - mean).abs()
+    assert (error < 5 * (variance / len(samples)).sqrt() + 0.02 * variance.sqrt()).all(), error
+    ratio = samples.var(0) / variance
+    assert ((ratio - 1).abs() < rel).all(), ratio
+
+
+def test_schedule_is_the_papers():
+    schedule = DDPMSchedule()
+    assert schedule.alpha[0] == pytest.approx(1 - 1e-4)
+    assert schedule.alpha[-1] == pytest.approx(1 - 2e-2)
+    total = sum(math.log1p(-(1e-4 + (2e-2 - 1e-4) * i / 511)) for i in range(512))
+    assert schedule.sigma[-1] == pytest.approx(math.sqrt(math.expm1(-total)))
+    assert 12.5 < schedule.sigma[-1] < 13.5  # "about 12.9"
+    assert schedule.step_of(1e9) == 512
+    assert schedule.step_of(schedule.sigma[99]) == 100
+
+
+@pytest.mark.parametrize("s", [0.6, 1.118, 5.0])
+def test_chain_of_the_fast_prior_samples_the_gaussian_posterior(s):
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]))
+    samples = DenoiserPrior(gaussian_denoiser).sample(x, s, CellNoise(0, cells, 0, 3))
+    assert_moments(samples, *posterior(x[0], s))
+
+
+@pytest.mark.parametrize("s", [1.118, 5.0])
+def test_chain_of_the_papers_prior_samples_the_gaussian_posterior(s):
+    prior = ddpm_prior()
+    level = prior.schedule.sigma[prior.schedule.step_of(s) - 1]
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 20_000)
+    samples = prior.sample(x, s, CellNoise(0, cells, 0, 3))
+    assert_moments(samples, *posterior(x[0], level))
+    assert torch.allclose(prior.mean(x[:1], s), posterior(x[:1], level)[0], atol=1e-4)
+
+
+def test_exact_mode_is_the_posterior_at_the_summed_noise_level():
+    x, cells = many(torch.tensor([4.0, -3.0, 1.0]), 2_000)
+    s = math.sqrt(1.0 + 0.5**2)
+    mean, samples = exact_posterior(DenoiserPrior(gaussian_denoiser), x, cells, s, 20, seed=5)
+    expected = posterior(x[0], s)
+    assert torch.allclose(mean[0], expected[0])
+    assert_moments(samples.flatten(0, 1), *expected)
+
+
+def test_likelihood_step_has_the_mean_and_covariance_of_proposition_3_1():
+    rng = np.random.default_rng(0)
+    v = torch.tensor(rng.standard_normal((30, 3)) / 5, dtype=torch.float32)
+    gram, x, u = v.T @ v, torch.tensor([1.0, -1.0, 2.0]), torch.tensor([0.5, 0.0, 1.0])
+    n, noise_variance, rho = 100_000, 0.8, 0.9
+    noise = CellNoise(0, torch.arange(n), 0, 3)()
+    z = likelihood_step(x.repeat(n, 1), u.repeat(n, 1), gram, noise_variance, rho, noise)
+    covariance = torch.linalg.inv(gram / noise_variance + torch.eye(3) / rho**2)
+    mean = covariance @ (x / noise_variance + u / rho**2)
+    assert torch.allclose(z.mean(0), mean, atol=0.02)
+    assert torch.allclose(torch.cov(z.T), covariance, atol=0.02)
+
+
+@pytest.mark.parametrize("orthonormal", [True, False])
+def test_gibbs_at_constant_rho_reaches_its_closed_form(orthonormal):
+    """Stationary law of U: Gaussian, with Z integrated out of the augmented density."""
+    gram = torch.eye(3) if orthonormal else torch.tensor([[1, 0.3, 0], [0.3, 0.6, 0], [0, 0, 0.9]])
+    gram = gram.float()
+    noise_variance, rho = 1.0, 0.8
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 20_000)
+    rhos = np.full(12, rho)
+    prior = DenoiserPrior(gaussian_denoiser)
+    samples = gibbs_samples(prior, x, cells, gram, noise_variance, rhos, 1, seed=1)[0]
+    # x | U is Gaussian around U with the noise of the least-squares latents plus rho^2.
+    noise = torch.linalg.inv(gram) * noise_variance + rho**2 * torch.eye(3)
+    precision = torch.linalg.inv(noise) + torch.diag(1 / TAU**2)
+    covariance = torch.linalg.inv(precision)
+    mean = covariance @ (torch.linalg.inv(noise) @ x[0] + CENTER / TAU**2)
+    assert torch.allclose(samples.mean(0), mean, atol=0.06)
+    assert torch.allclose(torch.cov(samples.T), covariance, atol=0.06)
+
+
+def mixture_denoiser(weights, centers, sd):
+    """Posterior mean under a mixture of isotropic Gaussians."""
+
+    def denoise(u, s):
+        total = sd**2 + s**2
+        log = torch.log(weights) - ((u[:, None] - centers) ** 2).sum(-1) / (2 * total)
+        share = torch.softmax(log, dim=1)
+        component = centers + sd**2 / total * (u[:, None] - centers)
+        return (share[:, :, None] * component).sum(1)
+
+    return denoise
+
+
+def test_samples_split_between_two_clusters_as_the_exact_mixture_posterior():
+    weights = torch.tensor([0.5, 0.5])
+    centers = torch.tensor([[-3.0, 0.0], [3.0, 0.0]])
+    sd, s = 0.5, 1.5
+    denoiser = mixture_denoiser(weights, centers, sd)
+    point = torch.tensor([0.4, 0.3])
+    x, cells = many(point, 20_000)
+    samples = DenoiserPrior(denoiser).sample(x, s, CellNoise(0, cells, 0, 2))
+    log = -((point - centers) ** 2).sum(-1) / (2 * (sd**2 + s**2))
+    share = torch.softmax(log, dim=0)[1]
+    right = (samples[:, 0] > 0).float().mean()
+    assert right == pytest.approx(float(share), abs=0.03)
+    assert torch.allclose(samples.mean(0), denoiser(point[None], s)[0], atol=0.15)
+    within = samples[samples[:, 0] > 0]
+    variance = sd**2 * s**2 / (sd**2 + s**2)
+    assert within.var(0).mean() == pytest.approx(variance, rel=0.08)
+
+
+def test_early_iterations_of_an_annealed_schedule_are_forgotten():
+    rho = rho_schedule(5.0, 0.5, 100)
+    first = first_needed_iteration(rho, 1.0)
+    assert 0 < first < 100
+    assert np.prod(1 / (1 + rho[first:] ** 2)) < 1e-6
+    assert np.prod(1 / (1 + rho[first + 1 :] ** 2)) >= 1e-6
+    # Chains started far apart, with the same noise, end at the same point.
+    prior = DenoiserPrior(gaussian_denoiser)
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 50)
+    whole = gibbs_samples(prior, x, cells, torch.eye(3), 1.0, rho[first:], 1, seed=0)
+    u = x + 100.0
+    noise = CellNoise(0, cells, 0, 3)
+    for coupling in rho[first:].tolist():
+        z = likelihood_step(x, u, torch.eye(3), 1.0, coupling, noise())
+        u = prior.sample(z, coupling, noise)
+    assert (u - whole[0]).abs().max() < 1e-3
+
+
+def test_samples_do_not_depend_on_the_batch():
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    prior, cells = DenoiserPrior(gaussian_denoiser), torch.arange(40)
+    _, whole = exact_posterior(prior, x, cells, 1.1, 3, seed=0)
+    parts = [
+        exact_posterior(prior, x[i : i + 7], cells[i : i + 7], 1.1, 3, seed=0)[1]
+        for i in range(0, 40, 7)
+    ]
+    assert torch.allclose(whole, torch.cat(parts, dim=1), atol=1e-5)

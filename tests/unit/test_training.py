@@ -1,0 +1,135 @@
+"""Mixup, training, checkpoints and the saved prior."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from dice_atlas.dice.mixup import ClassMixup
+from dice_atlas.dice.saved import load_prior, save_prior
+from dice_atlas.dice.training import Trainer, preset_settings, validation_loss
+from dice_atlas.features.projection import LatentSpace, load_saved_space
+from dice_atlas.features.scaling import Scaling
+from train_prior import mixup_classes
+
+
+def latents(n=600, k=4):
+    generator = torch.Generator().manual_seed(0)
+    sd = torch.tensor([4.0, 2.0, 1.0, 0.5])[:k]
+    return torch.randn(n, k, generator=generator) * sd, sd
+
+
+def trainer(preset="fast", seed=0, mixup=False, **overrides):
+    data, _ = latents()
+    settings = preset_settings(preset, len(data), {"width": 64, "blocks": 2, **overrides})
+    classes = torch.zeros(len(data), dtype=torch.long)
+    return Trainer(preset, settings, data, classes, mixup, seed, "cpu")
+
+
+def test_mixup_stays_within_the_class_and_has_dirichlet_weights():
+    classes = torch.arange(600) % 3
+    # The latent of a cell is its own class and its own unit vector.
+    points = torch.cat([classes[:, None].float(), torch.eye(600)], dim=1)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.arange(600).repeat(5)
+    mixed = ClassMixup(classes, probability=1.0)(points, rows, generator)
+    assert torch.allclose(mixed[:, 0], classes[rows].float(), atol=1e-5)
+    own = mixed[torch.arange(len(rows)), rows + 1]
+    # Beta(1, 4): mean 1/5, variance 4 / (25 * 6); a partner is now and then the cell itself.
+    assert own.mean() == pytest.approx(0.2 + 0.8 / 200, abs=0.01)
+    assert own.var() == pytest.approx(4 / 150, abs=0.004)
+    unchanged = ClassMixup(classes, probability=0.0)(points, rows, generator)
+    assert torch.equal(unchanged, points[rows])
+
+
+def test_mixup_probability_is_the_share_of_changed_cells():
+    classes = torch.zeros(500, dtype=torch.long)
+    points, rows = torch.randn(500, 2), torch.arange(500).repeat(10)
+    mixed = ClassMixup(classes, 0.9)(points, rows, torch.Generator().manual_seed(1))
+    assert (mixed == points[rows]).all(dim=1).float().mean() == pytest.approx(0.1, abs=0.02)
+    assert torch.isfinite(mixed).all()
+
+
+def test_fast_network_learns_the_closed_form_of_a_gaussian():
+    run = trainer(steps=600)
+    run.run()
+    _, sd = latents()
+    for variance in (1.25, 5.0):
+        best = float((sd**2 / (sd**2 + variance)).mean())
+        assert run.best_loss < 1.3 * np.mean(
+            [float((sd**2 / (sd**2 + v)).mean()) for v in (1.25, 5.0, 25.0)]
+        )
+        assert best < 1
+    network = run.chosen().eval()
+    u = torch.tensor([[3.0, -2.0, 1.0, 0.5]])
+    s = torch.full((1, 1), 1.118)
+    expected = sd**2 / (sd**2 + s**2) * u
+    assert torch.allclose(network(u, s), expected, atol=0.35)
+
+
+def test_paper_network_learns_to_denoise():
+    run = trainer("paper", steps=400, batch_size=256, learning_rate=1e-3, validate_every=100)
+    before = validation_loss("paper", run.network, run.held, 0)
+    run.run()
+    assert run.best_loss < 0.5 * before
+    assert run.best_loss < 0.6  # 1 is the error of doing nothing
+
+
+def test_training_goes_on_from_a_checkpoint_to_the_same_weights(tmp_path):
+    straight = trainer(steps=60, validate_every=20)
+    straight.run()
+    path = tmp_path / "checkpoint.pt"
+    stopped = trainer(steps=60, validate_every=20)
+    for _ in range(40):
+        stopped.train_step()
+        if stopped.step % 20 == 0:
+            stopped.validate(0.0)
+    stopped.save(path)
+    resumed = trainer(steps=60, validate_every=20)
+    resumed.run(path)
+    assert resumed.step == 60
+    for name, weight in straight.best.items():
+        assert torch.equal(weight, resumed.best[name]), name
+    other = trainer(seed=1, steps=60, validate_every=20)
+    other.load(path)
+    assert other.step == 0
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
+    run = trainer(preset, steps=20, batch_size=64, validate_every=10)
+    run.run()
+    genes = np.array(["A", "B", "C", "D", "E"])
+    rng = np.random.default_rng(0)
+    loadings = np.linalg.qr(rng.standard_normal((5, 4)))[0]
+    scaling = Scaling(np.ones(5), np.full(5, 9.0), np.arange(5.0))
+    space = LatentSpace(genes, loadings, scaling, np.arange(4.0), np.array([], dtype=str))
+    card = {"preset": preset, "k": 4, "settings": vars(run.settings), "genes": genes.tolist()}
+    save_prior(run.best, space, card, tmp_path / "prior.safetensors")
+    prior, read = load_prior(tmp_path / "prior.safetensors", "cpu")
+    assert read == json.loads(json.dumps(card))
+    run.chosen().load_state_dict(run.best)
+    from dice_atlas.dice.priors import prior_of
+
+    u = torch.randn(10, 4)
+    with torch.no_grad():
+        assert torch.equal(prior.mean(u, 1.1), prior_of(preset, run.chosen()).mean(u, 1.1))
+    back = load_saved_space(tmp_path / "prior.safetensors")
+    assert np.array_equal(back.loadings, loadings)
+    assert back.genes.tolist() == genes.tolist()
+    assert back.orthonormal
+    assert not back.restricted_to(np.array(["A", "C", "D", "E"])).orthonormal
+
+
+def test_classes_fall_back_to_clusters_without_labels():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(0, 0.1, (100, 2)), rng.normal(5, 0.1, (100, 2))])
+    none = np.full(200, "")
+    classes, kind = mixup_classes(points, none, "labels", 0)
+    assert kind == "clusters"
+    assert not set(classes[:100]) & set(classes[100:])
+    labels = np.array(["a"] * 100 + ["b"] * 50 + [""] * 50)
+    classes, kind = mixup_classes(points, labels, "labels", 0)
+    assert kind == "labels"
+    assert classes.tolist() == [0] * 100 + [1] * 100
+    assert mixup_classes(points, labels, "none", 0)[1] == "none"

@@ -1,0 +1,1 @@
+"""DICE: posterior sampling of clean latents under a diffusion prior."""

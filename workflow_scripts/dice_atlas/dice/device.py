@@ -1,0 +1,33 @@
+"""The device that torch computes on: what was asked for, or an error."""
+
+import logging
+import os
+
+import torch
+
+from dice_atlas.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def pick_device(wanted: str, threads: int) -> str:
+    """`cpu` or `cuda` for `auto`, `cpu` or `cuda`; sets torch's threads.
+
+    Raises
+    ------
+    InputError
+        If `cuda` is wanted and torch sees no CUDA device.
+    """
+    # More threads than cores make torch many times slower.
+    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)))))
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device is cuda, but torch sees no CUDA device (torch "
+            f"{torch.__version__}); set device: auto or cpu, or ask for a GPU node (gpu: 1)"
+        )
+    device = "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    name = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    logger.info("device: %s (%s)", device, name)
+    return device

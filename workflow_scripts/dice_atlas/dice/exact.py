@@ -1,0 +1,31 @@
+"""Exact mode: for orthonormal loadings and isotropic noise the posterior has a closed form.
+
+Integrating Z out of the split-Gibbs density at constant rho leaves
+U | x proportional to N(V^T x; U, (noise_variance + rho^2) I) P(U): the diffusion posterior at
+noise level s, s^2 = noise_variance + rho^2. Its mean is one evaluation of the denoiser, a
+sample is one reverse chain.
+"""
+
+import torch
+
+from dice_atlas.dice.noise import CellNoise
+from dice_atlas.dice.priors import Prior
+
+
+@torch.inference_mode()
+def exact_posterior(
+    prior: Prior, latents: torch.Tensor, cells: torch.Tensor, s: float, draws: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Posterior mean (n, k) and samples (draws, n, k) of cells with the given latents.
+
+    Parameters
+    ----------
+    latents : (n, k), V^T x.
+    cells : (n,) int64, indices of the cells in the atlas.
+    s : noise level.
+    """
+    n, k = latents.shape
+    mean = prior.mean(latents, s)
+    draw = torch.arange(draws, device=cells.device).repeat_interleave(n)
+    noise = CellNoise(seed, cells.repeat(draws), draw, k)
+    return mean, prior.sample(latents.repeat(draws, 1), s, noise).view(draws, n, k)

@@ -1,0 +1,41 @@
+"""Labels of posterior samples: the share of a cell's samples that each label gets."""
+
+import numpy as np
+import torch
+
+
+def subsample_per_label(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Rows of at most about `most` cells, every label keeping its share and one cell at least."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    rows = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        size = max(1, round(len(members) * most / len(labels)))
+        rows.append(rng.choice(members, size, replace=False))
+    return np.sort(np.concatenate(rows))
+
+
+@torch.inference_mode()
+def label_shares(
+    samples: torch.Tensor,
+    reference: torch.Tensor,
+    codes: torch.Tensor,
+    n_labels: int,
+    neighbors: int = 15,
+) -> torch.Tensor:
+    """Share of samples (draws, n, k) labelled with each label, (n, n_labels).
+
+    A sample's label is the most frequent among its nearest reference latents (m, k), whose
+    labels are `codes` (m,); ties go to the first label.
+    """
+    n = samples.shape[1]
+    neighbors = min(neighbors, len(reference))
+    shares = torch.zeros(n, n_labels, device=samples.device)
+    one_hot = torch.nn.functional.one_hot(codes, n_labels).float()
+    for draw in samples:
+        nearest = torch.cdist(draw, reference).topk(neighbors, largest=False).indices
+        label = one_hot[nearest].sum(dim=1).argmax(dim=1)
+        shares[torch.arange(n, device=samples.device), label] += 1
+    return shares / samples.shape[0]

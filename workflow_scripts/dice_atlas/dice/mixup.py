@@ -1,0 +1,46 @@
+"""Augmentation: convex combinations of cells of one class (DICE, Appendix C)."""
+
+import torch
+
+
+class ClassMixup:
+    """Replaces latents by convex combinations with cells of their own class.
+
+    With probability `probability` a cell becomes the combination of itself and four others of
+    its class, weights Dirichlet(1, 1, 1, 1, 1).
+
+    Parameters
+    ----------
+    classes : (n,) int64, the class of every cell.
+    probability : of a cell being replaced.
+    partners : number of other cells.
+    """
+
+    def __init__(self, classes: torch.Tensor, probability: float, partners: int = 4) -> None:
+        self.probability, self.partners = probability, partners
+        self.classes = classes
+        # Cells sorted by class: members of class c are members[start[c] : start[c] + size[c]].
+        self.members = torch.argsort(classes, stable=True)
+        self.size = torch.bincount(classes)
+        self.start = torch.cumsum(self.size, 0) - self.size
+
+    def __call__(
+        self, latents: torch.Tensor, rows: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Augmented latents (b, k) of the cells `rows` (b,) of `latents` (n, k)."""
+        own, device = self.classes[rows], latents.device
+
+        def uniform(*shape: int) -> torch.Tensor:
+            return torch.rand(shape, generator=generator, device=device)
+
+        size = self.size[own][:, None]
+        pick = (uniform(len(rows), self.partners) * size).long().minimum(size - 1)
+        others = self.members[self.start[own][:, None] + pick]
+        group = torch.cat([rows[:, None], others], dim=1)
+        # Dirichlet(1, ..., 1): normalised exponentials. 1 - uniform is never 0.
+        weights = -torch.log1p(-uniform(*group.shape)).clamp(max=50.0)
+        weights = weights.clamp(min=1e-30)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        keep = uniform(len(rows), 1) >= self.probability
+        weights = torch.where(keep, torch.eye(1, group.shape[1], device=device), weights)
+        return (weights[:, :, None] * latents[group]).sum(dim=1)

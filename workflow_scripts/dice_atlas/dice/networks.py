@@ -1,0 +1,127 @@
+"""The two prior networks: the paper's noise predictor and our posterior-mean predictor."""
+
+import math
+
+import torch
+from torch import nn
+
+
+def sinusoidal(position: torch.Tensor, size: int) -> torch.Tensor:
+    """Sinusoidal embedding (n, size) of positions (n,), as in Vaswani et al. 2017."""
+    half = size // 2
+    frequency = torch.exp(-math.log(10_000.0) * torch.arange(half, device=position.device) / half)
+    angle = position[:, None] * frequency[None, :]
+    return torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1)
+
+
+class ResidualBatchNorm(nn.Module):
+    """x + [Linear BatchNorm SiLU Linear BatchNorm](x), four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(width, 4 * width),
+            nn.BatchNorm1d(4 * width),
+            nn.SiLU(),
+            nn.Linear(4 * width, width),
+            nn.BatchNorm1d(width),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class TabularDiffusionMLP(nn.Module):
+    """The paper's noise predictor eps(u_t, t / T) for k latents (DICE, Appendix C).
+
+    Parameters
+    ----------
+    k : latent dimensions.
+    width : D of the paper (512 for single cells).
+    blocks : M of the paper (8 for single cells).
+    """
+
+    def __init__(self, k: int, width: int = 512, blocks: int = 8) -> None:
+        super().__init__()
+        self.data = nn.Linear(k, width)
+        self.time = nn.Sequential(
+            nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.blocks = nn.Sequential(*[ResidualBatchNorm(2 * width) for _ in range(blocks)])
+        self.head = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, k))
+
+    def forward(self, u: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """Predicted noise (n, k) of u (n, k) at time (n,) in [0, 1]."""
+        # One embedding per distinct time: in a sampler all cells share it.
+        embedding = self.time(sinusoidal(time, 16)).expand(u.shape[0], -1)
+        return self.head(self.blocks(torch.cat([self.data(u), embedding], dim=-1)))
+
+
+class ModulatedBlock(nn.Module):
+    """Residual block whose LayerNorm is scaled and shifted by the noise level's embedding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.body = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
+        # Every block starts as the identity.
+        nn.init.zeros_(self.body[-1].weight)
+        nn.init.zeros_(self.body[-1].bias)
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.modulation(embedding).chunk(2, dim=-1)
+        return x + self.body(self.norm(x) * (1 + scale) + shift)
+
+
+class PosteriorMeanMLP(nn.Module):
+    """Predicts E[u | u + s eps] at any noise level s, preconditioned per latent dimension.
+
+    With data of mean m and standard deviation sd in each dimension (Karras et al. 2022, Table 1):
+    skip = sd^2 / (sd^2 + s^2), output = s sd / sqrt(sd^2 + s^2), input = 1 / sqrt(sd^2 + s^2).
+
+    Parameters
+    ----------
+    k : latent dimensions.
+    width, blocks : size of the network.
+    """
+
+    def __init__(self, k: int, width: int = 256, blocks: int = 4) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(k))
+        self.register_buffer("sd", torch.ones(k))
+        self.data = nn.Linear(k, width)
+        self.level = nn.Sequential(nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList([ModulatedBlock(width) for _ in range(blocks)])
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, k))
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
+
+    def raw(self, scaled: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        """The network itself: (n, k) preconditioned input, s (n or 1, 1) -> (n, k)."""
+        embedding = self.level(sinusoidal(10.0 * torch.log(s[:, 0]), 16))
+        x = self.data(scaled)
+        for block in self.blocks:
+            x = block(x, embedding)
+        return self.head(x)
+
+    def forward(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        """Posterior mean (n, k) of u (n, k) at noise level s (n or 1, 1)."""
+        total = self.sd**2 + s**2
+        centered = u - self.mean
+        output = s * self.sd * total.rsqrt()
+        return (
+            self.mean
+            + self.sd**2 / total * centered
+            + output * self.raw(centered * total.rsqrt(), s)
+        )
+
+    def loss(self, u: torch.Tensor, s: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Mean squared error of the network's own target, of unit size at every level."""
+        total = self.sd**2 + s**2
+        clean = u - self.mean
+        noisy = clean + s * noise
+        target = (clean - self.sd**2 / total * noisy) * total.sqrt() / (s * self.sd)
+        return ((self.raw(noisy * total.rsqrt(), s) - target) ** 2).mean()

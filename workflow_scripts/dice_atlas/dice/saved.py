@@ -1,0 +1,37 @@
+"""A trained prior on disk: weights and latent space in safetensors, a card in JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from dice_atlas.dice.priors import Prior, build_network, prior_of
+from dice_atlas.features.projection import LatentSpace, space_arrays
+from dice_atlas.files import atomic_path
+
+
+def save_prior(
+    weights: dict[str, torch.Tensor], space: LatentSpace, card: dict[str, Any], path: str | Path
+) -> None:
+    """Write weights and latent space to `path`, the card to card.json beside it."""
+    arrays = {f"space.{n}": torch.from_numpy(a) for n, a in space_arrays(space).items()}
+    tensors = {f"network.{n}": t.contiguous() for n, t in weights.items()}
+    with atomic_path(path) as temporary:
+        save_file({**tensors, **arrays}, temporary)
+    with atomic_path(Path(path).with_name("card.json")) as temporary:
+        temporary.write_text(json.dumps(card, indent=1) + "\n")
+
+
+def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
+    """The prior, ready to sample on `device`, and its card."""
+    card = json.loads(Path(path).with_name("card.json").read_text())
+    tensors = load_file(path, device=device)
+    settings = card["settings"]
+    network = build_network(card["preset"], card["k"], settings["width"], settings["blocks"])
+    prefix = "network."
+    network.load_state_dict(
+        {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    )
+    return prior_of(card["preset"], network.to(device)), card

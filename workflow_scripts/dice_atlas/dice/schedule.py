@@ -1,0 +1,58 @@
+"""Noise schedules: the paper's DDPM steps, the levels of a short chain, the coupling rho."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DDPMSchedule:
+    """Linear beta over T steps (Ho et al. 2020); arrays hold steps t = 1..T at index t - 1."""
+
+    steps: int = 512
+    beta_start: float = 1e-4
+    beta_end: float = 2e-2
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """1 - beta, T values in float64."""
+        return 1.0 - np.linspace(self.beta_start, self.beta_end, self.steps)
+
+    @property
+    def abar(self) -> np.ndarray:
+        """Cumulative products of alpha."""
+        return np.cumprod(self.alpha)
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Noise level of each step relative to the signal, sqrt((1 - abar) / abar)."""
+        return np.sqrt((1.0 - self.abar) / self.abar)
+
+    def step_of(self, sigma: float) -> int:
+        """The step t (1..T) whose abar is closest to 1 / (1 + sigma^2)."""
+        return int(np.argmin(np.abs(self.abar - 1.0 / (1.0 + sigma**2)))) + 1
+
+
+def chain_levels(start: float, end: float, steps: int, curvature: float = 7.0) -> np.ndarray:
+    """Falling noise levels of a reverse chain, `steps` + 1 values (Karras et al. 2022, eq. 5)."""
+    if start <= end:
+        return np.array([start])
+    ramp = np.linspace(0, 1, steps + 1)
+    return (start ** (1 / curvature) * (1 - ramp) + end ** (1 / curvature) * ramp) ** curvature
+
+
+def rho_schedule(start: float, end: float, iterations: int) -> np.ndarray:
+    """The paper's coupling: linear from `start` to `end`."""
+    return np.linspace(start, end, iterations)
+
+
+def first_needed_iteration(rho: np.ndarray, noise_variance: float, tolerance: float = 1e-6) -> int:
+    """Index of the first Gibbs iteration whose start can still matter.
+
+    The influence of U on the next Z is 1 / (1 + rho^2 / noise_variance). Iterations before
+    the point where the product of those that remain falls under `tolerance` are forgotten.
+    """
+    influence = 1.0 / (1.0 + rho**2 / noise_variance)
+    remaining = np.cumprod(influence[::-1])[::-1]
+    forgotten = np.flatnonzero(remaining < tolerance)
+    return int(forgotten[-1]) if forgotten.size else 0

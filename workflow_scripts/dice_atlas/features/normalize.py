@@ -1,0 +1,60 @@
+"""log1p normalisation of the selected genes, by each cell's total over ALL genes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from dice_atlas.errors import InputError
+
+
+def log1p_normalize(counts: sp.csr_matrix, totals: np.ndarray, target_sum: float) -> sp.csr_matrix:
+    """log1p(counts / totals * target_sum), float32 CSR (cells x genes).
+
+    Parameters
+    ----------
+    counts : cells x genes, raw counts of any subset of the genes.
+    totals : cells, counts over all genes of the cell; a cell of total 0 stays all zero.
+    target_sum : the total that every cell is brought to.
+    """
+    normalized = sp.csr_matrix(counts, dtype=np.float64, copy=True)
+    factor = target_sum / np.maximum(np.asarray(totals, dtype=np.float64), 1.0)
+    normalized.data *= np.repeat(factor, np.diff(normalized.indptr))
+    np.log1p(normalized.data, out=normalized.data)
+    return normalized.astype(np.float32)
+
+
+def selected_genes(genes: pd.DataFrame) -> pd.DataFrame:
+    """The selected rows of genes.tsv, in the order of the features."""
+    return genes[genes["selected"].astype(bool)].sort_values("rank", kind="stable")
+
+
+def normalize_samples(
+    paths: Sequence[str | Path], genes: pd.DataFrame, target_sum: float
+) -> ad.AnnData:
+    """Normalised expression of all samples' cells on the selected genes, one sample at a time."""
+    names = pd.Index(genes["gene"].astype(str))
+    blocks, cells = [], []
+    for path in paths:
+        sample = ad.read_h5ad(path)
+        position = sample.var_names.get_indexer(names)
+        if (position < 0).any():
+            absent = names[position < 0][:3]
+            raise InputError(
+                f"{path} lacks {int((position < 0).sum())} of the selected genes (such as "
+                f"{', '.join(absent)}); was it made again since the genes were selected? "
+                "Remove features/genes.tsv and start again"
+            )
+        counts = sp.csr_matrix(sample.X)[:, position]
+        totals = sample.obs["total_counts"].to_numpy()
+        blocks.append(log1p_normalize(counts, totals, target_sum))
+        cells.append(sample.obs)
+    obs = pd.concat(cells)
+    for column in obs.select_dtypes(["category", "object"]).columns:
+        obs[column] = obs[column].astype(object).where(obs[column].notna(), "").astype(str)
+    var = genes.set_index(names)[["gene_id"]].fillna("").astype(str)
+    var.index.name = None
+    return ad.AnnData(X=sp.vstack(blocks, format="csr"), obs=obs, var=var)

@@ -1,0 +1,54 @@
+"""Scaling of log-normalised expression by the reference's statistics, kept sparse."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Statistics of the reference that scale any cell, per gene (d values each).
+
+    Attributes
+    ----------
+    sd
+        Standard deviation (n - 1) of the log-normalised expression; 1 where it is 0.
+    cap
+        Largest scaled, uncentred value: (mean + max_value sd) / sd.
+    center
+        Mean of the scaled, capped expression of the reference.
+    """
+
+    sd: np.ndarray
+    cap: np.ndarray
+    center: np.ndarray
+
+
+def fit_scaling(expression: sp.csr_matrix, max_value: float) -> Scaling:
+    """Fit the scaling on the reference's log-normalised expression (cells x genes)."""
+    n = expression.shape[0]
+    mean, variance = mean_variance_axis(expression.astype(np.float64), axis=0)
+    sd = np.sqrt(variance * n / max(n - 1, 1))
+    sd[sd == 0] = 1.0
+    cap = mean / sd + max_value
+    uncentered = scale(expression, Scaling(sd, cap, np.zeros_like(sd)))
+    center = np.asarray(uncentered.mean(axis=0, dtype=np.float64)).ravel()
+    return Scaling(sd, cap, center)
+
+
+def scale(expression: sp.csr_matrix, scaling: Scaling) -> sp.csr_matrix:
+    """Scaled, capped expression (cells x genes), sparse and NOT yet centred.
+
+    The centre is subtracted in products only (`project`), so that zeros stay zeros.
+    """
+    scaled = sp.csr_matrix(expression, dtype=np.float64, copy=True)
+    genes = scaled.indices
+    scaled.data = np.minimum(scaled.data / scaling.sd[genes], scaling.cap[genes])
+    return scaled
+
+
+def project(scaled: sp.csr_matrix, center: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+    """(scaled - center) @ loadings, cells x k, without densifying the cells."""
+    return np.asarray(scaled @ loadings) - center @ loadings
