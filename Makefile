@@ -1,0 +1,47 @@
+# make demo: set up and run the demo. make test: set up and run the tests. Both can be repeated.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: demo test lint lock clean
+
+demo: $(VENV)/.ready
+	$(BIN)/snakemake --cores $(CORES)
+	@echo
+	@echo "report: $(CURDIR)/results/demo/report.html"
+	@echo "atlas:  $(CURDIR)/results/demo/atlas.h5ad"
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+$(VENV)/.ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $(PYTHON) is older; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# Resolve the direct pins afresh and write the two locks (torch's local version suffix cut off).
+lock:
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet -r requirements.in
+	{ echo "# The full lock, made by \`make lock\` from requirements.in. Python 3.11."; \
+		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//'; } > requirements.txt
+	.lock-venv/bin/pip install --quiet -r requirements-dev.in
+	{ echo "# Tests and checks, made by \`make lock\` from requirements-dev.in."; echo "-r requirements.txt"; \
+		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//' | grep -vxFf requirements.txt; } > requirements-dev.txt
+	rm -rf .lock-venv
+
+clean:
+	rm -rf results resources/demo .snakemake
