@@ -14,7 +14,6 @@ rule find_anchors:
         log_of("find_anchors/{space}"),
     benchmark:
         benchmark_of("find_anchors/{space}")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -25,7 +24,7 @@ rule find_anchors:
         annotate=annotate_settings(*CALL_SETTINGS),
         seed=config["seed"],
     script:
-        script("find_anchors")
+        "../workflow_scripts/find_anchors.py"
 
 
 rule transfer_labels:
@@ -40,7 +39,6 @@ rule transfer_labels:
         log_of("transfer_labels/{space}"),
     benchmark:
         benchmark_of("transfer_labels/{space}")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 2
@@ -50,4 +48,4 @@ rule transfer_labels:
     params:
         annotate={k: config["annotate"][k] for k in CALL_SETTINGS + WEIGHT_SETTINGS},
     script:
-        script("transfer_labels")
+        "../workflow_scripts/transfer_labels.py"

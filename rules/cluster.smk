@@ -12,7 +12,6 @@ rule cluster_cells:
         log_of("cluster_cells"),
     benchmark:
         benchmark_of("cluster_cells")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -23,7 +22,7 @@ rule cluster_cells:
         cluster=config["cluster"],
         seed=config["seed"],
     script:
-        script("cluster_cells")
+        "../workflow_scripts/cluster_cells.py"
 
 
 rule embed_umap:
@@ -36,7 +35,6 @@ rule embed_umap:
         log_of("embed_umap"),
     benchmark:
         benchmark_of("embed_umap")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -47,7 +45,7 @@ rule embed_umap:
         embedding=config["cluster"]["embedding"],
         seed=config["seed"],
     script:
-        script("embed_umap")
+        "../workflow_scripts/embed_umap.py"
 
 
 rule rank_markers:
@@ -60,11 +58,10 @@ rule rank_markers:
         log_of("rank_markers"),
     benchmark:
         benchmark_of("rank_markers")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
         mem_mb=mem_mb(2500, 15),
         runtime=runtime(60),
     script:
-        script("rank_markers")
+        "../workflow_scripts/rank_markers.py"

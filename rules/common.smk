@@ -46,11 +46,6 @@ def benchmark_of(name):
     return out(f"benchmarks/{name}.tsv")
 
 
-def script(name):
-    """Path of a rule's script, as seen from the rule files."""
-    return f"../workflow_scripts/{name}.py"
-
-
 def sample_sources(wildcards):
     """Files that a sample is read from: its counts and its label table, if that is a file."""
     row = SHEET[wildcards.sample]

@@ -17,7 +17,7 @@ rule make_demo_data:
     params:
         seed=0,
     script:
-        script("make_demo_data")
+        "../workflow_scripts/make_demo_data.py"
 
 
 rule load_counts:
@@ -29,7 +29,6 @@ rule load_counts:
         log_of("load_counts/{sample}"),
     benchmark:
         benchmark_of("load_counts/{sample}")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -38,7 +37,7 @@ rule load_counts:
     params:
         row=load_settings,
     script:
-        script("load_counts")
+        "../workflow_scripts/load_counts.py"
 
 
 rule filter_cells:
@@ -53,7 +52,6 @@ rule filter_cells:
         log_of("filter_cells/{sample}"),
     benchmark:
         benchmark_of("filter_cells/{sample}")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -63,7 +61,7 @@ rule filter_cells:
         qc=qc_settings,
         seed=config["seed"],
     script:
-        script("filter_cells")
+        "../workflow_scripts/filter_cells.py"
 
 
 rule summarize_qc:
@@ -82,4 +80,4 @@ rule summarize_qc:
     conda:
         "../envs/analysis.yaml"
     script:
-        script("summarize_qc")
+        "../workflow_scripts/summarize_qc.py"

@@ -12,7 +12,6 @@ rule denoise_shard:
         log_of("denoise_shard/{scatteritem}"),
     benchmark:
         benchmark_of("denoise_shard/{scatteritem}")
-    retries: 2
     conda:
         "../envs/torch.yaml"
     threads: 2
@@ -25,7 +24,7 @@ rule denoise_shard:
         seed=config["seed"],
         device=config["device"],
     script:
-        script("denoise_shard")
+        "../workflow_scripts/denoise_shard.py"
 
 
 rule gather_denoised:
@@ -38,11 +37,10 @@ rule gather_denoised:
         log_of("gather_denoised"),
     benchmark:
         benchmark_of("gather_denoised")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
         mem_mb=mem_mb(1500, 6),
         runtime=runtime(20),
     script:
-        script("gather_denoised")
+        "../workflow_scripts/gather_denoised.py"

@@ -11,7 +11,6 @@ rule select_genes:
         log_of("select_genes"),
     benchmark:
         benchmark_of("select_genes")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -22,7 +21,7 @@ rule select_genes:
         min_cells=config["qc"]["min_cells"],
         batch_keys=config["batch"]["keys"],
     script:
-        script("select_genes")
+        "../workflow_scripts/select_genes.py"
 
 
 rule normalize_log1p:
@@ -35,7 +34,6 @@ rule normalize_log1p:
         log_of("normalize_log1p"),
     benchmark:
         benchmark_of("normalize_log1p")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -44,7 +42,7 @@ rule normalize_log1p:
     params:
         target_sum=config["normalization"]["target_sum"],
     script:
-        script("normalize_log1p")
+        "../workflow_scripts/normalize_log1p.py"
 
 
 rule integrate_harmony:
@@ -57,7 +55,6 @@ rule integrate_harmony:
         log_of("integrate_harmony"),
     benchmark:
         benchmark_of("integrate_harmony")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -69,7 +66,7 @@ rule integrate_harmony:
         max_value=config["normalization"]["max_value"],
         seed=config["seed"],
     script:
-        script("integrate_harmony")
+        "../workflow_scripts/integrate_harmony.py"
 
 
 rule fit_loadings:
@@ -84,7 +81,6 @@ rule fit_loadings:
         log_of("fit_loadings"),
     benchmark:
         benchmark_of("fit_loadings")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -96,4 +92,4 @@ rule fit_loadings:
         max_value=config["normalization"]["max_value"],
         seed=config["seed"],
     script:
-        script("fit_loadings")
+        "../workflow_scripts/fit_loadings.py"

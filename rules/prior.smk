@@ -14,7 +14,6 @@ rule train_prior:
         log_of("train_prior"),
     benchmark:
         benchmark_of("train_prior")
-    retries: 2
     conda:
         "../envs/torch.yaml"
     threads: 8
@@ -28,4 +27,4 @@ rule train_prior:
         device=config["device"],
         normalization=config["normalization"],
     script:
-        script("train_prior")
+        "../workflow_scripts/train_prior.py"

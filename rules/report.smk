@@ -19,7 +19,6 @@ rule score_metrics:
         log_of("score_metrics"),
     benchmark:
         benchmark_of("score_metrics")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -32,7 +31,7 @@ rule score_metrics:
         cluster=config["cluster"],
         seed=config["seed"],
     script:
-        script("score_metrics")
+        "../workflow_scripts/score_metrics.py"
 
 
 rule write_atlas:
@@ -52,7 +51,6 @@ rule write_atlas:
         log_of("write_atlas"),
     benchmark:
         benchmark_of("write_atlas")
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -62,7 +60,7 @@ rule write_atlas:
         config=atlas_settings(),
         target_sum=config["normalization"]["target_sum"],
     script:
-        script("write_atlas")
+        "../workflow_scripts/write_atlas.py"
 
 
 rule render_report:
@@ -97,7 +95,6 @@ rule render_report:
         log_of("render_report"),
     benchmark:
         benchmark_of("render_report")
-    retries: 2
     conda:
         "../envs/report.yaml"
     resources:
@@ -107,4 +104,4 @@ rule render_report:
         report=config["report"],
         atlas_name=config["atlas"],
     script:
-        script("render_report")
+        "../workflow_scripts/render_report.py"
