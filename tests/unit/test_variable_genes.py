@@ -29,12 +29,10 @@ def streamed(x, edges):
     for block in rest:
         whole = whole + block
     sd = vg.fit_trend(whole.mean, whole.variance)
-    clipped, *rest = [
-        vg.clipped_moments(b, whole.mean, sd, np.sqrt(whole.n)) for b in in_blocks(x, edges)
-    ]
-    for block in rest:
-        clipped = clipped + block
-    return whole, vg.variance_standardized(whole, clipped, sd)
+    squares = sum(
+        vg.clipped_squares(b, whole.mean, sd, np.sqrt(whole.n)) for b in in_blocks(x, edges)
+    )
+    return whole, vg.variance_standardized(whole, squares, sd)
 
 
 def test_moments_are_those_of_numpy():
@@ -93,24 +91,34 @@ def test_constant_genes_have_no_variance_and_are_never_chosen_if_absent():
     assert 4 in order
 
 
-def test_trend_falls_back_where_loess_raises(caplog):
-    # Means tied on a few values: skmisc's loess raises here.
-    mean = np.repeat([0.01, 0.02, 0.03, 5.0], [300, 300, 300, 4])
-    variance = 2 * mean
-    with pytest.raises(ValueError, match=r"singular|condition|svddc"):
-        vg._fit_loess(np.log10(mean), np.log10(variance), 0.3)
+TIED = np.repeat([0.01, 0.02, 0.03, 5.0], [300, 300, 300, 4])
+
+
+def test_trend_falls_back_to_a_jitter_where_loess_has_no_fit(caplog):
+    # Means tied on a few values: skmisc's loess fails altogether.
+    assert vg._fit_loess(np.log10(TIED), np.log10(2 * TIED), 0.3) is None
     with caplog.at_level(logging.WARNING):
-        sd = vg.fit_trend(mean, variance)
-    np.testing.assert_allclose(sd, np.sqrt(variance), rtol=1e-3)
+        sd = vg.fit_trend(TIED, 2 * TIED)
+    np.testing.assert_allclose(sd, np.sqrt(2 * TIED), rtol=1e-3)
     assert "jitter" in caplog.text
+
+
+def test_clipped_squares_by_hand():
+    x = sp.csr_matrix(np.array([[0, 3], [10, 0], [2, 1]]))
+    mean, sd = np.array([1.0, 2.0]), np.array([0.5, 1.0])
+    # z: 18 cut to 4, 2; 1, -1
+    np.testing.assert_allclose(vg.clipped_squares(x, mean, sd, 4.0), [16 + 4, 1 + 1])
+    whole = vg.moments(x)
+    # The zeros: ((0 - 4) / 0.5)^2 and ((0 - 4/3) / 1)^2, by the means of x itself.
+    expected = [(20 + 64) / 2, (2 + 16 / 9) / 2]
+    np.testing.assert_allclose(vg.variance_standardized(whole, np.array([20, 2]), sd), expected)
 
 
 def test_last_fallback_is_used_when_jitter_does_not_help(monkeypatch, caplog):
     monkeypatch.setattr(vg, "JITTERS", ())
-    mean = np.repeat([0.01, 0.02, 0.03, 5.0], [300, 300, 300, 4])
     with caplog.at_level(logging.WARNING):
-        sd = vg.fit_trend(mean, 2 * mean)
-    np.testing.assert_allclose(sd, np.sqrt(2 * mean), rtol=1e-6)
+        sd = vg.fit_trend(TIED, 2 * TIED)
+    np.testing.assert_allclose(sd, np.sqrt(2 * TIED), rtol=1e-6)
     assert "least squares" in caplog.text
 
 

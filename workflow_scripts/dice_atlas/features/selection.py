@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.features.variable_genes import (
     Moments,
-    clipped_moments,
+    clipped_squares,
     fit_trend,
     moments,
     rank_over_batches,
@@ -130,13 +130,12 @@ def stream_groups(
         block = moments(counts)
         whole[group] = whole[group] + block if group in whole else block
     trend = {group: fit_trend(m.mean, m.variance) for group, m in whole.items()}
-    clipped: dict[Group, Moments] = {}
+    squares = {group: np.zeros(len(genes)) for group in whole}
     for group, counts in _blocks(paths, genes, keys):
         m = whole[group]
-        block = clipped_moments(counts, m.mean, trend[group], np.sqrt(m.n))
-        clipped[group] = clipped[group] + block if group in clipped else block
+        squares[group] += clipped_squares(counts, m.mean, trend[group], np.sqrt(m.n))
     return {
-        group: GroupVariance(m, variance_standardized(m, clipped[group], trend[group]))
+        group: GroupVariance(m, variance_standardized(m, squares[group], trend[group]))
         for group, m in whole.items()
     }
 

@@ -2,7 +2,7 @@
 
 Stuart et al. 2019: the variance of counts standardised by the variance that their mean
 makes one expect, values clipped at sqrt(cells). Two passes over the cells: `moments`, then
-(with the trend of `fit_trend`) `clipped_moments`; both add up over blocks of cells.
+(with the trend of `fit_trend`) `clipped_squares`; both add up over blocks of cells.
 """
 
 import logging
@@ -17,6 +17,13 @@ from skmisc.loess import loess
 logger = logging.getLogger(__name__)
 
 SPAN = 0.3
+# Messages with which skmisc raises where R's loess, the same code, warns.
+ONLY_WARNINGS = (
+    "pseudoinverse used at",
+    "neighborhood radius",
+    "reciprocal condition number",
+    "There are other near singularities",
+)
 # Sizes of the jitter of log10 mean, tried in turn where loess fails on tied means.
 JITTERS = (1e-6, 1e-5, 1e-4)
 
@@ -73,10 +80,11 @@ def moments(counts: sp.csr_matrix) -> Moments:
 def fit_trend(mean: np.ndarray, variance: np.ndarray, span: float = SPAN) -> np.ndarray:
     """Standard deviation that a gene's mean makes one expect (genes); 1 where variance is 0.
 
-    Local quadratic regression of log10 variance on log10 mean. R's loess goes on where
-    tied means make a neighbourhood singular, skmisc's raises: there the abscissae get a
-    jitter of up to 1e-6 (then 1e-5, 1e-4), and if that fails too, the regression is made
-    by least squares in numpy. Every fallback is logged.
+    Local quadratic regression of log10 variance on log10 mean by the loess of R and skmisc
+    (the same Fortran). Where tied means make a neighbourhood singular R warns and goes
+    on with a pseudoinverse; skmisc raises, but has made the same fit by then: it is taken.
+    Where there is none, a jitter of log10 mean is tried (1e-6, 1e-5, 1e-4), at last a
+    regression by least squares in numpy. Each is logged.
     """
     regular_sd = np.ones(mean.shape)
     varies = variance > 0
@@ -90,12 +98,8 @@ def fit_trend(mean: np.ndarray, variance: np.ndarray, span: float = SPAN) -> np.
 def _fit_robustly(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
     shape = np.random.default_rng(0).uniform(-1, 1, x.size)
     for jitter in (0.0, *JITTERS):
-        try:
-            fitted = _fit_loess(x + jitter * shape, y, span)
-        except ValueError as error:
-            logger.info("loess of %d genes with jitter %g failed: %s", x.size, jitter, error)
-            continue
-        if np.isfinite(fitted).all():
+        fitted = _fit_loess(x + jitter * shape, y, span)
+        if fitted is not None:
             if jitter:
                 logger.warning(
                     "the trend of variance on mean was fitted with a jitter of %g of log10 mean "
@@ -112,10 +116,18 @@ def _fit_robustly(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
     return local_quadratic(x, y, span)
 
 
-def _fit_loess(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
+def _fit_loess(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray | None:
+    """Fitted values, or None where there are none."""
     model = loess(x, y, span=span, degree=2)
-    model.fit()
-    return np.asarray(model.outputs.fitted_values)
+    try:
+        model.fit()
+    except ValueError as error:
+        message = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        logger.info("loess of %d genes: %s", x.size, message)
+        if not message.startswith(ONLY_WARNINGS):
+            return None
+    fitted = np.array(model.outputs.fitted_values)
+    return fitted if np.isfinite(fitted).all() else None
 
 
 def local_quadratic(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
@@ -144,24 +156,30 @@ def local_quadratic(x: np.ndarray, y: np.ndarray, span: float) -> np.ndarray:
     return fitted[index]
 
 
-def clipped_moments(
+def clipped_squares(
     counts: sp.csr_matrix, mean: np.ndarray, regular_sd: np.ndarray, clip: float
-) -> Moments:
-    """Sums of a block's counts, cut at mean + clip x regular_sd per gene.
+) -> np.ndarray:
+    """Sums of squared z-scores, cut above at `clip`, of a block's counts above 0 (genes).
 
-    `mean`, `regular_sd` and `clip` = sqrt(n) are those of the whole group of cells.
+    `mean`, `regular_sd` and `clip` = sqrt(n) are those of the whole group of cells. The sum
+    runs over cells in their order, as Seurat's does: genes tie often, and which of them comes
+    first is then a matter of rounding.
     """
     counts = sp.csr_matrix(counts)
-    values = np.minimum(counts.data, (mean + clip * regular_sd)[counts.indices])
-    cut = sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
-    return moments(cut)
+    genes = counts.indices
+    z = np.minimum((counts.data - mean[genes]) / regular_sd[genes], clip)
+    return np.bincount(genes, z * z * (counts.data > 0), minlength=counts.shape[1])
 
 
-def variance_standardized(whole: Moments, clipped: Moments, regular_sd: np.ndarray) -> np.ndarray:
-    """Variance of the standardised, clipped counts (genes): sum z^2 / (n - 1), zeros included."""
-    mean = whole.mean
-    squares = whole.n * mean**2 + clipped.squares - 2 * mean * clipped.total
-    return np.maximum(squares, 0.0) / (max(whole.n - 1, 1) * regular_sd**2)
+def variance_standardized(
+    whole: Moments, squares: np.ndarray, regular_sd: np.ndarray
+) -> np.ndarray:
+    """Variance of the standardised, clipped counts (genes): sum z^2 / (n - 1), zeros included.
+
+    `squares` are the sums of `clipped_squares` over all blocks.
+    """
+    z_of_zero = -whole.mean / regular_sd
+    return (squares + z_of_zero * z_of_zero * (whole.n - whole.detected)) / max(whole.n - 1, 1)
 
 
 def variable_genes(counts: sp.csr_matrix, n_top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -172,8 +190,9 @@ def variable_genes(counts: sp.csr_matrix, n_top: int) -> tuple[np.ndarray, np.nd
     """
     whole = moments(counts)
     regular_sd = fit_trend(whole.mean, whole.variance)
-    clipped = clipped_moments(counts, whole.mean, regular_sd, np.sqrt(whole.n))
-    variances = variance_standardized(whole, clipped, regular_sd)
+    squares = clipped_squares(counts, whole.mean, regular_sd, np.sqrt(whole.n))
+    variances = variance_standardized(whole, squares, regular_sd)
+    variances[whole.variance == 0] = 0.0
     order = np.argsort(-variances, kind="stable")
     return order[whole.mean[order] > 0][:n_top], variances
 
@@ -196,7 +215,8 @@ def rank_over_batches(variances: Sequence[np.ndarray], n_top: int) -> pd.DataFra
     (median over batches) and `rank` (1 = best; genes in no batch follow by variance).
     """
     stacked = np.vstack(list(variances))
-    order = np.argsort(-stacked, axis=1, kind="stable")
+    # Genes with the same counts tie, whatever the rounding of sums over several files.
+    order = np.argsort(-_significant(stacked), axis=1, kind="stable")
     ranks = np.empty(stacked.shape)
     np.put_along_axis(ranks, order, np.arange(stacked.shape[1], dtype=float)[None, :], axis=1)
     ranks[ranks >= n_top] = np.nan
@@ -218,3 +238,10 @@ def rank_over_batches(variances: Sequence[np.ndarray], n_top: int) -> pd.DataFra
             "rank": rank,
         }
     )
+
+
+def _significant(values: np.ndarray, digits: int = 11) -> np.ndarray:
+    """Values rounded to a number of significant digits."""
+    size = np.where(values == 0, 1.0, np.abs(values))
+    unit = 10.0 ** (np.floor(np.log10(size)) - digits + 1)
+    return np.round(values / unit) * unit

@@ -1,0 +1,200 @@
+"""Anchors between reference and query cells: found, filtered and scored (Seurat v4)."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dice_atlas.errors import InputError
+from dice_atlas.transfer.neighbors import among_nearest, nearest, nearest_to_self
+from dice_atlas.transfer.reduction import l2_normalize
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AnchorSettings:
+    """Settings of FindTransferAnchors, by Seurat's names with "_" for "."."""
+
+    k_anchor: int = 5
+    k_filter: int | None = 200
+    k_score: int | None = 30
+    max_features: int = 200
+
+    @classmethod
+    def from_config(cls, annotate: Mapping) -> "AnchorSettings":
+        """Settings from the `annotate` section of the config."""
+        return cls(**{name: annotate[name.replace("_", ".")] for name in cls.__dataclass_fields__})
+
+    def fitted(self, n_reference: int, n_query: int) -> "AnchorSettings":
+        """Settings that so few cells allow, each change with a warning.
+
+        Seurat stops where k.score or k.anchor reach the number of cells; here they are
+        lowered to it less one, since small samples happen. k.filter is as in Seurat: off if
+        it exceeds either number of cells.
+        """
+        most = max(min(n_reference, n_query) - 1, 1)
+        changes: dict[str, int | None] = {}
+        for name in ("k_anchor", "k_score"):
+            value = getattr(self, name)
+            if value is not None and value > most:
+                changes[name] = most
+                logger.warning(
+                    "%s is %d, but there are %d reference and %d query cells: %d is used",
+                    name.replace("_", "."),
+                    value,
+                    n_reference,
+                    n_query,
+                    most,
+                )
+        if self.k_filter is not None and self.k_filter > min(n_reference, n_query):
+            changes["k_filter"] = None
+            logger.warning(
+                "k.filter is %d, more than the %d reference or the %d query cells: anchors "
+                "are not filtered",
+                self.k_filter,
+                n_reference,
+                n_query,
+            )
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Pairs of cells, by reference cell and then by nearness of the query cell.
+
+    Attributes
+    ----------
+    reference, query : positions of the cells (anchors).
+    score : 0 to 1 (anchors).
+    """
+
+    reference: np.ndarray
+    query: np.ndarray
+    score: np.ndarray
+
+
+def find_anchors(
+    reference: np.ndarray,
+    query: np.ndarray,
+    settings: AnchorSettings,
+    expression: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Anchors:
+    """Anchors of two sets of cells in a common space.
+
+    Parameters
+    ----------
+    reference, query : cells x dims; their rows are L2-normalised here.
+    settings : those that the numbers of cells do not allow are lowered.
+    expression : log-normalised expression (reference, query: cells x filter genes) for
+        the filter; None, or k_filter None, leaves the anchors unfiltered.
+
+    Raises
+    ------
+    InputError
+        No anchor is found.
+    """
+    settings = settings.fitted(reference.shape[0], query.shape[0])
+    k = max(settings.k_anchor, settings.k_score or 1)
+    reference, query = l2_normalize(reference), l2_normalize(query)
+    query_of_reference, _ = nearest(reference, query, k)
+    reference_of_query, _ = nearest(query, reference, k)
+    rows, columns = mutual_pairs(query_of_reference, reference_of_query, settings.k_anchor)
+    found = rows.size
+    if settings.k_filter is not None and expression is not None:
+        r, q = (l2_normalize(cells) for cells in expression)
+        kept = among_nearest(r, q, rows, columns, settings.k_filter)
+        rows, columns = rows[kept], columns[kept]
+    logger.info(
+        "%d anchors of %d found are kept, on %d of %d query cells",
+        rows.size,
+        found,
+        np.unique(columns).size,
+        query.shape[0],
+    )
+    if rows.size == 0:
+        raise InputError(
+            f"no anchor is left of {found} between {reference.shape[0]} reference and "
+            f"{query.shape[0]} query cells: are they of the same tissue and species? "
+            "Else raise annotate.k.anchor, or set annotate.k.filter to null"
+        )
+    if settings.k_score is None:
+        return Anchors(rows, columns, np.ones(rows.size))
+    raw = shared_neighbors(
+        rows,
+        columns,
+        nearest_to_self(reference, k)[:, : settings.k_score],
+        query_of_reference[:, : settings.k_score],
+        reference_of_query[:, : settings.k_score],
+        nearest_to_self(query, k)[:, : settings.k_score],
+    )
+    return Anchors(rows, columns, rescale_scores(raw))
+
+
+def mutual_pairs(
+    query_of_reference: np.ndarray, reference_of_query: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (i, j) that are each among the other's `k` nearest, by i, then nearness of j."""
+    rows = np.repeat(np.arange(query_of_reference.shape[0]), k)
+    columns = query_of_reference[:, :k].ravel()
+    mutual = (reference_of_query[columns, :k] == rows[:, None]).any(axis=1)
+    return rows[mutual], columns[mutual]
+
+
+def shared_neighbors(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    reference_of_reference: np.ndarray,
+    query_of_reference: np.ndarray,
+    reference_of_query: np.ndarray,
+    query_of_query: np.ndarray,
+) -> np.ndarray:
+    """Number of neighbours, in both sets together, that the two cells of a pair share (pairs)."""
+    offset = reference_of_reference.shape[0]
+    of_reference = np.hstack([reference_of_reference, query_of_reference + offset])
+    of_query = np.hstack([reference_of_query, query_of_query + offset])
+    # Neither list repeats a cell: one that stands twice in both lists together is shared.
+    both = np.sort(np.hstack([of_reference[rows], of_query[columns]]).astype(np.int32), axis=1)
+    return (both[:, 1:] == both[:, :-1]).sum(axis=1)
+
+
+def rescale_scores(raw: np.ndarray) -> np.ndarray:
+    """Counts brought to 0 at their 0.01 quantile and 1 at their 0.90 quantile, cut at both.
+
+    Where the two quantiles are the same (0 / 0 in Seurat) every score is 1.
+    """
+    low, high = np.quantile(raw, [0.01, 0.90])
+    if high == low:
+        logger.warning("all anchors share about %g neighbours: their scores are set to 1", low)
+        return np.ones(raw.size)
+    return np.clip((raw - low) / (high - low), 0, 1)
+
+
+def top_dim_features(
+    loadings: np.ndarray, max_features: int = 200, per_dim: int = 100
+) -> np.ndarray:
+    """Positions of the genes that the filter looks at (Seurat's TopDimFeatures, balanced).
+
+    The most positive and most negative genes of every dimension, as many per dimension as
+    make the union largest while below max(2 dims, max_features).
+
+    Parameters
+    ----------
+    loadings : genes x dims.
+    """
+    limit = max(2 * loadings.shape[1], max_features)
+    order = np.argsort(-loadings, axis=0, kind="stable")
+    best = np.empty(0, dtype=np.int64)
+    for number in range(1, min(per_dim, loadings.shape[0]) + 1):
+        union = np.unique(_top_of_dims(loadings, order, number))
+        if best.size < union.size < limit:
+            best = union
+    return best
+
+
+def _top_of_dims(loadings: np.ndarray, order: np.ndarray, number: int) -> np.ndarray:
+    half = round(number / 2)  # half to even, as R
+    if half == 0:
+        return np.abs(loadings).argmax(axis=0)
+    return np.concatenate([order[:half].ravel(), order[-half:].ravel()])

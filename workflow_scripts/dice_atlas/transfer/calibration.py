@@ -1,0 +1,86 @@
+"""Scores of held-out reference cells, labelled from the rest of the reference."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.errors import InputError
+from dice_atlas.transfer.anchors import AnchorSettings
+from dice_atlas.transfer.spaces import Space
+from dice_atlas.transfer.transfer import score_columns, transfer_labels, winners
+
+logger = logging.getLogger(__name__)
+
+SHARE = 0.25
+MIN_CLASS = 4
+
+
+def hold_out(labels: Sequence[str], seed: int, share: float = SHARE) -> np.ndarray:
+    """Positions of a stratified sample of the labelled cells, in order.
+
+    Of a class of n cells round(share n), but at least one, are drawn; none if n < 4.
+    """
+    labels = np.asarray(labels, dtype=object)
+    rng = np.random.default_rng(seed)
+    held = []
+    for label in sorted(set(labels) - {""}):
+        members = np.flatnonzero(labels == label)
+        if members.size < MIN_CLASS:
+            logger.warning(
+                "%s has %d reference cells: none is held out to calibrate it", label, members.size
+            )
+            continue
+        held.append(rng.permutation(members)[: max(round(share * members.size), 1)])
+    return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
+
+
+def calibration_table(
+    space: Space,
+    reference: np.ndarray,
+    cells: Sequence[str],
+    labels: Sequence[str],
+    settings: AnchorSettings,
+    k_weight: int,
+    sd_weight: float,
+    seed: int,
+) -> pd.DataFrame:
+    """Transfer labels to held-out reference cells (calibration.tsv.gz).
+
+    Parameters
+    ----------
+    space : where anchors are found.
+    reference : positions of the reference cells in `space`.
+    cells, labels : names and labels ("" = none) of these cells.
+    settings, k_weight, sd_weight : as of the transfer to the query.
+    seed : of the cells held out.
+
+    Returns
+    -------
+    One row per held-out cell; none, with a warning, where the transfer is not possible.
+    """
+    labels = [str(label) for label in labels]
+    columns = [label for label in dict.fromkeys(labels) if label]
+    held = hold_out(labels, seed)
+    rest = np.setdiff1d(np.arange(len(labels)), held)
+    scores = np.empty((0, len(columns)))
+    try:
+        if held.size == 0:
+            raise InputError("no reference class has enough cells")
+        anchors, embedding = space.anchors(reference[rest], reference[held], settings)
+        result = transfer_labels(anchors, embedding, [labels[i] for i in rest], k_weight, sd_weight)
+        scores = result.scores[:, [result.labels.index(label) for label in columns]]
+    except InputError as error:
+        logger.warning("prediction sets cannot be calibrated: %s", error)
+        held = held[:0]
+    table = pd.DataFrame(
+        {
+            "cell": [cells[i] for i in held],
+            "label": [labels[i] for i in held],
+            "predicted": winners(scores, columns),
+        }
+    )
+    right = (table["label"] == table["predicted"]).mean() if len(table) else np.nan
+    logger.info("calibration: %d held-out cells, %.4f of them labelled right", len(table), right)
+    return pd.concat([table, score_columns(scores, columns)], axis=1)

@@ -1,0 +1,76 @@
+"""Prediction sets of given coverage by split-conformal prediction, class by class.
+
+Held-out labelled cells give, per class, the nonconformity (1 - score of the true label)
+that a share `coverage` of them stays under; a query cell's set is every label that stays
+under its class's threshold (Mondrian conformal prediction, Vovk et al. 2005, sec. 4.5).
+The true label is in the set with probability >= coverage, in each class, as far as query
+cells are exchangeable with the held-out ones: not across a shift of batch or technology.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+# Scores pass through tables of eight digits; many are exactly 0 or 1.
+ROUNDING = 1e-6
+
+
+def conformal_quantile(nonconformity: np.ndarray, coverage: float) -> float:
+    """The ceil((n + 1) coverage)-th smallest value; infinite where that exceeds n."""
+    n = nonconformity.size
+    rank = int(np.ceil((n + 1) * coverage - 1e-9))
+    return float(np.sort(nonconformity)[rank - 1]) if rank <= n else np.inf
+
+
+def class_thresholds(
+    truth: Sequence[str], scores: np.ndarray, labels: Sequence[str], coverage: float
+) -> np.ndarray:
+    """Largest nonconformity of each label in a prediction set (labels).
+
+    Parameters
+    ----------
+    truth : label of each calibration cell.
+    scores : calibration cells x labels.
+    labels : names of the columns.
+    coverage : wanted share of cells whose set has their true label, 0 to 1.
+
+    Returns
+    -------
+    Thresholds. A class with too few calibration cells for its own takes that of all
+    classes together, with a warning; infinite (every label is in every set) if these are
+    too few too.
+    """
+    position = pd.Index(labels).get_indexer(list(truth))
+    known = position >= 0
+    rows = np.flatnonzero(known)
+    nonconformity = 1 - np.asarray(scores, dtype=float)[rows, position[known]]
+    of_class = position[known]
+    thresholds = np.array(
+        [conformal_quantile(nonconformity[of_class == i], coverage) for i in range(len(labels))]
+    )
+    few = np.isinf(thresholds)
+    if few.any():
+        pooled = conformal_quantile(nonconformity, coverage)
+        thresholds[few] = pooled
+        logger.warning(
+            "%d of %d labels have too few calibration cells for a coverage of %g and take the "
+            "threshold of all labels together%s: %s",
+            few.sum(),
+            len(labels),
+            coverage,
+            " (too few as well: their sets are not limited)" if np.isinf(pooled) else "",
+            ", ".join(f"{labels[i]} ({(of_class == i).sum()})" for i in np.flatnonzero(few)),
+        )
+    return thresholds
+
+
+def prediction_sets(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Which labels are in each cell's set (cells x labels, bool).
+
+    A set may be empty: the cell conforms to no class, which marks it as an outlier.
+    """
+    return 1 - np.asarray(scores, dtype=float) <= thresholds + ROUNDING

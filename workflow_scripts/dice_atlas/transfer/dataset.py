@@ -1,0 +1,84 @@
+"""Cells and log-normalised expression for the label transfer, read one sample at a time."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from dice_atlas.errors import InputError
+from dice_atlas.features.selection import common_genes, read_gene_names, stream_groups
+
+logger = logging.getLogger(__name__)
+
+TARGET_SUM = 1e4  # of Seurat's NormalizeData
+
+
+def log_normalize(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
+    """log1p(counts / totals x 10,000) in float64, as Seurat's LogNormalize (cells x genes).
+
+    `totals` are those over all genes of a cell; a cell of total 0 stays all zero.
+    """
+    normalized = sp.csr_matrix(counts, dtype=np.float64, copy=True)
+    per_value = np.repeat(np.maximum(totals, 1.0), np.diff(normalized.indptr))
+    normalized.data = np.log1p(normalized.data / per_value * TARGET_SUM)
+    return normalized
+
+
+def read_cells(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Role and label of all cells (index: cell names), samples in the order given."""
+    tables = []
+    for path in paths:
+        sample = ad.read_h5ad(path, backed="r")
+        tables.append(sample.obs[["role", "label"]].astype(str))
+        sample.file.close()
+    return pd.concat(tables)
+
+
+def reference_features(paths: Sequence[str | Path], n_features: int) -> list[str]:
+    """Variable genes of the reference that every sample has, best first.
+
+    FindVariableFeatures(selection.method = "vst") on the counts of all reference cells: the
+    best `n_features`, of which those that the query lacks then drop out.
+    """
+    names, _ = read_gene_names(paths)
+    common = common_genes(names)
+    references = [path for path in paths if _role(path) == "reference"]
+    genes = common_genes({str(path): names[str(path)] for path in references})
+    (group,) = stream_groups(references, genes, []).values()
+    order = np.argsort(-group.standardized, kind="stable")
+    best = genes[order[group.whole.total[order] > 0][:n_features]]
+    features = best[best.isin(common)]
+    logger.info(
+        "%d variable genes of the reference, %d of them in every sample", len(best), len(features)
+    )
+    if features.empty:
+        raise InputError(
+            f"none of the {len(best)} variable genes of the reference is in every sample: "
+            "raise annotate.nfeatures, or give the samples the same genes"
+        )
+    return features.tolist()
+
+
+def common_to_samples(paths: Sequence[str | Path], genes: Sequence[str]) -> np.ndarray:
+    """Which of `genes` every sample has (bool)."""
+    names, _ = read_gene_names(paths)
+    return np.all([pd.Index(genes).isin(index) for index in names.values()], axis=0)
+
+
+def read_expression(paths: Sequence[str | Path], genes: Sequence[str]) -> sp.csr_matrix:
+    """Log-normalised expression of `genes` in all cells (cells x genes, CSR float64)."""
+    blocks = []
+    for path in paths:
+        sample = ad.read_h5ad(path)
+        counts = sp.csr_matrix(sample.X)
+        totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+        blocks.append(log_normalize(counts[:, sample.var_names.get_indexer(genes)], totals))
+    return sp.vstack(blocks, format="csr")
+
+
+def _role(path: str | Path) -> str:
+    return str(read_cells([path])["role"].iloc[0])

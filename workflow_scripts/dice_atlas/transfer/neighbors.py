@@ -1,0 +1,128 @@
+"""Exact Euclidean nearest neighbours by blocked brute force; ties go to the lower index.
+
+Blocks of squared distances come from float32 matrix products. Whatever their rounding could
+have put on either side of the k-th distance is measured again in float64, so the result is
+that of float64 throughout and does not depend on the blocks.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+# Values of one block of distances (float32: 64 MiB) and of one block of differences (float64).
+BLOCK = 1 << 24
+PAIRS = 1 << 22
+
+
+def nearest(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` nearest points of each query, nearest first.
+
+    Parameters
+    ----------
+    queries : m x d.
+    points : n x d.
+    k : 1 to n.
+
+    Returns
+    -------
+    index : m x k, positions in `points`.
+    distance : m x k, Euclidean, float64.
+
+    Raises
+    ------
+    ValueError
+        k is not between 1 and n, or the dimensions differ.
+    """
+    if not 1 <= k <= points.shape[0] or queries.shape[1] != points.shape[1]:
+        raise ValueError(
+            f"cannot find {k} neighbours of {queries.shape} queries among {points.shape} points"
+        )
+    index = np.empty((queries.shape[0], k), dtype=np.int64)
+    distance = np.empty((queries.shape[0], k))
+    for rows, squares, error in _blocks(queries, points):
+        kth = np.partition(squares, k - 1, axis=1)[:, k - 1]
+        row, column = np.nonzero(squares <= (kth + 2 * error)[:, None])
+        exact = _distances(queries[rows], points, row, column)
+        # Rows are sorted already: sort within them by distance, then by index.
+        order = np.lexsort((column, exact, row))
+        first = np.searchsorted(row, np.arange(squares.shape[0]))
+        chosen = order[first[:, None] + np.arange(k)]
+        index[rows] = column[chosen]
+        distance[rows] = exact[chosen]
+    return index, distance
+
+
+def nearest_to_self(points: np.ndarray, k: int) -> np.ndarray:
+    """The `k` nearest points of each point, itself first even among duplicates (n x k)."""
+    index, _ = nearest(points, points, k)
+    own = np.arange(points.shape[0])[:, None]
+    is_own = index == own
+    # Among more than k duplicates a point may miss itself: it takes the last place.
+    is_own[~is_own.any(axis=1), -1] = True
+    others = index[~is_own].reshape(points.shape[0], k - 1)
+    return np.hstack([own, others])
+
+
+def among_nearest(
+    queries: np.ndarray, points: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
+) -> np.ndarray:
+    """Whether point `columns[a]` is one of the `k` nearest points of query `rows[a]` (bool).
+
+    The same as membership in `nearest`, without listing neighbours: the points that are
+    nearer are counted.
+    """
+    order = np.argsort(rows, kind="stable")
+    asked, start = np.unique(rows[order], return_index=True)
+    stop = np.append(start[1:], rows.size)
+    kept = np.empty(rows.size, dtype=bool)
+    for block, squares, error in _blocks(queries[asked], points):
+        for local, position in enumerate(range(block.start, block.stop)):
+            pairs = order[start[position] : stop[position]]
+            own = squares[local]
+            for pair in pairs:
+                value, slack = own[columns[pair]], 2 * error[local]
+                if np.count_nonzero(own <= value + slack) <= k:
+                    kept[pair] = True
+                elif np.count_nonzero(own < value - slack) >= k:
+                    kept[pair] = False
+                else:
+                    kept[pair] = _is_nearest(queries[rows[pair]], points, columns[pair], k)
+    return kept
+
+
+def _is_nearest(query: np.ndarray, points: np.ndarray, column: int, k: int) -> bool:
+    distance = np.sqrt(((points - query) ** 2).sum(axis=1))
+    nearer = distance < distance[column]
+    nearer[:column] |= distance[:column] == distance[column]
+    return int(nearer.sum()) < k
+
+
+def _blocks(
+    queries: np.ndarray, points: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Rows, squared distances (float32, less each query's own square), bound of their error."""
+    center = points.mean(axis=0)  # small numbers round less
+    centered = np.asarray(points - center, dtype=np.float32)
+    squares = np.einsum("ij,ij->i", centered, centered)
+    largest = float(np.sqrt(squares.max(initial=0.0)))
+    size = max(BLOCK // max(points.shape[0], 1), 1)
+    unit = (points.shape[1] + 4) * float(np.finfo(np.float32).eps)
+    for start in range(0, queries.shape[0], size):
+        rows = slice(start, min(start + size, queries.shape[0]))
+        block = np.asarray(queries[rows] - center, dtype=np.float32)
+        norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+        values = block @ (-2 * centered.T)
+        values += squares
+        yield rows, values, (unit * largest * (2 * norms + largest)).astype(np.float32)
+
+
+def _distances(
+    queries: np.ndarray, points: np.ndarray, row: np.ndarray, column: np.ndarray
+) -> np.ndarray:
+    distance = np.empty(row.size)
+    step = max(PAIRS // max(points.shape[1], 1), 1)
+    for start in range(0, row.size, step):
+        part = slice(start, start + step)
+        difference = queries[row[part]].astype(np.float64) - points[column[part]]
+        distance[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distance

@@ -1,0 +1,164 @@
+"""The two spaces in which Seurat finds anchors, "pcaproject" and "cca", and their L2 norm.
+
+Expression stays sparse: z-scores enter as scaled values less a per-gene centre.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, svds
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from dice_atlas.errors import InputError
+from dice_atlas.features.loadings import truncated_svd
+from dice_atlas.features.scaling import Scaling, project, scale
+
+logger = logging.getLogger(__name__)
+
+MAX_VALUE = 10.0  # ScaleData's scale.max
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Reference and query in one space.
+
+    Attributes
+    ----------
+    reference : reference cells x dims, not normalised.
+    query : query cells x dims, not normalised.
+    loadings : genes x dims.
+    genes : positions of the genes that the loadings have, among the columns given.
+    """
+
+    reference: np.ndarray
+    query: np.ndarray
+    loadings: np.ndarray
+    genes: np.ndarray
+
+
+def l2_normalize(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their Euclidean norm; a row of zeros stays as it is."""
+    rows = np.asarray(rows, dtype=np.float64)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norm == 0, 1.0, norm)
+
+
+def pcaproject(
+    reference: sp.csr_matrix, query: sp.csr_matrix, dims: int, seed: int = 0
+) -> Reduction:
+    """PCA of the reference, onto which the query is projected (reduction = "pcaproject").
+
+    z-scores of both by the REFERENCE's mean and standard deviation (n - 1), cut above at 10
+    and not centred again; E_ref = U S, E_query = Z_query V. Genes that are constant in the
+    reference are left out.
+
+    Parameters
+    ----------
+    reference, query : cells x genes, log-normalised expression of the same genes.
+    dims : dimensions wanted; fewer are made, with a warning, where cells or genes are few.
+    seed : of the start vector of the SVD.
+    """
+    scaling, genes = _fit(reference)
+    z = scale(reference[:, genes], scaling)
+    dims = _possible(dims, {"reference cells": z.shape[0], "variable genes": z.shape[1]})
+    values, loadings = truncated_svd(z, scaling.center, dims, seed)
+    del values
+    return Reduction(
+        project(z, scaling.center, loadings),
+        project(scale(query[:, genes], scaling), scaling.center, loadings),
+        loadings,
+        genes,
+    )
+
+
+def cca(reference: sp.csr_matrix, query: sp.csr_matrix, dims: int, seed: int = 0) -> Reduction:
+    """Canonical vectors of the two (reduction = "cca").
+
+    Each is scaled by its OWN mean and standard deviation (cut above at 10), each cell is then
+    standardised over the genes; truncated SVD of R^T Q gives E_ref = U, E_query = V.
+    The gene loadings are Z_ref E_ref + Z_query E_query of the scaled data. Genes that are
+    constant in either are left out. Parameters as for `pcaproject`.
+    """
+    genes = np.intersect1d(_fit(reference)[1], _fit(query)[1])
+    r, q = _StandardCells(reference[:, genes]), _StandardCells(query[:, genes])
+    sizes = {"reference cells": r.n, "query cells": q.n, "genes variable in both": genes.size}
+    dims = _possible(dims, sizes)
+    operator = LinearOperator(
+        (r.n, q.n),
+        matvec=lambda v: r.times(q.transposed_times(v)),
+        rmatvec=lambda v: q.times(r.transposed_times(v)),
+        dtype=np.float64,
+    )
+    start = np.random.default_rng(seed).standard_normal(min(r.n, q.n))
+    left, values, right = svds(operator, k=dims, v0=start)
+    order = np.argsort(-values)
+    left, right = left[:, order], right[order].T
+    sign = np.where(left[0] < 0, -1.0, 1.0)
+    left, right = left * sign, right * sign
+    return Reduction(left, right, r.gene_loadings(left) + q.gene_loadings(right), genes)
+
+
+def _fit(expression: sp.csr_matrix) -> tuple[Scaling, np.ndarray]:
+    """Seurat's scaling of the genes that vary, and their positions."""
+    n = expression.shape[0]
+    mean, variance = mean_variance_axis(sp.csr_matrix(expression, dtype=np.float64), axis=0)
+    genes = np.flatnonzero(variance > 0)
+    mean, sd = mean[genes], np.sqrt(variance[genes] * n / max(n - 1, 1))
+    return Scaling(sd, mean / sd + MAX_VALUE, mean / sd), genes
+
+
+def _possible(dims: int, sizes: dict[str, int]) -> int:
+    what, least = min(sizes.items(), key=lambda item: item[1])
+    if least < 3:
+        raise InputError(
+            f"the label transfer has {least} {what}, which is too few for a common space "
+            "(needed: 3, and better hundreds)"
+        )
+    if dims < least:
+        return dims
+    logger.warning(
+        "annotate.dims is %d, but there are %d %s: %d are used", dims, least, what, least - 1
+    )
+    return least - 1
+
+
+class _StandardCells:
+    """Scaled cells, each standardised over its genes, as a product of sparse parts.
+
+    Row c is (s_c - center - m_c) / d_c, with s the scaled, uncentred expression, and m_c and
+    d_c the cell's mean and standard deviation (n - 1) over the genes.
+    """
+
+    def __init__(self, expression: sp.csr_matrix) -> None:
+        scaling, genes = _fit(expression)
+        if genes.size < expression.shape[1]:
+            raise ValueError("genes without variance must be left out first")
+        self.scaled = scale(expression, scaling)
+        self.transposed = self.scaled.T.tocsr()
+        self.center = scaling.center
+        self.n, d = self.scaled.shape
+        self.mean = np.asarray(self.scaled.sum(axis=1)).ravel() / d - self.center.mean()
+        squares = np.asarray(self.scaled.multiply(self.scaled).sum(axis=1)).ravel()
+        squares += self.center @ self.center - 2 * (self.scaled @ self.center)
+        variance = np.maximum(squares - d * self.mean**2, 0) / max(d - 1, 1)
+        sd = np.sqrt(variance)
+        self.factor = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 0)
+
+    def times(self, genes: np.ndarray) -> np.ndarray:
+        """Standardised cells (cells x genes) @ a vector of genes."""
+        genes = np.ravel(genes)
+        product = self.scaled @ genes - self.center @ genes - self.mean * genes.sum()
+        return product * self.factor
+
+    def transposed_times(self, cells: np.ndarray) -> np.ndarray:
+        """Standardised cells transposed @ a vector of cells."""
+        weighted = np.ravel(cells) * self.factor
+        return self.transposed @ weighted - self.center * weighted.sum() - self.mean @ weighted
+
+    def gene_loadings(self, embedding: np.ndarray) -> np.ndarray:
+        """Scaled (not standardised) expression transposed @ an embedding (genes x dims)."""
+        return np.asarray(self.transposed @ embedding) - np.outer(
+            self.center, embedding.sum(axis=0)
+        )

@@ -1,0 +1,140 @@
+"""Labels of the query from weighted anchors: class scores, predictions and calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from dice_atlas.errors import InputError
+from dice_atlas.transfer.anchors import Anchors
+from dice_atlas.transfer.weights import anchor_weights
+
+SCORE = "score:"
+UNASSIGNED = "unassigned"
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Scores of every label for every query cell.
+
+    Attributes
+    ----------
+    labels : in order of first appearance in the reference; "" (no label) is none.
+    scores : query cells x labels; rows sum to 1, to less where anchors have no label.
+    n_anchors : query cells x labels, number of anchors of positive weight.
+    """
+
+    labels: list[str]
+    scores: np.ndarray
+    n_anchors: np.ndarray
+
+
+def transfer_labels(
+    anchors: Anchors,
+    embedding: np.ndarray,
+    reference_labels: Sequence[str],
+    k_weight: int = 50,
+    sd_weight: float = 1.0,
+) -> LabelScores:
+    """Class scores of the query cells: the weights of the anchors that carry each label.
+
+    Parameters
+    ----------
+    anchors : from `find_anchors`.
+    embedding : query cells x dims in which weights are measured, not normalised.
+    reference_labels : label of every reference cell; "" takes part, but has no column.
+    k_weight, sd_weight : see `weights.anchor_weights`.
+    """
+    labels = [label for label in dict.fromkeys(map(str, reference_labels)) if label]
+    if not labels:
+        raise InputError("no reference cell has a label: name the reference's labels column")
+    weights = anchor_weights(anchors, embedding, k_weight, sd_weight)
+    position = {label: i for i, label in enumerate(labels)}
+    of_cell = np.array([position.get(str(label), -1) for label in reference_labels])
+    of_anchor = of_cell[anchors.reference]
+    known = np.flatnonzero(of_anchor >= 0)
+    member = sp.csr_matrix(
+        (np.ones(known.size), (known, of_anchor[known])), shape=(of_anchor.size, len(labels))
+    )
+    scores = (weights @ member).toarray()
+    n_anchors = ((weights > 0).astype(np.int64) @ member).toarray().astype(np.int64)
+    return LabelScores(labels, scores, n_anchors)
+
+
+def score_columns(scores: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    """Scores as columns `score:<label>`."""
+    return pd.DataFrame(scores, columns=[SCORE + label for label in labels])
+
+
+def winners(scores: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Label of the highest score, the earlier at a tie; "" where every score is 0."""
+    best = np.array([*labels, ""], dtype=object)[scores.argmax(axis=1)]
+    return np.where(scores.max(axis=1) > 0, best, "")
+
+
+def predictions_table(cells: Sequence[str], result: LabelScores) -> pd.DataFrame:
+    """The best label of every query cell with all scores (predictions.tsv.gz).
+
+    `n_anchors` is the number of anchors that speak for the best label.
+    """
+    best = result.scores.argmax(axis=1)
+    rows = np.arange(len(best))
+    table = pd.DataFrame(
+        {
+            "cell": list(cells),
+            "predicted": winners(result.scores, result.labels),
+            "score": result.scores[rows, best],
+            "n_anchors": result.n_anchors[rows, best],
+        }
+    )
+    return pd.concat([table, score_columns(result.scores, result.labels)], axis=1)
+
+
+def entropy(scores: np.ndarray) -> np.ndarray:
+    """Entropy in nats of each cell's scores, brought to sum 1; ln(labels) where all are 0."""
+    total = scores.sum(axis=1, keepdims=True)
+    share = np.divide(scores, total, out=np.full_like(scores, 1 / scores.shape[1]), where=total > 0)
+    # + 0.0 turns -0.0 into 0.0
+    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1) + 0.0
+
+
+def calls_table(
+    predictions: pd.DataFrame, sets: np.ndarray, unassigned_below: float
+) -> pd.DataFrame:
+    """What is said of each query cell (calls.tsv.gz).
+
+    Parameters
+    ----------
+    predictions : see `predictions_table`.
+    sets : cells x labels (bool), the prediction sets; they are written best label first.
+    unassigned_below : least score of an assigned cell.
+    """
+    columns = [name for name in predictions if name.startswith(SCORE)]
+    labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
+    scores = predictions[columns].to_numpy(dtype=float)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    rows = np.arange(len(predictions))
+    has_second = len(columns) > 1
+    second = order[:, 1] if has_second else order[:, 0]
+    second_score = scores[rows, second] if has_second else np.zeros(len(rows))
+    low = predictions["score"].to_numpy() < unassigned_below
+    none = predictions["predicted"].to_numpy() == ""
+    rule = np.where(
+        none, "no_labelled_anchor", np.where(low, f"score_below_{unassigned_below:g}", "")
+    )
+    return pd.DataFrame(
+        {
+            "cell": predictions["cell"],
+            "cell_type": np.where(rule == "", predictions["predicted"], UNASSIGNED),
+            "predicted": predictions["predicted"],
+            "score": predictions["score"],
+            "second": np.where(second_score > 0, labels[second], ""),
+            "second_score": second_score,
+            "prediction_set": ["|".join(labels[j] for j in order[i] if sets[i, j]) for i in rows],
+            "entropy": entropy(scores),
+            "n_anchors": predictions["n_anchors"],
+            "rule": rule,
+        }
+    )

@@ -1,0 +1,69 @@
+"""transfer_labels: labels of the query cells from the anchors, and what is said of each cell."""
+
+from collections.abc import Mapping
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from dice_atlas.transfer.anchors import Anchors
+from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
+from dice_atlas.transfer.transfer import (
+    SCORE,
+    LabelScores,
+    calls_table,
+    predictions_table,
+    transfer_labels,
+)
+
+
+def anchors_of(table: pd.DataFrame, reference: pd.Index, query: pd.Index) -> Anchors:
+    """Anchors by position, from the names of their cells."""
+    return Anchors(
+        reference.get_indexer(table["reference_cell"]),
+        query.get_indexer(table["query_cell"]),
+        table["score"].to_numpy(dtype=float),
+    )
+
+
+def transfer(anchors: pd.DataFrame, weights: ad.AnnData, annotate: Mapping) -> LabelScores:
+    """Scores of the query cells (the order of `weights`)."""
+    reference = weights.uns["reference_labels"]
+    positions = anchors_of(anchors, pd.Index(reference["cells"].astype(str)), weights.obs_names)
+    return transfer_labels(
+        positions,
+        np.asarray(weights.obsm["X_weight"], dtype=np.float64),
+        reference["labels"].astype(str).tolist(),
+        annotate["k.weight"],
+        annotate["sd.weight"],
+    )
+
+
+def call(predictions: pd.DataFrame, calibration: pd.DataFrame, annotate: Mapping) -> pd.DataFrame:
+    """Label or unassigned, second best, prediction set and entropy of every query cell."""
+    columns = [name for name in predictions if name.startswith(SCORE)]
+    labels = [name.removeprefix(SCORE) for name in columns]
+    thresholds = class_thresholds(
+        calibration["label"].astype(str), calibration[columns], labels, annotate["coverage"]
+    )
+    sets = prediction_sets(predictions[columns], thresholds)
+    return calls_table(predictions, sets, annotate["unassigned_below"])
+
+
+if __name__ == "__main__":
+    from dice_atlas.files import write_table
+    from dice_atlas.logs import job_log
+
+    def read(path: str) -> pd.DataFrame:
+        # Labels such as "NA" and "01" are labels.
+        names = ("cell", "label", "predicted", "reference_cell", "query_cell")
+        return pd.read_csv(path, sep="\t", keep_default_na=False, dtype=dict.fromkeys(names, str))
+
+    with job_log(snakemake.log[0]) as log:
+        annotate = snakemake.params.annotate
+        weights = ad.read_h5ad(snakemake.input.weights)
+        result = transfer(read(snakemake.input.anchors), weights, annotate)
+        predictions = predictions_table(weights.obs_names, result)
+        calls = call(predictions, read(snakemake.input.calibration), annotate)
+        log.info("%s", calls["cell_type"].value_counts().to_dict())
+        write_table(predictions, snakemake.output.predictions)
+        write_table(calls, snakemake.output.calls)
