@@ -1,0 +1,1 @@
+"""From a sample's own files to filtered raw counts."""

@@ -1,0 +1,101 @@
+"""Names and Ensembl ids of genes, whatever the file calls them."""
+
+import logging
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from dice_atlas.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# Vertebrates, C. elegans and Drosophila, as Ensembl names their genes.
+ENSEMBL = r"^(?:ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?(?:_PAR_Y)?|WBGene\d{8}|FBgn\d{7})$"
+ID_COLUMNS = (
+    "gene_id", "gene_ids", "ensembl", "ensembl_id", "ensembl_gene_id", "ensembl_ids",
+    "feature_id", "accession", "id", "geneid",
+)  # fmt: skip
+SYMBOL_COLUMNS = (
+    "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "gene_name", "gene_names",
+    "gene_short_name", "hgnc_symbol", "gene", "name",
+)  # fmt: skip
+
+
+def is_ensembl(names: pd.Series | pd.Index | list[str]) -> np.ndarray:
+    """Which names are Ensembl gene ids (boolean, one per name)."""
+    return pd.Series(list(names), dtype=object).astype(str).str.match(ENSEMBL).to_numpy(bool)
+
+
+def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Unique gene names and their Ensembl ids.
+
+    Parameters
+    ----------
+    names : the file's own gene names, one per gene.
+    columns : what else the file says about the genes, in the same order.
+    source : the file, for messages.
+
+    Returns
+    -------
+    DataFrame
+        Index: unique symbols. Column `gene_id`: Ensembl id, "" where the file has none. If
+        the names are Ensembl ids and there is a column of symbols, the symbols are the names.
+    """
+    names = pd.Series(list(names), dtype=object).astype(str)
+    columns = columns.reset_index(drop=True)
+    ensembl = is_ensembl(names)
+    if ensembl.mean() > 0.5:
+        ids = names
+        symbols = find_column(columns, SYMBOL_COLUMNS)
+        if symbols is None:
+            logger.info("%s: genes are named by Ensembl ids; it has no symbols", source)
+        else:
+            logger.info("%s: gene symbols are taken from the column %s", source, symbols)
+            names = text(columns[symbols])
+    else:
+        column = find_column(columns, ID_COLUMNS, ensembl_only=True)
+        ids = names.where(ensembl, "") if column is None else text(columns[column])
+    ids = ids.where(is_ensembl(ids), "")
+    names = names.str.strip()
+    names = names.where(names != "", ids)
+    if (names == "").any():
+        row = int(np.argmax((names == "").to_numpy())) + 1
+        raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
+    return pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=unique(names, source))
+
+
+def find_column(
+    columns: pd.DataFrame, wanted: tuple[str, ...], ensembl_only: bool = False
+) -> str | None:
+    """The first wanted column that is there (in any case), if asked one of Ensembl ids."""
+    by_name = {str(name).lower(): name for name in columns.columns}
+    for name in wanted:
+        if name in by_name:
+            found = by_name[name]
+            if not ensembl_only or is_ensembl(text(columns[found])).mean() > 0.5:
+                return found
+    return None
+
+
+def text(values: pd.Series) -> pd.Series:
+    """Plain strings, "" for what is missing."""
+    values = values.astype(object)
+    return values.where(values.notna(), "").astype(str).astype(object).reset_index(drop=True)
+
+
+def unique(names: pd.Series, source: str) -> pd.Index:
+    """The names made unique as anndata does it: `-1`, `-2` ... added to repetitions."""
+    index = pd.Index(names.to_numpy(object), dtype=object)
+    repeated = index[index.duplicated()]
+    if len(repeated) == 0:
+        return index
+    logger.info(
+        "%s: %d gene names occur more than once (such as %s); -1, -2 ... is added to repetitions",
+        source,
+        len(repeated),
+        ", ".join(map(str, repeated.unique()[:3])),
+    )
+    holder = ad.AnnData(var=pd.DataFrame(index=index))
+    holder.var_names_make_unique()
+    return pd.Index(holder.var_names.to_numpy(object), dtype=object)

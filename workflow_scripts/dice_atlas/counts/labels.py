@@ -1,0 +1,163 @@
+"""Cell labels, from an obs column of the sample's file or from a table barcode,label."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.counts.readers import read_obs
+from dice_atlas.counts.subset import column_text, keep_mask
+from dice_atlas.errors import InputError
+from dice_atlas.sheet import TABLE_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+# How a missing label is written, by hand, by R and by pandas.
+NO_LABEL = frozenset({"", "NA", "NaN", "nan", "<NA>"})
+RESERVED = "unassigned"
+SEPARATOR = "|"
+
+
+def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -> np.ndarray:
+    """One label per cell, "" where a cell has none.
+
+    Parameters
+    ----------
+    spec : the sheet's `labels` or `truth` as written: an obs column, or a table's path; "" = none.
+    source : the file that the labels are read from (the sample's own for an obs column).
+    barcodes : the cells that labels are wanted for.
+    obs : the obs table of the sample's file, one row per barcode.
+
+    Returns
+    -------
+    ndarray
+        Plain strings (object), in the order of `barcodes`.
+
+    Raises
+    ------
+    InputError
+        If the column, the header or every barcode is missing, a barcode stands twice, or a label
+        is reserved ("unassigned") or has the separator of prediction sets ("|").
+    """
+    if not spec:
+        return np.full(len(barcodes), "", dtype=object)
+    if is_table(spec):
+        table = read_label_table(source)
+        require_match(table.index, barcodes, source)
+        labels = table.reindex(barcodes).fillna("")
+    else:
+        labels = label_column(spec, source, obs)
+    values = labels.to_numpy(object)
+    n_labelled = int((values != "").sum())
+    logger.info("%s: %d of %d cells have a label", source, n_labelled, len(values))
+    if n_labelled == 0:
+        raise InputError(
+            f"{source}: none of the {len(values)} cells has a label in {spec!r}; expected at "
+            "least one; leave the field of the sheet empty if there are none"
+        )
+    return values
+
+
+def read_cell_labels(sample: str, spec: str, source: str, subset: str = "") -> pd.Series:
+    """Labels of a sample by cell id `<sample>_<barcode>`, read without its counts.
+
+    Parameters
+    ----------
+    sample, spec, source, subset : as in the sheet (`truth`, `truth_source` ...).
+
+    Returns
+    -------
+    Series
+        Labels ("" = none), index = cell ids. A table gives the cells it lists, QC-removed cells
+        and cells outside of the subset included; an obs column those of the subset.
+    """
+    if is_table(spec):
+        labels = read_label_table(source)
+    else:
+        obs = read_obs(source)
+        if subset:
+            obs = obs[keep_mask(obs, subset, source)]
+        labels = label_column(spec, source, obs)
+    cells = pd.Index([f"{sample}_{barcode}" for barcode in labels.index], dtype=object)
+    return pd.Series(labels.to_numpy(object), index=cells, name="label", dtype=object)
+
+
+def is_table(spec: str) -> bool:
+    """Whether the sheet's field is a file; the sheet itself decides by the same suffixes."""
+    return spec.lower().endswith(TABLE_SUFFIXES)
+
+
+def label_column(column: str, source: str, obs: pd.DataFrame) -> pd.Series:
+    """Labels of an obs column, "" for missing ones."""
+    return clean(column_text(obs, column, source), f"{source}, obs column {column!r}")
+
+
+def read_label_table(path: str | Path) -> pd.Series:
+    """A csv or tsv(.gz) with the columns barcode and label, as labels by barcode."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; correct `labels` or `truth` in the sample sheet")
+    separator = "," if ".csv" in "".join(path.suffixes[-2:]).lower() else "\t"
+    try:
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}), expected a table with the columns barcode and label"
+        ) from error
+    table.columns = [str(name).strip() for name in table.columns]
+    missing = [name for name in ("barcode", "label") if name not in table]
+    if missing:
+        raise InputError(
+            f"{path}: no column {' and '.join(missing)} (seen: {', '.join(table.columns)}), "
+            "expected a header with barcode and label; fields are separated by commas in .csv, by "
+            "tabs in .tsv"
+        )
+    labels = table.set_index(table["barcode"].str.strip())["label"].str.strip()
+    repeated = labels.index[labels.index.duplicated()]
+    if len(repeated):
+        raise InputError(
+            f"{path}: {len(repeated)} barcode(s) stand more than once (such as {repeated[0]!r}), "
+            "expected one row per cell; remove the repetitions"
+        )
+    return clean(labels, str(path))
+
+
+def clean(labels: pd.Series, where: str) -> pd.Series:
+    """Missing labels as ""; labels that the results could not hold are refused."""
+    labels = labels.where(~labels.isin(NO_LABEL), "")
+    for label in labels.unique():
+        if SEPARATOR in label:
+            raise InputError(
+                f"{where}: the label {label!r} has a {SEPARATOR!r}, which joins the labels of a "
+                "prediction set; expected labels without it; write '/' instead"
+            )
+        if label.lower() == RESERVED:
+            raise InputError(
+                f"{where}: the label {label!r} is reserved for cells that get no label; leave the "
+                "label of such cells empty, or give it another name"
+            )
+    return labels
+
+
+def require_match(listed: pd.Index, barcodes: pd.Index, path: str) -> None:
+    """Refuse a table without any of the sample's barcodes; log how many it has."""
+    n_found = int(barcodes.isin(listed).sum())
+    if n_found:
+        if n_found < len(barcodes):
+            logger.info("%s: lists %d of %d cells", path, n_found, len(barcodes))
+        return
+    seen, expected = ", ".join(listed[:3]) or "no row at all", ", ".join(barcodes[:3])
+    bare = [{re.sub(r"-\d+$", "", name) for name in side} for side in (listed, barcodes)]
+    hint = (
+        "they differ in a suffix such as '-1': write the barcodes as in the counts"
+        if bare[0] & bare[1]
+        else "is it the table of another sample? Write the barcodes as in the counts"
+    )
+    raise InputError(
+        f"{path}: none of its {len(listed)} barcodes (such as {seen}) is among the "
+        f"{len(barcodes)} of the sample (such as {expected}); {hint}"
+    )

@@ -1,0 +1,98 @@
+"""The QC figure of one sample: distributions before and after filtering, with the limits."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dice_atlas.counts.qc import Limits
+
+BEFORE, AFTER, LIMIT = "#b9c0c9", "#2f6f9f", "#b5392c"
+TITLES = {
+    "n_genes": "Genes per cell",
+    "total_counts": "Counts per cell",
+    "percent_mito": "Mitochondrial counts (%)",
+    "doublet_score": "Doublet score",
+}
+LOG_SCALED = ("n_genes", "total_counts")
+
+
+def draw_qc(cells: pd.DataFrame, limits: Limits, title: str) -> Figure:
+    """Four histograms: all cells, the kept ones, and the limits as lines.
+
+    Parameters
+    ----------
+    cells : every cell: the four metrics and `kept`.
+    limits : those that were used.
+    title : over the figure.
+    """
+    matplotlib.use("Agg")
+    figure = Figure(figsize=(10, 2.9), dpi=150, layout="constrained")
+    axes = figure.subplots(1, 4)
+    for axis, (metric, name) in zip(axes, TITLES.items(), strict=True):
+        draw_metric(axis, cells, metric, limit_lines(limits, metric))
+        axis.set_title(name, fontsize=10)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("cells", fontsize=9)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.suptitle(
+        f"{title}: {int(cells['kept'].sum()):,} of {len(cells):,} cells kept", fontsize=11
+    )
+    return figure
+
+
+def draw_metric(axis: Axes, cells: pd.DataFrame, metric: str, lines: list[float]) -> None:
+    values = cells[metric]
+    if values.notna().sum() == 0:
+        axis.text(0.5, 0.5, "not computed", ha="center", va="center", transform=axis.transAxes)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        return
+    if metric in LOG_SCALED:
+        axis.set_xscale("log")
+        values = values.clip(lower=1)
+    edges = bin_edges(values.dropna().to_numpy(float), metric in LOG_SCALED)
+    axis.hist(values.dropna(), bins=edges, color=BEFORE, label="before filtering")
+    axis.hist(values[cells["kept"]].dropna(), bins=edges, color=AFTER, label="kept")
+    axis.set_xlim(edges[0], edges[-1])
+    if metric in LOG_SCALED:
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(lambda value, _: minor_label(value, edges))
+        axis.tick_params(axis="x", which="minor", labelsize=8)
+    if lines:
+        words = " and ".join(f"{line:.3g}" for line in sorted(set(lines)))
+        axis.set_xlabel(f"limit{'s' if len(set(lines)) > 1 else ''}: {words}", fontsize=8)
+        axis.xaxis.label.set_color(LIMIT)
+    for i, line in enumerate(lines):
+        # A limit outside of the data would squeeze them together: it is not drawn.
+        if edges[0] <= line <= edges[-1]:
+            axis.axvline(line, color=LIMIT, lw=1.2, ls="--", label="limit" if i == 0 else None)
+    if not axis.get_legend_handles_labels()[1].count("limit"):
+        axis.plot([], [], color=LIMIT, lw=1.2, ls="--", label="limit")
+
+
+def minor_label(value: float, edges: np.ndarray) -> str:
+    """Labels between the powers of ten, only where less than two of these are on the axis."""
+    if edges[-1] / edges[0] > 20 or int(f"{value:e}"[0]) not in (2, 3, 5):
+        return ""
+    return f"{value:g}"
+
+
+def bin_edges(values: np.ndarray, log: bool, n_bins: int = 40) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if log:
+        return np.geomspace(low * 0.95, max(high, low * 1.1) * 1.05, n_bins + 1)
+    return np.linspace(low, high if high > low else low + 1.0, n_bins + 1)
+
+
+def limit_lines(limits: Limits, metric: str) -> list[float]:
+    """The limits that bear on a metric, finite ones only."""
+    lines = list(limits.mad.get(metric, ()))
+    if metric == "n_genes":
+        lines.append(limits.min_genes)
+    if metric == "percent_mito":
+        lines.append(limits.max_mito_percent)
+    return [float(line) for line in lines if np.isfinite(line)]

@@ -1,0 +1,43 @@
+"""One sample as the workflow holds it: raw counts, roles, batches and labels per cell."""
+
+from typing import Any
+
+import anndata as ad
+import pandas as pd
+
+from dice_atlas.counts.labels import read_labels
+from dice_atlas.counts.readers import read_counts
+from dice_atlas.counts.subset import batch_values
+from dice_atlas.files import sha256
+
+
+def load_sample(path: str, row: dict[str, Any]) -> ad.AnnData:
+    """The canonical raw counts of one sample.
+
+    Parameters
+    ----------
+    path : the counts, in any format of `read_counts`.
+    row : of the sample sheet: `sample`, `role`, `batch`, `labels`, `labels_source`, `subset` and
+        `extra` (further columns).
+
+    Returns
+    -------
+    AnnData
+        `X` CSR int32, cells x all genes; obs (index `<sample>_<barcode>`): `barcode`, `sample`,
+        `role`, `batch`, `label`, further columns; var: `gene_id`; uns: `source`.
+    """
+    counts = read_counts(path, row["subset"])
+    barcodes = pd.Index(counts.obs_names.to_numpy(object), dtype=object)
+    columns = {
+        "barcode": barcodes.to_numpy(object),
+        "sample": row["sample"],
+        "role": row["role"],
+        "batch": batch_values(row["batch"], counts.obs, path),
+        "label": read_labels(row["labels"], row["labels_source"], barcodes, counts.obs),
+        **row["extra"],
+    }
+    cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)
+    source = {"path": str(path), "sha256": sha256(path), "format": counts.uns["format"]}
+    return ad.AnnData(
+        counts.X, obs=pd.DataFrame(columns, index=cells), var=counts.var, uns={"source": source}
+    )

@@ -1,0 +1,90 @@
+"""Cells and values chosen by obs columns: the sheet's `subset` and `batch: obs:COLUMN`."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+FROM_OBS = "obs:"
+
+
+def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
+    """An obs column as plain strings, "" where it is missing.
+
+    Whole-valued floats are written without a decimal point: pandas makes floats of whole
+    numbers as soon as one is missing.
+    """
+    if column not in obs:
+        seen = ", ".join(map(str, obs.columns)) or "none"
+        raise InputError(
+            f"{source}: no obs column {column!r}; its obs columns: {seen}; correct the sample sheet"
+        )
+    values = obs[column]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype if values.notna().all() else object)
+    if pd.api.types.is_float_dtype(values):
+        whole = values.notna() & (values % 1 == 0)
+        strings = [
+            "" if pd.isna(v) else str(int(v)) if w else str(v)
+            for v, w in zip(values, whole, strict=True)
+        ]
+    else:
+        strings = ["" if pd.isna(v) else str(v) for v in values]
+    return pd.Series(strings, index=obs.index, dtype=object)
+
+
+def parse_subset(spec: str) -> dict[str, list[str]]:
+    """Wanted values by column of "column=value|value;other=value"."""
+    wanted: dict[str, list[str]] = {}
+    for part in spec.split(";"):
+        column, _, values = part.partition("=")
+        wanted[column.strip()] = [value.strip() for value in values.split("|")]
+    return wanted
+
+
+def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
+    """Which cells are in the subset: all columns must have one of their values.
+
+    Raises
+    ------
+    InputError
+        For a column or a value that is not there (with those that are), and for no cell.
+    """
+    keep = np.ones(len(obs), dtype=bool)
+    for column, values in parse_subset(spec).items():
+        strings = column_text(obs, column, source)
+        there = sorted(strings.unique())
+        unknown = [value for value in values if value not in there]
+        if unknown:
+            more = ", ..." if len(there) > 20 else ""
+            raise InputError(
+                f"{source}: no cell has {column} = {', '.join(unknown)}; values of {column}: "
+                f"{', '.join(there[:20])}{more}; correct `subset` in the sample sheet"
+            )
+        keep &= strings.isin(values).to_numpy()
+    if not keep.any():
+        raise InputError(
+            f"{source}: no cell meets all conditions of the subset {spec!r}, expected at least "
+            "one; loosen `subset` in the sample sheet"
+        )
+    logger.info("%s: %d of %d cells are in %s", source, keep.sum(), len(keep), spec)
+    return keep
+
+
+def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
+    """The batch of every cell: the same text, or an obs column's value for "obs:COLUMN"."""
+    if not spec.startswith(FROM_OBS):
+        return np.full(len(obs), spec, dtype=object)
+    column = spec.removeprefix(FROM_OBS)
+    values = column_text(obs, column, source)
+    n_empty = int((values == "").sum())
+    if n_empty:
+        raise InputError(
+            f"{source}: {n_empty} of {len(obs)} cells have no {column!r}, which `batch` is taken "
+            "from; fill it in, or leave these cells out with `subset`"
+        )
+    return values.to_numpy(object)

@@ -1,0 +1,154 @@
+"""Readers of Cell Ranger's output: mtx folders (v2, v3; gzipped or not) and h5 files."""
+
+import csv
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import scipy.io
+import scipy.sparse as sp
+
+from dice_atlas.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+EXPRESSION = "Gene Expression"
+FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
+
+
+def read_mtx_folder(folder: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame, str]:
+    """Counts (cells x genes), obs, var and format of a 10x folder.
+
+    The three files may share a prefix, as in GEO's supplementary files.
+    """
+    matrix, prefix = find_matrix(folder)
+    barcodes = find_file(folder, prefix, ("barcodes.tsv",))
+    genes = find_file(folder, prefix, ("features.tsv", "genes.tsv"))
+    version = "10x mtx v3" if "features.tsv" in genes.name else "10x mtx v2"
+    names = [row[0] for row in tsv_rows(barcodes)]
+    var = read_genes(genes)
+    counts = read_matrix(matrix)
+    if counts.shape != (len(var), len(names)):
+        turned = counts.shape == (len(names), len(var))
+        raise InputError(
+            f"{matrix}: seen {counts.shape[0]} x {counts.shape[1]}, expected {len(var)} genes "
+            f"({genes.name}) x {len(names)} cells ({barcodes.name}); "
+            + ("transpose the matrix" if turned else "these files do not belong together")
+        )
+    keep = expression_rows(var, genes)
+    counts = counts.T.tocsr()
+    if not keep.all():
+        counts = counts[:, np.flatnonzero(keep)]
+    obs = pd.DataFrame(index=pd.Index(names, dtype=object))
+    return counts, obs, var[keep], version
+
+
+def find_matrix(folder: Path) -> tuple[Path, str]:
+    """The folder's one matrix file and the prefix of its name."""
+    found = sorted(p for p in folder.iterdir() if p.name.endswith(("matrix.mtx", "matrix.mtx.gz")))
+    if len(found) != 1:
+        seen = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
+        what = "more than one matrix.mtx" if found else "no matrix.mtx(.gz)"
+        raise InputError(
+            f"{folder}: {what} (seen: {seen}), expected {FILES}; give the folder of one sample, "
+            "such as outs/filtered_feature_bc_matrix"
+        )
+    return found[0], found[0].name.split("matrix.mtx")[0]
+
+
+def find_file(folder: Path, prefix: str, names: tuple[str, ...]) -> Path:
+    for name in names:
+        for suffix in ("", ".gz"):
+            path = folder / f"{prefix}{name}{suffix}"
+            if path.is_file():
+                return path
+    seen = ", ".join(sorted(p.name for p in folder.iterdir())[:6])
+    raise InputError(
+        f"{folder}: no {prefix}{' or '.join(names)} (seen: {seen}), expected {FILES}; "
+        "copy the missing file into the folder"
+    )
+
+
+def tsv_rows(path: Path) -> list[list[str]]:
+    """Rows of a headerless tsv(.gz), unquoted, as text (no symbol is taken for a NaN)."""
+    try:
+        table = pd.read_csv(
+            path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}), expected tab-separated lines; copy it again"
+        ) from error
+    return table.to_numpy(object).tolist()
+
+
+def read_genes(path: Path) -> pd.DataFrame:
+    rows = tsv_rows(path)
+    width = len(rows[0])
+    frame = pd.DataFrame({"gene_ids": [row[0] for row in rows]})
+    frame["name"] = [row[1] for row in rows] if width > 1 else frame["gene_ids"]
+    if width > 2:
+        frame["feature_types"] = [row[2] for row in rows]
+    return frame
+
+
+def expression_rows(var: pd.DataFrame, path: Path) -> np.ndarray:
+    """Which features are genes; antibodies, guides and peaks are left out."""
+    if "feature_types" not in var:
+        return np.ones(len(var), dtype=bool)
+    keep = (var["feature_types"] == EXPRESSION).to_numpy()
+    kinds = var["feature_types"].value_counts().to_dict()
+    if not keep.any():
+        raise InputError(
+            f"{path}: no feature of type {EXPRESSION!r}; seen "
+            + ", ".join(f"{name!r} ({n})" for name, n in kinds.items())
+            + "; give the gene-expression matrix, or write that type into the third column"
+        )
+    if not keep.all():
+        logger.info("%s: %d of %d features are genes: %s", path, keep.sum(), len(keep), kinds)
+    return keep
+
+
+def read_matrix(path: Path) -> sp.coo_matrix:
+    """A Matrix Market file as it stands (genes x cells)."""
+    try:
+        return sp.coo_matrix(scipy.io.mmread(path))
+    except (ValueError, OSError, EOFError, OverflowError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a Matrix Market file ({error}); is it cut off? "
+            "Copy or unpack it again"
+        ) from error
+
+
+def is_tenx_h5(path: Path) -> bool:
+    """Whether an HDF5 file is Cell Ranger's: a `matrix` group (v3) or one per genome (v2)."""
+    with h5py.File(path, "r") as file:
+        groups = [value for value in file.values() if isinstance(value, h5py.Group)]
+        return any("barcodes" in group and "indptr" in group for group in groups)
+
+
+def read_tenx_h5(path: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame, str]:
+    """Counts (cells x genes), obs, var and format of a 10x h5 file."""
+    with h5py.File(path, "r") as file:
+        version = "10x h5 v3" if "matrix" in file else "10x h5 v2"
+        if "matrix" in file and "features" not in file["matrix"]:
+            raise InputError(
+                f"{path}: the group matrix has no features (seen: {', '.join(file['matrix'])}), "
+                "expected a feature-barcode matrix of Cell Ranger; give its "
+                "filtered_feature_bc_matrix.h5"
+            )
+        genomes = list(file)
+    if version == "10x h5 v2" and len(genomes) > 1:
+        raise InputError(
+            f"{path}: holds {len(genomes)} genomes ({', '.join(genomes)}), expected one; "
+            "write the one you want as its own file"
+        )
+    adata = sc.read_10x_h5(path, gex_only=False)
+    var = adata.var.assign(name=adata.var_names.to_numpy(object)).reset_index(drop=True)
+    keep = expression_rows(var, path)
+    counts = adata.X if keep.all() else adata.X[:, np.flatnonzero(keep)]
+    obs = pd.DataFrame(index=pd.Index(adata.obs_names.to_numpy(object), dtype=object))
+    return counts, obs, var[keep], version
