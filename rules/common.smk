@@ -9,12 +9,18 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from dice_atlas.errors import InputError
 from dice_atlas.settings import validate_config
-from dice_atlas.sheet import read_sheet
+from dice_atlas.sheet import read_sheet, require_files
 
 SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
 try:
     config.update(validate_config(config, SCHEMAS / "config.schema.json"))
     SHEET = read_sheet(config["samples"], SCHEMAS / "samples.schema.json")
+    require_files(
+        SHEET,
+        config["samples"],
+        made="resources/demo/",
+        finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
+    )
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -83,7 +83,7 @@ if __name__ == "__main__":
             )
         log.info("k = %d", space.k)
         latents = compute_latents(normalized, harmony, space)
-        log.info("%s", latents.uns["latent"])
+        log.info("%s", {k: v for k, v in latents.uns["latent"].items() if k != "gram"})
         save_space(whole, snakemake.output.loadings)
         with atomic_path(snakemake.output.latents) as path:
             latents.write_h5ad(path, compression="lzf")

@@ -21,8 +21,10 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
         For every key that is unknown, missing or out of range, all in one message.
     """
     schema = json.loads(Path(schema_path).read_text())
-    filled = fill_defaults(copy.deepcopy(config), schema)
-    problems = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda e: list(e.path))
+    filled = as_meant(fill_defaults(copy.deepcopy(config), schema), schema)
+    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    # Keys and list positions, compared as text: a path may hold both.
+    problems = sorted(validator.iter_errors(filled), key=lambda e: [str(part) for part in e.path])
     messages = [describe(problem) for problem in problems]
     if not messages:
         messages = conflicts(filled)
@@ -45,6 +47,18 @@ def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:
     return value
 
 
+def as_meant(value: Any, schema: dict[str, Any]) -> Any:
+    """Undo what YAML makes of an unquoted `off`, and of whole numbers written as 4.0."""
+    if value is False and "off" in schema.get("enum", []):
+        return "off"
+    if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        return {key: as_meant(part, parts.get(key, {})) for key, part in value.items()}
+    return value
+
+
 def describe(problem: ValidationError) -> str:
     """One sentence: the key, what was seen, what is allowed."""
     key = ".".join(str(part) for part in problem.absolute_path) or "top level"
@@ -56,7 +70,9 @@ def describe(problem: ValidationError) -> str:
     if rule == "required":
         missing = [name for name in problem.validator_value if name not in problem.instance]
         return f"{key}: the key {', '.join(missing)} is missing"
-    allowed = problem.schema.get("description") or problem.message
+    allowed = problem.schema.get("description")
+    if not allowed:  # an item of a list
+        return f"{key}: {problem.message}"
     return f"{key}: seen {problem.instance!r}, expected {allowed}"
 
 

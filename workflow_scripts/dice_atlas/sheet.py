@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 RESERVED_COLUMNS = (
     "barcode", "cell", "label", "n_genes", "total_counts", "percent_mito", "doublet_score",
     "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
-    "cell_type_n_anchors", "dice_uncertainty", "cluster",
+    "cell_type_n_anchors", "dice_uncertainty", "cluster", "_index", "index",
 )  # fmt: skip
 
 
@@ -52,10 +53,40 @@ def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str,
         problems.append("no sample; expected one row per sample")
     if problems:
         raise InputError(f"{path} is not a valid sample sheet:\n" + bullets(problems))
-    conflicts = mixed_labels(sheet)
+    conflicts = mixed_labels(sheet) or ambiguous_names(sheet)
     if conflicts:
         raise InputError(f"{path}: " + conflicts)
     return sheet
+
+
+def require_files(
+    sheet: dict[str, dict[str, Any]], path: str | Path, made: str, finished: str
+) -> None:
+    """Refuse a sheet that names files that are not there.
+
+    Parameters
+    ----------
+    sheet, path : the sheet as `read_sheet` returns it, and where it was read from.
+    made : start of the paths that the workflow makes itself (the demo data).
+    finished : pattern with `{sample}` of the counts that the workflow has read before; a sample
+        that has them no longer needs its sources here.
+    """
+    problems = []
+    for name, row in sheet.items():
+        if os.path.exists(finished.format(sample=name)):
+            continue
+        for column in ("path", "labels_source", "truth_source"):
+            file = row[column]
+            told = file == row["path"] and column != "path"
+            if file and not told and not file.startswith(made) and not os.path.exists(file):
+                problems.append(
+                    f"sample {name}, column {column.split('_')[0]}: no such file: {file}"
+                )
+    if problems:
+        raise InputError(
+            f"{path} names files that do not exist (paths are relative to the sheet's folder):\n"
+            + bullets(problems)
+        )
 
 
 def bullets(lines: list[str]) -> str:
@@ -66,22 +97,30 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     """Header and numbered non-empty rows; lines that start with # are comments."""
     if not path.is_file():
         raise InputError(f"the sample sheet {path} does not exist; set `samples` in the config")
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        numbered = [(n, line) for n, line in enumerate(stream, 1) if line.strip() and line[0] != "#"]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            numbered = [(n, t) for n, t in enumerate(stream, 1) if t.strip() and t[0] != "#"]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); save it as tsv or csv") from None
     if not numbered:
         raise InputError(f"{path} is empty; expected a header line and one row per sample")
     delimiter = "\t" if "\t" in numbered[0][1] else ","
     parsed = list(csv.reader((line for _, line in numbered), delimiter=delimiter))
+    if len(parsed) != len(numbered):
+        raise InputError(f"{path}: a quoted value goes over two lines; expected one row per line")
     columns = [name.strip() for name in parsed[0]]
+    while columns and not columns[-1]:  # a spreadsheet's empty columns
+        columns.pop()
     rows = []
-    for (line, _), values in zip(numbered[1:], parsed[1:], strict=True):
-        if len(values) > len(columns):
+    for (line, _), fields in zip(numbered[1:], parsed[1:], strict=True):
+        values = [field.strip() for field in fields]
+        if any(values[len(columns) :]):
             raise InputError(
                 f"{path}, line {line}: {len(values)} values for {len(columns)} columns; "
                 f"is the separator ({'tab' if delimiter == chr(9) else 'comma'}) inside a value?"
             )
         values += [""] * (len(columns) - len(values))
-        rows.append((line, {c: v.strip() for c, v in zip(columns, values, strict=True)}))
+        rows.append((line, dict(zip(columns, values, strict=False))))
     return columns, rows
 
 
@@ -89,7 +128,12 @@ def check_columns(columns: list[str], path: Path) -> list[str]:
     problems = []
     missing = [name for name in ("sample", "path", "role", "batch") if name not in columns]
     if missing:
-        problems.append(f"missing column(s) {', '.join(missing)}; seen: {', '.join(columns)}")
+        problems.append(
+            f"missing column(s) {', '.join(missing)}; seen: {', '.join(columns)}; expected "
+            "columns separated by tabs or commas"
+        )
+    if "" in columns:
+        problems.append(f"column {columns.index('') + 1} has no name")
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         problems.append(f"column(s) {', '.join(twice)} stand twice")
@@ -97,7 +141,10 @@ def check_columns(columns: list[str], path: Path) -> list[str]:
     if taken:
         problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
     if "min_cells" in columns:
-        problems.append("column min_cells is not a per-sample limit: it counts cells of all samples; set qc.min_cells")
+        problems.append(
+            "column min_cells is not a per-sample limit: it counts cells of all samples; set "
+            "qc.min_cells in the config"
+        )
     return problems
 
 
@@ -108,7 +155,8 @@ def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
         required = column in ("sample", "path", "role", "batch")
         if column not in cells or (not text and not required):
             continue
-        if not Draft202012Validator(rule).is_valid(typed(text, rule)):
+        validator = Draft202012Validator(rule, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        if not validator.is_valid(typed(text, rule)):
             problems.append(f"column {column}: seen {text!r}, expected {rule['description']}")
     return problems
 
@@ -120,6 +168,8 @@ def typed(text: str, rule: dict[str, Any]) -> Any:
     try:
         number = float(text)
     except ValueError:
+        return text
+    if not math.isfinite(number):
         return text
     return int(number) if number.is_integer() else number
 
@@ -155,3 +205,16 @@ def mixed_labels(sheet: dict[str, dict[str, Any]]) -> str:
         f"reference sample(s) {', '.join(without)} have no labels but others have; give labels "
         "for all of them (to transfer labels) or for none"
     )
+
+
+def ambiguous_names(sheet: dict[str, dict[str, Any]]) -> str:
+    """A sentence if a cell id `<sample>_<barcode>` could belong to two samples."""
+    for name in sheet:
+        for other in sheet:
+            if other.startswith(f"{name}_"):
+                return (
+                    f"samples {name} and {other}: cells are called <sample>_<barcode>, and such a "
+                    f"name could belong to either; rename one, for example {other} to "
+                    f"{other.replace('_', '-')}"
+                )
+    return ""

@@ -63,7 +63,7 @@ def draw_metric(axis: Axes, cells: pd.DataFrame, metric: str, lines: list[float]
         axis.xaxis.set_minor_formatter(lambda value, _: minor_label(value, edges))
         axis.tick_params(axis="x", which="minor", labelsize=8)
     if lines:
-        words = " and ".join(f"{line:.3g}" for line in sorted(set(lines)))
+        words = ", ".join(f"{line:.4g}" for line in sorted(set(lines)))
         axis.set_xlabel(f"limit{'s' if len(set(lines)) > 1 else ''}: {words}", fontsize=8)
         axis.xaxis.label.set_color(LIMIT)
     for i, line in enumerate(lines):

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-# Values of one block of distances (float32: 64 MiB) and of one block of differences (float64).
-BLOCK = 1 << 24
+# Values of one block of distances (float32: 16 MiB) and of one block of differences (float64).
+BLOCK = 1 << 22
 PAIRS = 1 << 22
 
 
@@ -41,7 +41,8 @@ def nearest(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray
     distance = np.empty((queries.shape[0], k))
     for rows, squares, error in _blocks(queries, points):
         kth = np.partition(squares, k - 1, axis=1)[:, k - 1]
-        row, column = np.nonzero(squares <= (kth + 2 * error)[:, None])
+        near = np.flatnonzero(squares <= (kth + 2 * error)[:, None])
+        row, column = np.divmod(near, points.shape[0])
         exact = _distances(queries[rows], points, row, column)
         # Rows are sorted already: sort within them by distance, then by index.
         order = np.lexsort((column, exact, row))

@@ -1,0 +1,1 @@
+"""Genes, normalisation, scaling, batch correction and loadings: the space that DICE works in."""
