@@ -1,0 +1,117 @@
+"""Local inverse Simpson index: how many labels a cell's neighbourhood effectively holds.
+
+Korsunsky et al. 2019 (doi 10.1038/s41592-019-0619-0). `lisi` gives the values of
+`harmonypy.compute_lisi` (tests compare them), which looks for neighbours once per label column and
+took 14 s for 12,000 cells; here the neighbours are found once for all columns.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dice_atlas.metrics.neighbors import nearest_neighbors
+from dice_atlas.metrics.score import Score, undefined
+
+PERPLEXITY = 30.0
+NEAREST = 9
+MAX_BISECTIONS = 50
+TOLERANCE = 1e-5
+
+
+def mean_lisi(
+    embedding: np.ndarray, columns: Mapping[str, np.ndarray], perplexity: float = PERPLEXITY
+) -> dict[str, Score]:
+    """Mean LISI of each label column with Gaussian-like weights of a given perplexity.
+
+    Parameters
+    ----------
+    embedding : cells x k.
+    columns : labels (one per cell) by name.
+    perplexity : effective number of neighbours; (cells - 1) / 3 where there are too few cells.
+    """
+    n_cells = len(embedding)
+    note = ""
+    if (n_cells - 1) / 3 < perplexity:
+        perplexity = (n_cells - 1) / 3
+        note = f"perplexity {perplexity:.3g}: {n_cells} cells are too few for more"
+    # One neighbour alone has perplexity 1 whatever its weight.
+    if perplexity <= 1:
+        return {name: undefined(f"{n_cells} cells are too few") for name in columns}
+    distances, indices = nearest_neighbors(embedding, min(n_cells - 1, round(3 * perplexity)))
+    weights = perplexity_weights(distances, perplexity)
+    return {
+        name: Score(float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note)
+        for name, labels in columns.items()
+    }
+
+
+def mean_lisi_nearest(embedding: np.ndarray, labels: np.ndarray, n: int = NEAREST) -> Score:
+    """Mean over cells of 1 / sum_c p_c^2, p_c = share of label c among the `n` nearest others.
+
+    The variant of the DICE paper's code.
+    """
+    note = ""
+    if len(embedding) - 1 < n:
+        n = len(embedding) - 1
+        note = f"{n} neighbours: {n + 1} cells are too few for more"
+    if n < 1:
+        return undefined("one cell only")
+    _, indices = nearest_neighbors(embedding, n)
+    weights = np.full(indices.shape, 1.0 / n)
+    return Score(float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note)
+
+
+def inverse_simpson(neighbor_labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """1 / sum over labels of (sum of the weights of the neighbours with that label)^2.
+
+    Parameters
+    ----------
+    neighbor_labels, weights : cells x neighbours; weights of a cell sum to one.
+    """
+    classes, codes = np.unique(neighbor_labels, return_inverse=True)
+    codes = codes.reshape(neighbor_labels.shape)
+    rows = np.broadcast_to(np.arange(len(codes))[:, None], codes.shape)
+    shares = np.zeros((len(codes), len(classes)))
+    np.add.at(shares, (rows, codes), weights)
+    return 1.0 / (shares**2).sum(axis=1)
+
+
+def perplexity_weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
+    """Weights exp(-beta d), beta bisected per cell until exp(entropy) is the perplexity.
+
+    Parameters
+    ----------
+    distances : cells x neighbours, not squared (as in LISI's own code).
+
+    Returns
+    -------
+    ndarray
+        cells x neighbours, rows sum to one.
+    """
+    n_cells = len(distances)
+    beta = np.ones(n_cells)
+    low, high = np.full(n_cells, -np.inf), np.full(n_cells, np.inf)
+    # Counted from the nearest neighbour: the same weights, and exp() cannot underflow to 0 / 0.
+    distances = distances - distances.min(axis=1, keepdims=True)
+    weights, entropy = weights_entropy(distances, beta)
+    for _ in range(MAX_BISECTIONS):
+        excess = entropy - np.log(perplexity)
+        open_ = np.abs(excess) > TOLERANCE
+        if not open_.any():
+            break
+        flat, peaked = open_ & (excess > 0), open_ & (excess <= 0)
+        low[flat], high[peaked] = beta[flat], beta[peaked]
+        middle = np.where(
+            np.isinf(high), beta * 2, np.where(np.isinf(low), beta / 2, (low + high) / 2)
+        )
+        beta = np.where(open_, middle, beta)
+        weights, entropy = weights_entropy(distances, beta)
+    return weights
+
+
+def weights_entropy(distances: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised weights exp(-beta d) and their entropy in nats."""
+    weights = np.exp(-distances * beta[:, None])
+    total = weights.sum(axis=1)
+    entropy = np.log(total) + beta * (distances * weights).sum(axis=1) / total
+    return weights / total[:, None], entropy

@@ -1,0 +1,17 @@
+"""What a metric returns: a value, on how many cells, and what a reader must know about it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Score(NamedTuple):
+    """value: NaN where the metric has none; note: "" or one sentence."""
+
+    value: float
+    note: str = ""
+
+
+def undefined(why: str) -> Score:
+    """A metric that cannot be had, and why."""
+    return Score(np.nan, why)
