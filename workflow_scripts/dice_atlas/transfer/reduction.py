@@ -104,7 +104,7 @@ def _fit(expression: sp.csr_matrix) -> tuple[Scaling, np.ndarray]:
     """Seurat's scaling of the genes that vary, and their positions."""
     n = expression.shape[0]
     mean, variance = mean_variance_axis(sp.csr_matrix(expression, dtype=np.float64), axis=0)
-    genes = np.flatnonzero(variance > 0)
+    genes = np.flatnonzero(variance > 1e-14 * mean**2)  # a constant's variance may round off 0
     mean, sd = mean[genes], np.sqrt(variance[genes] * n / max(n - 1, 1))
     return Scaling(sd, mean / sd + MAX_VALUE, mean / sd), genes
 

@@ -1,0 +1,163 @@
+"""The scripts of the label transfer on small sample files, from counts to calls."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+import scipy.sparse as sp
+from dice_atlas.errors import InputError
+from dice_atlas.files import write_table
+from dice_atlas.transfer.dataset import (
+    log_normalize,
+    read_cells,
+    read_expression,
+    reference_features,
+)
+from dice_atlas.transfer.transfer import predictions_table
+from find_anchors import dice_space, expression_space, find
+from transfer_labels import call, transfer
+
+GENES = [f"G{i}" for i in range(150)]
+ANNOTATE = {
+    **{"reduction": "pcaproject", "nfeatures": 80, "dims": 10, "k.anchor": 5, "k.filter": 50},
+    **{"k.score": 15, "max.features": 60, "k.weight": 20, "sd.weight": 1},
+    **{"unassigned_below": 0.5, "coverage": 0.8},
+}
+
+
+def write_sample(path, role, labels, seed, genes=GENES):
+    """Cells of three types, each with 20 genes of its own; `labels` as types, "?" = unknown."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 3, 90)
+    rate = np.full((90, len(GENES)), 0.8)
+    for kind in range(3):
+        rate[np.ix_(kinds == kind, range(20 * kind, 20 * kind + 20))] = 4.0
+    columns = [GENES.index(g) for g in genes]
+    x = rng.poisson(rate)[:, columns].astype(np.int32)
+    names = np.array(["A", "B", "C"])[kinds]
+    obs = pd.DataFrame(
+        {
+            "role": role,
+            "batch": path.stem,
+            "label": np.where(rng.random(90) < 0.1, "", names) if labels else "",
+            "truth": names,
+        },
+        index=[f"{path.stem}_{i}" for i in range(90)],
+    )
+    var = pd.DataFrame({"gene_id": ""}, index=genes)
+    ad.AnnData(sp.csr_matrix(x), obs=obs, var=var).write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def samples(tmp_path):
+    return [
+        write_sample(tmp_path / "q1.h5ad", "query", False, 1, GENES[::-1]),
+        write_sample(tmp_path / "r1.h5ad", "reference", True, 2),
+        write_sample(tmp_path / "r2.h5ad", "reference", True, 3),
+        write_sample(tmp_path / "q2.h5ad", "query", False, 4, [g for g in GENES if g != "G3"]),
+    ]
+
+
+def truth(paths, role):
+    obs = pd.concat([ad.read_h5ad(path).obs for path in paths])
+    return obs.loc[obs["role"] == role, "truth"]
+
+
+def denoised(tmp_path, samples):
+    """Stand-ins of denoise/denoised.h5ad and latent/loadings.npz: a plain PCA."""
+    genes = [g for g in GENES if g != "G3"]
+    x = read_expression(samples, genes).toarray()
+    _, _, v = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    latents = ad.AnnData(obs=read_cells(samples), obsm={"X_dice": (x @ v[:6].T).astype("f4")})
+    latents.write_h5ad(tmp_path / "denoised.h5ad")
+    loadings = np.vstack([v[:6].T, np.zeros((1, 6))])
+    np.savez(tmp_path / "loadings.npz", genes=np.array([*genes, "G3"]), loadings=loadings)
+    return tmp_path / "denoised.h5ad", tmp_path / "loadings.npz"
+
+
+def make_space(name, tmp_path, samples):
+    if name == "dice":
+        embedding, loadings = denoised(tmp_path, samples)
+        return dice_space(samples, embedding, loadings, read_cells(samples).index, 60)
+    return expression_space(samples, {**ANNOTATE, "reduction": name}, 0)
+
+
+@pytest.mark.parametrize("name", ["pcaproject", "cca", "dice"])
+def test_labels_from_counts_to_calls(tmp_path, samples, name):
+    cells = read_cells(samples)
+    anchors, weights, calibration = find(make_space(name, tmp_path, samples), cells, ANNOTATE, 0)
+    # Through the files, as between the rules.
+    write_table(anchors, tmp_path / "anchors.tsv.gz")
+    weights.write_h5ad(tmp_path / "weights.h5ad")
+    anchors = pd.read_csv(tmp_path / "anchors.tsv.gz", sep="\t", keep_default_na=False)
+    weights = ad.read_h5ad(tmp_path / "weights.h5ad")
+    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
+    calls = call(predictions, calibration, ANNOTATE)
+
+    expected = truth(samples, "query")
+    assert calls["cell"].tolist() == expected.index.tolist() == weights.obs_names.tolist()
+    assert (calls["predicted"].to_numpy() == expected.to_numpy()).mean() > 0.97
+    assert set(anchors["reference_cell"]) <= set(truth(samples, "reference").index)
+    known = cells.loc[(cells["role"] == "reference") & (cells["label"] != ""), "label"]
+    held = calibration.set_index("cell")
+    assert (held["label"] == known[held.index]).all()
+    assert len(held) == pytest.approx(0.25 * len(known), abs=2)
+    scores = [f"score:{label}" for label in dict.fromkeys(known)]
+    assert calibration.columns.tolist() == ["cell", "label", "predicted", *scores]
+    assert predictions.columns.tolist()[4:] == scores
+    assert (calls["prediction_set"] != "").mean() > 0.6
+
+
+def test_same_input_same_bytes(tmp_path, samples):
+    for run in ("first", "second"):
+        space = expression_space(samples, ANNOTATE, 5)
+        anchors, _, calibration = find(space, read_cells(samples), ANNOTATE, 5)
+        write_table(anchors, tmp_path / f"{run}_a.tsv.gz")
+        write_table(calibration, tmp_path / f"{run}_c.tsv.gz")
+    for part in ("a", "c"):
+        first, second = (tmp_path / f"{run}_{part}.tsv.gz" for run in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_features_are_scanpys_of_the_reference_that_every_sample_has(samples):
+    data = ad.concat([ad.read_h5ad(path) for path in samples[1:3]])
+    data.X = data.X.astype(np.float32)
+    table = sc.pp.highly_variable_genes(data, flavor="seurat_v3", n_top_genes=140, inplace=False)
+    best = data.var_names[table["highly_variable"].to_numpy()]
+    assert "G3" in best
+    found = reference_features(samples, 140)
+    assert set(found) == set(best.drop("G3"))
+    variances = table["variances_norm"].set_axis(data.var_names)[found]
+    assert (np.diff(variances) < 1e-5).all()  # best first
+
+
+def test_expression_is_normalised_by_the_totals_over_all_genes(samples):
+    found = read_expression(samples, ["G5", "G0"]).toarray()
+    rows = []
+    for path in samples:
+        sample = ad.read_h5ad(path)
+        x = sample.X.toarray()
+        shares = x / x.sum(axis=1, keepdims=True) * 1e4
+        rows.append(np.log1p(shares)[:, sample.var_names.get_indexer(["G5", "G0"])])
+    np.testing.assert_allclose(found, np.vstack(rows), rtol=1e-12)
+    empty = log_normalize(sp.csr_matrix((2, 3), dtype=np.int32), np.zeros(2))
+    assert empty.toarray().tolist() == [[0.0] * 3] * 2
+
+
+def test_embedding_of_other_cells_is_refused(tmp_path, samples):
+    embedding, loadings = denoised(tmp_path, samples)
+    with pytest.raises(InputError, match="remove it and start again"):
+        dice_space(samples[:3], embedding, loadings, read_cells(samples[:3]).index, 60)
+
+
+def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplog):
+    cells = read_cells(samples)
+    few = cells.copy()
+    few["label"] = ""
+    few.iloc[[100, 101, 102], 1] = ["A", "A", "B"]
+    _, _, calibration = find(expression_space(samples, ANNOTATE, 0), few, ANNOTATE, 0)
+    assert calibration.empty
+    assert calibration.columns.tolist() == ["cell", "label", "predicted", "score:A", "score:B"]
+    assert "cannot be calibrated" in caplog.text

@@ -1,0 +1,83 @@
+"""Prediction sets: the quantile by hand, coverage on simulated data, small classes."""
+
+import logging
+
+import numpy as np
+import pytest
+from dice_atlas.transfer.calibration import hold_out
+from dice_atlas.transfer.conformal import class_thresholds, conformal_quantile, prediction_sets
+
+LABELS = ["a", "b", "c"]
+
+
+def simulated(n, rng, sharp=(1.0, 3.0, 0.5)):
+    """Exchangeable cells of three classes whose scores are more or less sharp."""
+    truth = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+    logits = rng.standard_normal((n, 3))
+    logits[np.arange(n), truth] += np.asarray(sharp)[truth]
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return truth, scores
+
+
+def test_quantile_by_hand():
+    values = np.arange(1, 10) / 10  # n = 9
+    assert conformal_quantile(values, 0.9) == 0.9  # ceil(10 x 0.9) = 9th
+    assert conformal_quantile(values, 0.5) == 0.5
+    assert conformal_quantile(values[:8], 0.9) == np.inf  # ceil(8.1) = 9 > 8
+    assert conformal_quantile(np.empty(0), 0.5) == np.inf
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_coverage_holds_in_every_class(coverage):
+    rng = np.random.default_rng(0)
+    covered = np.zeros(3)
+    size, repeats = 0.0, 40
+    for _ in range(repeats):
+        truth, scores = simulated(400, rng)
+        thresholds = class_thresholds([LABELS[i] for i in truth], scores, LABELS, coverage)
+        truth, scores = simulated(4000, rng)
+        sets = prediction_sets(scores, thresholds)
+        right = sets[np.arange(truth.size), truth]
+        covered += [right[truth == i].mean() / repeats for i in range(3)]
+        size += sets.sum(axis=1).mean() / repeats
+    # On average over calibrations: at least the coverage, at most 1 / (n + 1) more.
+    assert (covered >= coverage - 0.012).all()
+    assert (covered <= coverage + 1 / 30 + 0.012).all()
+    assert size < 2.9
+
+
+def test_small_classes_take_the_pooled_threshold(caplog):
+    truth = ["a"] * 19 + ["b"] * 3
+    scores = np.zeros((22, 3))
+    scores[:19, 0] = 1 - np.arange(19) / 100
+    scores[19:, 1] = 0.4
+    with caplog.at_level(logging.WARNING):
+        thresholds = class_thresholds(truth, scores, LABELS, 0.9)
+    assert thresholds[0] == pytest.approx(0.17)  # 18th of 19
+    assert thresholds[1] == thresholds[2] == pytest.approx(0.6)  # 21st of 22
+    assert "2 of 3 labels" in caplog.text
+    assert "b (3), c (0)" in caplog.text
+
+
+def test_without_calibration_every_label_is_in_the_set(caplog):
+    with caplog.at_level(logging.WARNING):
+        thresholds = class_thresholds([], np.empty((0, 3)), LABELS, 0.9)
+    assert prediction_sets(np.array([[1.0, 0, 0]]), thresholds).all()
+    assert "too few as well" in caplog.text
+
+
+def test_rounding_of_a_perfect_score_does_not_empty_the_set():
+    thresholds = class_thresholds(["a"] * 20, np.tile([1.0, 0, 0], (20, 1)), LABELS, 0.9)
+    sets = prediction_sets(np.array([[1 - 1e-9, 1e-9, 0], [0.9, 0.1, 0.0]]), thresholds)
+    assert sets.tolist() == [[True, False, False], [False, False, False]]
+
+
+def test_hold_out_is_stratified_and_seeded(caplog):
+    labels = ["a"] * 40 + ["b"] * 4 + ["c"] * 3 + [""] * 10
+    with caplog.at_level(logging.WARNING):
+        held = hold_out(labels, seed=1)
+    drawn = [labels[i] for i in held]
+    assert (drawn.count("a"), drawn.count("b"), len(drawn)) == (10, 1, 11)
+    assert "c has 3 reference cells" in caplog.text
+    np.testing.assert_array_equal(held, hold_out(labels, seed=1))
+    assert held.tolist() != hold_out(labels, seed=2).tolist()

@@ -1,0 +1,58 @@
+"""Exact neighbours against a k-d tree and by hand, with ties and duplicates."""
+
+import numpy as np
+import pytest
+from dice_atlas.transfer import neighbors as nb
+from scipy.spatial import cKDTree
+
+
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+@pytest.mark.parametrize("block", [nb.BLOCK, 1000])
+def test_nearest_is_the_tree_s(monkeypatch, shift, block):
+    monkeypatch.setattr(nb, "BLOCK", block)
+    monkeypatch.setattr(nb, "PAIRS", 500)
+    rng = np.random.default_rng(0)
+    queries, points = rng.standard_normal((80, 4)) + shift, rng.standard_normal((300, 4)) + shift
+    index, distance = nb.nearest(queries, points, 12)
+    expected, position = cKDTree(points).query(queries, 12)
+    np.testing.assert_array_equal(index, position)
+    np.testing.assert_allclose(distance, expected, rtol=1e-9)
+
+
+def test_points_nearer_to_each_other_than_float32_can_tell():
+    points = 1 + np.arange(50)[::-1, None] * 1e-9 + np.zeros((1, 3))
+    index, _ = nb.nearest(np.ones((1, 3)), points, 5)
+    assert index.tolist() == [[49, 48, 47, 46, 45]]
+
+
+def test_ties_go_to_the_lower_index():
+    points = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1], [0.5, 0]])
+    index, distance = nb.nearest(np.zeros((1, 2)), points, 4)
+    assert index.tolist() == [[4, 0, 1, 2]]
+    assert distance.tolist() == [[0.5, 1, 1, 1]]
+    same = np.zeros((1000, 3))
+    assert nb.nearest(same[:2], same, 3)[0].tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_a_point_is_its_own_first_neighbour():
+    points = np.array([[0.0], [0], [0], [3], [4]])
+    assert nb.nearest_to_self(points, 2).tolist() == [[0, 1], [1, 0], [2, 0], [3, 4], [4, 3]]
+    assert nb.nearest_to_self(points, 1).tolist() == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("k", [1, 7, 60, 200])
+def test_among_nearest_is_membership(k):
+    rng = np.random.default_rng(1)
+    # Whole numbers: many ties.
+    queries, points = rng.integers(0, 4, (60, 3)) * 1.0, rng.integers(0, 4, (200, 3)) * 1.0
+    index, _ = nb.nearest(queries, points, k)
+    rows, columns = rng.integers(0, 60, 500), rng.integers(0, 200, 500)
+    expected = [column in index[row] for row, column in zip(rows, columns, strict=True)]
+    found = nb.among_nearest(queries, points, rows, columns, k)
+    np.testing.assert_array_equal(found, expected)
+    assert k == 200 or 0 < found.sum() < 500
+
+
+def test_too_many_neighbours():
+    with pytest.raises(ValueError, match="6 neighbours"):
+        nb.nearest(np.zeros((2, 2)), np.zeros((5, 2)), 6)
