@@ -2,9 +2,9 @@
 
 import logging
 
-import anndata as ad
 import numpy as np
 import pandas as pd
+from anndata.utils import make_index_unique
 
 from dice_atlas.errors import InputError
 
@@ -96,6 +96,4 @@ def unique(names: pd.Series, source: str) -> pd.Index:
         len(repeated),
         ", ".join(map(str, repeated.unique()[:3])),
     )
-    holder = ad.AnnData(var=pd.DataFrame(index=index))
-    holder.var_names_make_unique()
-    return pd.Index(holder.var_names.to_numpy(object), dtype=object)
+    return pd.Index(make_index_unique(index).to_numpy(object), dtype=object)

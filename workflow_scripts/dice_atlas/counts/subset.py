@@ -25,16 +25,15 @@ def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
         )
     values = obs[column]
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype if values.notna().all() else object)
-    if pd.api.types.is_float_dtype(values):
-        whole = values.notna() & (values % 1 == 0)
-        strings = [
-            "" if pd.isna(v) else str(int(v)) if w else str(v)
-            for v, w in zip(values, whole, strict=True)
-        ]
-    else:
-        strings = ["" if pd.isna(v) else str(v) for v in values]
-    return pd.Series(strings, index=obs.index, dtype=object)
+        names = np.array([*strings(values.cat.categories), ""], dtype=object)
+        return pd.Series(names[values.cat.codes], index=obs.index, dtype=object)  # code -1: none
+    return pd.Series(strings(values), index=obs.index, dtype=object)
+
+
+def strings(values: pd.Series | pd.Index) -> list[str]:
+    if pd.api.types.is_float_dtype(values.dtype):
+        return ["" if pd.isna(v) else str(int(v)) if v % 1 == 0 else str(v) for v in values]
+    return ["" if pd.isna(v) else str(v) for v in values]
 
 
 def parse_subset(spec: str) -> dict[str, list[str]]:
@@ -56,8 +55,8 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
     """
     keep = np.ones(len(obs), dtype=bool)
     for column, values in parse_subset(spec).items():
-        strings = column_text(obs, column, source)
-        there = sorted(strings.unique())
+        cells = column_text(obs, column, source)
+        there = sorted(cells.unique())
         unknown = [value for value in values if value not in there]
         if unknown:
             more = ", ..." if len(there) > 20 else ""
@@ -65,7 +64,7 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
                 f"{source}: no cell has {column} = {', '.join(unknown)}; values of {column}: "
                 f"{', '.join(there[:20])}{more}; correct `subset` in the sample sheet"
             )
-        keep &= strings.isin(values).to_numpy()
+        keep &= cells.isin(values).to_numpy()
     if not keep.any():
         raise InputError(
             f"{source}: no cell meets all conditions of the subset {spec!r}, expected at least "

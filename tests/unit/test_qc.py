@@ -1,0 +1,146 @@
+"""QC metrics and limits against scanpy and closed forms; what is removed, and why."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+import scipy.sparse as sp
+from dice_atlas.counts.qc import (
+    Limits,
+    cell_metrics,
+    filtered_sample,
+    mad_limits,
+    removal_reasons,
+)
+from dice_atlas.counts.qc_figure import draw_qc
+from dice_atlas.errors import InputError
+from filter_cells import assess_cells
+from scipy import stats
+from summarize_qc import join_summaries
+
+SETTINGS = {
+    "min_genes": 200, "max_mito_percent": 15, "mito_pattern": "^(MT|mt|Mt)-", "n_mads": None,
+    "doublets": "off",
+}  # fmt: skip
+
+
+def sample_of(X, genes, name="s"):
+    obs = pd.DataFrame(
+        {"sample": name, "role": "query", "batch": "b", "label": ""},
+        index=[f"{name}_{i}" for i in range(X.shape[0])],
+    )
+    return ad.AnnData(sp.csr_matrix(X, dtype=np.int32), obs, pd.DataFrame(index=genes))
+
+
+@pytest.fixture
+def random_sample():
+    rng = np.random.default_rng(5)
+    X = rng.poisson(rng.gamma(0.4, 1.0, 400) * rng.gamma(4.0, 0.3, (300, 1)))
+    X[0] = 0
+    return sample_of(X, ["MT-CO1", "mt-Nd1", "MTOR", *[f"G{i}" for i in range(397)]])
+
+
+def test_metrics_agree_with_scanpy(random_sample):
+    ours = cell_metrics(random_sample.X, random_sample.var_names, "^(MT|mt|Mt)-", "s")
+    random_sample.var["mt"] = random_sample.var_names.isin(["MT-CO1", "mt-Nd1"])
+    sc.pp.calculate_qc_metrics(random_sample, qc_vars=["mt"], inplace=True, percent_top=None)
+    np.testing.assert_array_equal(ours["n_genes"], random_sample.obs["n_genes_by_counts"])
+    np.testing.assert_array_equal(ours["total_counts"], random_sample.obs["total_counts"])
+    expected = random_sample.obs["pct_counts_mt"].fillna(0)
+    np.testing.assert_allclose(ours["percent_mito"], expected, rtol=1e-5)
+
+
+def test_totals_do_not_overflow():
+    X = sp.csr_matrix(np.full((1, 3), 2_000_000_000, dtype=np.int32))
+    assert cell_metrics(X, pd.Index(list("abc")), "^a", "s")["total_counts"][0] == 6_000_000_000
+
+
+def test_pattern_without_a_gene_is_said(caplog, random_sample):
+    cell_metrics(random_sample.X, random_sample.var_names, "^mito_", "s9")
+    assert "s9: no gene matches mito_pattern '^mito_'" in caplog.text
+    with pytest.raises(InputError, match="no regular expression"):
+        cell_metrics(random_sample.X, random_sample.var_names, "(", "s9")
+
+
+def test_mad_limits_are_scaters():
+    # scater::isOutlier: median +- nmads * mad(x), and R's mad() is that of scipy with "normal".
+    rng = np.random.default_rng(1)
+    metrics = pd.DataFrame(
+        {
+            "n_genes": rng.integers(100, 3000, 501),
+            "total_counts": rng.integers(500, 90000, 501),
+            "percent_mito": rng.gamma(2.0, 2.0, 501),
+        }
+    )
+    limits = mad_limits(metrics, 3.0)
+    for metric in ("n_genes", "total_counts"):
+        logged = np.log1p(metrics[metric])
+        mad = stats.median_abs_deviation(logged, scale="normal")
+        expected = np.expm1(np.median(logged) + np.array([-3, 3]) * mad)
+        np.testing.assert_allclose(limits[metric], expected, rtol=1e-4)
+    mad = stats.median_abs_deviation(metrics["percent_mito"], scale="normal")
+    expected = metrics["percent_mito"].median() + 3 * mad
+    np.testing.assert_allclose(limits["percent_mito"], (-np.inf, expected), rtol=1e-4)
+
+
+def test_reasons_and_their_order():
+    metrics = pd.DataFrame(
+        {
+            "n_genes": [10, 10, 200, 199, 300, 310, 320, 330, 9000],
+            "total_counts": [20, 20, 400, 400, 600, 620, 640, 660, 18000],
+            "percent_mito": [0, 50, 15, 1, 15.1, 2, 3, 1, 2.0],
+        }
+    )
+    fixed = Limits(200, 15, "^MT-")
+    reasons, _ = removal_reasons(metrics, fixed)
+    few, mito = "min_genes", "max_mito_percent"
+    assert reasons.tolist() == [few, few, "", few, mito, "", "", "", ""]
+    reasons, used = removal_reasons(metrics, Limits(200, 15, "^MT-", n_mads=5))
+    assert reasons.tolist() == [few, few, "mad", few, mito, "", "", "", "mad"]
+    # The limits come from the cells that the fixed limits keep.
+    kept = metrics.iloc[[2, 5, 6, 7, 8]]
+    assert used.mad == mad_limits(kept, 5)
+
+
+def test_flat_metric_gets_no_mad_limit(caplog):
+    metrics = pd.DataFrame(
+        {"n_genes": range(200, 220), "total_counts": range(400, 420), "percent_mito": 0.0}
+    )
+    metrics.loc[0, "percent_mito"] = 3.0
+    reasons, limits = removal_reasons(metrics, Limits(0, 15, "^MT-", n_mads=5))
+    assert "percent_mito" not in limits.mad
+    assert "no MAD limit for percent_mito" in caplog.text
+    assert not reasons.any()
+
+
+def test_no_cell_left_says_why(random_sample):
+    with pytest.raises(InputError) as error:
+        assess_cells(random_sample, SETTINGS | {"min_genes": 390}, 0)
+    assert "no cell is left of 300: 300 to min_genes, 0 to max_mito_percent" in str(error.value)
+    assert "n_genes min 0, median" in str(error.value)
+
+
+def test_filtered_sample_and_figure(random_sample, tmp_path):
+    cells, limits = assess_cells(random_sample, SETTINGS | {"min_genes": 100}, 0)
+    filtered = filtered_sample(random_sample, cells)
+    kept = random_sample.X.toarray()[cells["kept"].to_numpy()]
+    np.testing.assert_array_equal(filtered.X.toarray(), kept)
+    np.testing.assert_array_equal(filtered.var["n_cells"], (kept > 0).sum(axis=0))
+    np.testing.assert_array_equal(filtered.obs["n_genes"], (kept > 0).sum(axis=1))
+    assert 0 < filtered.n_obs < 300
+    assert filtered.obs["doublet_score"].isna().all()
+    assert filtered.obs["predicted_doublet"].dtype == bool
+    assert (cells["reason"] == "").equals(cells["kept"])
+    figure = draw_qc(cells, limits, "s")
+    assert [axis.get_title() for axis in figure.axes][3] == "Doublet score"
+    kept_bars = sum(p.get_height() for p in figure.axes[0].containers[1].patches)
+    assert kept_bars == filtered.n_obs
+    figure.savefig(tmp_path / "a.png")
+
+
+def test_summaries_are_joined_as_written(tmp_path):
+    for name, value in (("b", "0.5"), ("a", "")):
+        (tmp_path / name).write_text(f"sample\tx\n{name}\t{value}\n")
+    joined = join_summaries([tmp_path / "b", tmp_path / "a"])
+    assert joined.to_dict("list") == {"sample": ["b", "a"], "x": ["0.5", ""]}

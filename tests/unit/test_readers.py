@@ -1,0 +1,316 @@
+"""read_counts: every format, written by other tools, gives the same counts back."""
+
+import gzip
+import shutil
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+import scipy.io
+import scipy.sparse as sp
+from dice_atlas.counts.readers import read_counts, read_obs, recognise
+from dice_atlas.errors import InputError
+
+SYMBOLS = ["CD3D", "MT-CO1", "ACTB", "TBCE", "TBCE", "NA"]
+IDS = [f"ENSG{i:011d}" for i in range(1, 7)]
+BARCODES = ["AAACATACAACCAC-1", "AAACATTGAGCTAC-1", "AAACATTGATCAGC-1", "AAACCGTGCTTCCG-1"]
+UNIQUE = ["CD3D", "MT-CO1", "ACTB", "TBCE", "TBCE-1", "NA"]
+
+
+@pytest.fixture
+def counts():
+    """Cells x genes."""
+    dense = np.random.default_rng(3).poisson(0.8, (4, 6))
+    dense[0, 0] = 300
+    return dense
+
+
+def write_mtx(folder, counts, genes_name, columns, gz, prefix=""):
+    folder.mkdir()
+    opener = gzip.open if gz else open
+    end = ".gz" if gz else ""
+    with opener(folder / f"{prefix}matrix.mtx{end}", "wb") as stream:
+        scipy.io.mmwrite(stream, sp.coo_matrix(counts.T))
+    with opener(folder / f"{prefix}{genes_name}{end}", "wt") as stream:
+        stream.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+    with opener(folder / f"{prefix}barcodes.tsv{end}", "wt") as stream:
+        stream.writelines(f"{name}\n" for name in BARCODES[: len(counts)])
+    return folder
+
+
+def check(read, counts, names=UNIQUE, ids=IDS, barcodes=BARCODES):
+    assert sp.issparse(read.X)
+    assert read.X.format == "csr"
+    assert read.X.dtype == np.int32
+    np.testing.assert_array_equal(read.X.toarray(), counts)
+    assert read.obs_names.tolist() == barcodes
+    assert read.var_names.tolist() == names
+    assert read.var["gene_id"].tolist() == ids
+
+
+EXPRESSION = ["Gene Expression"] * 6
+
+
+@pytest.mark.parametrize("gz", [True, False])
+@pytest.mark.parametrize(
+    ("name", "columns", "version"),
+    [
+        ("genes.tsv", (IDS, SYMBOLS), "10x mtx v2"),
+        ("features.tsv", (IDS, SYMBOLS, EXPRESSION), "10x mtx v3"),
+    ],
+)
+def test_mtx_folder(tmp_path, counts, gz, name, columns, version):
+    read = read_counts(write_mtx(tmp_path / "s", counts, name, columns, gz))
+    check(read, counts)
+    assert read.uns["format"] == version
+
+
+def test_mtx_folder_agrees_with_scanpy(tmp_path, counts):
+    folder = write_mtx(
+        tmp_path / "s", counts, "features.tsv", (IDS, [*SYMBOLS[:5], "CD4"], EXPRESSION), True
+    )
+    expected = sc.read_10x_mtx(folder)
+    read = read_counts(folder)
+    np.testing.assert_array_equal(read.X.toarray(), expected.X.toarray())
+    assert read.var_names.tolist() == expected.var_names.tolist()
+    assert read.var["gene_id"].tolist() == expected.var["gene_ids"].tolist()
+
+
+def test_mtx_folder_with_a_geo_prefix(tmp_path, counts):
+    folder = write_mtx(tmp_path / "s", counts, "genes.tsv", (IDS, SYMBOLS), True, "GSM1_a_")
+    check(read_counts(folder), counts)
+
+
+def test_mtx_folder_keeps_gene_expression_only(tmp_path, counts):
+    kinds = ["Gene Expression"] * 3 + ["Antibody Capture"] * 2 + ["Gene Expression"]
+    folder = write_mtx(tmp_path / "s", counts, "features.tsv", (IDS, SYMBOLS, kinds), True)
+    keep = [0, 1, 2, 5]
+    check(read_counts(folder), counts[:, keep], [SYMBOLS[i] for i in keep], [IDS[i] for i in keep])
+
+
+def test_mtx_folder_errors(tmp_path, counts):
+    with pytest.raises(InputError, match=r"no matrix.mtx"):
+        read_counts(tmp_path)
+    folder = write_mtx(tmp_path / "a", counts, "genes.tsv", (IDS, SYMBOLS), False)
+    with pytest.raises(InputError, match=r"one file of a 10x folder.*/a"):
+        read_counts(folder / "matrix.mtx")
+    scipy.io.mmwrite(folder / "matrix.mtx", sp.coo_matrix(counts))
+    with pytest.raises(InputError, match=r"4 x 6, expected 6 genes.*transpose"):
+        read_counts(folder)
+    (folder / "matrix.mtx").write_text("cut off")
+    with pytest.raises(InputError, match="cannot be read as a Matrix Market"):
+        read_counts(folder)
+    (folder / "barcodes.tsv").unlink()
+    with pytest.raises(InputError, match=r"no barcodes.tsv"):
+        read_counts(folder)
+    peaks = write_mtx(tmp_path / "b", counts, "features.tsv", (IDS, SYMBOLS, ["Peaks"] * 6), True)
+    with pytest.raises(InputError, match=r"no feature of type 'Gene Expression'.*'Peaks' \(6\)"):
+        read_counts(peaks)
+
+
+def write_tenx_h5(path, counts, v3):
+    matrix = sp.csc_matrix(counts.T)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix" if v3 else "GRCh38")
+        group["shape"] = np.array(matrix.shape, dtype=np.int32)
+        group["data"] = matrix.data.astype(np.int32)
+        group["indices"], group["indptr"] = matrix.indices, matrix.indptr
+        group["barcodes"] = np.array(BARCODES, dtype="S")
+        if v3:
+            features = group.create_group("features")
+            features["id"], features["name"] = np.array(IDS, "S"), np.array(SYMBOLS, "S")
+            features["feature_type"] = np.array([*EXPRESSION[:5], "Antibody Capture"], "S")
+            features["genome"] = np.array(["GRCh38"] * 6, "S")
+        else:
+            group["genes"], group["gene_names"] = np.array(IDS, "S"), np.array(SYMBOLS, "S")
+    return path
+
+
+def test_tenx_h5(tmp_path, counts):
+    check(read_counts(write_tenx_h5(tmp_path / "v2.h5", counts, False)), counts)
+    read = read_counts(write_tenx_h5(tmp_path / "v3.h5", counts, True))
+    check(read, counts[:, :5], UNIQUE[:5], IDS[:5])
+    assert read.uns["format"] == "10x h5 v3"
+
+
+def atlas(X, index=BARCODES):
+    obs = pd.DataFrame({"donor": ["a", "a", "b", "b"]}, index=index)
+    var = pd.DataFrame({"gene_ids": IDS}, index=UNIQUE)
+    return ad.AnnData(X, obs=obs, var=var)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix, sp.csc_matrix])
+def test_h5ad_slots(tmp_path, counts, kind):
+    plain = atlas(kind(counts.astype(np.float32)))
+    plain.write_h5ad(tmp_path / "x.h5ad")
+    read = read_counts(tmp_path / "x.h5ad")
+    check(read, counts)
+    assert read.uns["format"] == "h5ad X"
+    assert read.obs["donor"].tolist() == ["a", "a", "b", "b"]
+
+    logged = np.log1p(counts.astype(np.float32))
+    layered = atlas(kind(logged))
+    layered.layers["counts"] = kind(counts)
+    layered.write_h5ad(tmp_path / "layer.h5ad")
+    read = read_counts(tmp_path / "layer.h5ad")
+    check(read, counts)
+    assert read.uns["format"] == "h5ad layers['counts']"
+
+    raw = atlas(kind(counts.astype(np.float32)))
+    raw.raw = raw
+    raw = raw[:, :3].copy()
+    raw.X = kind(logged[:, :3])
+    raw.write_h5ad(tmp_path / "raw.h5ad")
+    read = read_counts(tmp_path / "raw.h5ad")
+    check(read, counts)
+    assert read.uns["format"] == "h5ad raw.X"
+
+    del layered.layers["counts"]
+    layered.write_h5ad(tmp_path / "none.h5ad")
+    with pytest.raises(InputError, match=r"no raw counts.*in X .*probably log-normalised"):
+        read_counts(tmp_path / "none.h5ad")
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_h5ad_subset_is_what_must_be_raw(tmp_path, counts, kind):
+    mixed = counts.astype(float)
+    mixed[:2] *= 1.1
+    atlas(kind(mixed)).write_h5ad(tmp_path / "mixed.h5ad")
+    check(read_counts(tmp_path / "mixed.h5ad", "donor=b"), counts[2:], barcodes=BARCODES[2:])
+    for subset in ("", "donor=a"):
+        with pytest.raises(InputError, match="no raw counts"):
+            read_counts(tmp_path / "mixed.h5ad", subset)
+
+
+def test_h5ad_named_by_ensembl_id(tmp_path, counts):
+    adata = ad.AnnData(
+        sp.csr_matrix(counts),
+        obs=pd.DataFrame(index=BARCODES),
+        var=pd.DataFrame({"feature_name": pd.Categorical(SYMBOLS)}, index=IDS),
+    )
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    check(read_counts(tmp_path / "a.h5ad"), counts)
+    del adata.var["feature_name"]
+    adata.write_h5ad(tmp_path / "b.h5ad")
+    check(read_counts(tmp_path / "b.h5ad"), counts, names=IDS)
+
+
+@pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
+def test_h5ad_of_an_old_anndata_is_read(tmp_path):
+    # scanpy's own file dates from before anndata 0.7; its X is scaled, its raw.X logged.
+    source = next((sc.datasets._datasets.HERE).glob("*pbmc68k_reduced.h5ad"))
+    with pytest.raises(InputError, match=r"in X .*negative.*; in raw.X .*log-normalised"):
+        read_counts(source)
+    assert read_obs(source)["bulk_labels"].nunique() == 10
+
+
+def test_repeated_barcode_is_an_error(tmp_path, counts):
+    twice = [BARCODES[0], *BARCODES[:3]]
+    with pytest.warns(UserWarning, match="not unique"):
+        adata = atlas(counts, twice)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(InputError, match=rf"stand more than once \(such as '{BARCODES[0]}'"):
+        read_counts(tmp_path / "a.h5ad")
+    check(read_counts(tmp_path / "a.h5ad", "donor=b"), counts[2:], barcodes=BARCODES[1:3])
+
+
+def test_loom(tmp_path, counts):
+    loompy = pytest.importorskip("loompy")
+    path = tmp_path / "a.loom"
+    loompy.create(
+        str(path),
+        counts.T.astype(np.float32),
+        {"Gene": np.array(SYMBOLS), "Accession": np.array(IDS)},
+        {"CellID": np.array(BARCODES), "donor": np.array([1, 1, 2, 2])},
+    )
+    read = read_counts(path)
+    check(read, counts)
+    assert read.obs["donor"].tolist() == [1, 1, 2, 2]
+    assert read_obs(path)["donor"].tolist() == [1, 1, 2, 2]
+    check(read_counts(path, "donor=2"), counts[2:], barcodes=BARCODES[2:])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.tsv.gz", "a.txt"])
+def test_table(tmp_path, counts, name):
+    table = pd.DataFrame(counts.T, index=SYMBOLS, columns=BARCODES)
+    table.to_csv(tmp_path / name, sep="," if ".csv" in name else "\t")
+    check(read_counts(tmp_path / name), counts, ids=[""] * 6)
+
+
+def test_table_in_blocks_and_without_corner(tmp_path, counts, monkeypatch):
+    monkeypatch.setattr("dice_atlas.counts.tables.BLOCK", 8)  # two genes at a time
+    lines = ['"' + '"\t"'.join(BARCODES) + '"']  # R's write.table
+    lines += ["\t".join([f'"{g}"', *map(str, c)]) for g, c in zip(SYMBOLS, counts.T, strict=True)]
+    (tmp_path / "a.tsv").write_text("\n".join(lines) + "\n")
+    check(read_counts(tmp_path / "a.tsv"), counts, ids=[""] * 6)
+
+
+def test_table_turned_is_refused(tmp_path, counts):
+    turned = pd.DataFrame(counts, index=BARCODES, columns=[*UNIQUE[:5], "GAPDH"])
+    turned.set_axis(list("abcdef"), axis=1).to_csv(tmp_path / "a.csv")
+    with pytest.raises(InputError, match=r"row names look like cell barcodes.*transpose"):
+        read_counts(tmp_path / "a.csv")
+    turned.set_axis(["w1", "w2", "w3", "w4"]).to_csv(tmp_path / "b.csv")
+    with pytest.raises(InputError, match=r"column names look like genes.*transpose"):
+        read_counts(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gene,c1,c2\nA,1,x\n", "a row cannot be read"),
+        ("gene,c1,c2\nA,1,\n", "missing or infinite"),
+        ("gene,c1,c2\nA,1,2\nB,1,2,3\n", "a row cannot be read"),
+        ("gene\tc1\tc2\nA\t1\t2\n", "1 column"),
+        ("gene,c1,c1\nA,1,2\n", r"stand more than once \(such as 'c1'"),
+        ("gene,c1,c2,c3,c4\nA,1,2\n", "header has 5 fields and the first row 3"),
+        ("gene,c1,c2\n,1,2\n", "gene number 1 has no name"),
+        ("gene,c1,c2\nA,1,2.5\n", "not whole numbers"),
+    ],
+)
+def test_table_errors(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_counts(tmp_path / "a.csv")
+
+
+def test_unknown_and_damaged_files(tmp_path, counts):
+    with pytest.raises(InputError, match="does not exist"):
+        read_counts(tmp_path / "nothing.h5ad")
+    (tmp_path / "a.rds").write_bytes(b"RDX3")
+    with pytest.raises(InputError, match="neither HDF5 nor a table"):
+        recognise(tmp_path / "a.rds")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["assays"] = 1
+    with pytest.raises(InputError, match=r"unknown kind \(seen: assays\)"):
+        read_counts(tmp_path / "other.h5")
+    atlas(counts).write_h5ad(tmp_path / "a.h5ad")
+    whole = (tmp_path / "a.h5ad").read_bytes()
+    (tmp_path / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cannot be read.*cut off"):
+        read_counts(tmp_path / "cut.h5ad")
+    shutil.copy(tmp_path / "a.h5ad", tmp_path / "b.csv")
+    with pytest.raises(InputError, match="cannot be read as text"):
+        read_counts(tmp_path / "b.csv")
+    with pytest.raises(InputError, match="has no obs columns"):
+        read_obs(tmp_path / "b.csv")
+
+
+def test_real_data(shared):
+    cells = {
+        "pbmc3k": 2700, "pbmc4k": 2170, "zheng_facs_pbmc": 3874, "kang_ctrl_8donors": 12261,
+        "sc_mixology": 1408, "worm_neuron": 4186,
+    }  # fmt: skip
+    for name, n in cells.items():
+        assert read_counts(shared / "data" / name / f"{name}.h5ad").n_obs == n
+    panc8 = shared / "data" / "panc8_small" / "panc8_small.h5ad"
+    with pytest.raises(InputError, match=r"such as 12\.2904"):
+        read_counts(panc8)
+    for batch in ("celseq", "celseq2", "fluidigmc1"):
+        with pytest.raises(InputError, match="not whole numbers"):
+            read_counts(panc8, f"batch={batch}")
+    for batch in ("smartseq2", "indrop"):
+        assert read_counts(panc8, f"batch={batch}").shape == (100, 2000)

@@ -1,0 +1,92 @@
+"""The config: defaults, and one message for every key that is wrong."""
+
+import copy
+import json
+
+import jsonschema
+import pytest
+import yaml
+from dice_atlas.errors import InputError
+from dice_atlas.settings import validate_config
+
+MINIMAL = {"atlas": "a", "samples": "s.tsv"}
+
+
+@pytest.fixture
+def validate(root):
+    return lambda config: validate_config(config, root / "config/schemas/config.schema.json")
+
+
+def test_config_file_holds_the_defaults(root, validate):
+    """config.yaml shows every key with its default: it says nothing that the schema does not."""
+    shown = yaml.safe_load((root / "config/config.yaml").read_text())
+    filled = validate({"atlas": shown["atlas"], "samples": shown["samples"]})
+    assert shown == filled
+
+
+def test_input_is_not_changed(validate):
+    config = {**MINIMAL, "qc": {"min_genes": 5}}
+    before = copy.deepcopy(config)
+    filled = validate(config)
+    assert config == before
+    assert filled["qc"]["min_genes"] == 5
+    assert filled["qc"]["min_cells"] == 3
+    filled["cluster"]["resolutions"].append(9)
+    assert 9 not in validate(config)["cluster"]["resolutions"]
+
+
+def test_what_yaml_makes_of_off_and_whole_numbers(validate):
+    config = yaml.safe_load("{atlas: a, samples: s, seed: 3.0, qc: {doublets: off}}")
+    filled = validate(config)
+    assert filled["qc"]["doublets"] == "off"
+    assert filled["seed"] == 3
+    assert type(filled["seed"]) is int
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("qc: {min_gene: 3}", "qc: unknown key 'min_gene'; did you mean 'min_genes'?"),
+        ("annotat: {}", "top level: unknown key 'annotat'; did you mean 'annotate'?"),
+        ("report: {zzz: 1}", "report: unknown key 'zzz'; known keys: title, n_markers"),
+        ("qc: {min_genes: many}", "qc.min_genes: seen 'many', expected a whole number, 0 or more"),
+        ("qc: {min_genes: -1}", "qc.min_genes: seen -1, expected a whole number"),
+        ("qc: {min_genes: 2.5}", "qc.min_genes: seen 2.5, expected a whole number"),
+        ("seed: true", "seed: seen True, expected a whole number"),
+        ("qc: {mito_pattern: '(MT'}", "qc.mito_pattern: seen '(MT', expected a regular expression"),
+        ("qc: {doublets: yes}", "qc.doublets: seen True, expected annotate, remove or off"),
+        ("qc: {n_mads: 0}", "qc.n_mads: seen 0, expected a number above 0, or null"),
+        ("device: gpu", "device: seen 'gpu', expected auto, cpu or cuda"),
+        ("qc:", "qc: seen None, expected a section of keys"),
+        ("atlas: 2024", "atlas: seen 2024, expected a name of letters"),
+        ("atlas: a/b", "atlas: seen 'a/b', expected a name of letters"),
+        ("latent: {k: some}", "latent.k: seen 'some', expected auto, or a whole number"),
+        ("cluster: {resolutions: [1, -1]}", "cluster.resolutions.1: -1 is less than"),
+        ("cluster: {resolutions: [1, 1]}", "cluster.resolutions: seen [1, 1], expected a list"),
+        ("annotate: {spaces: [umap]}", "annotate.spaces.0: 'umap' is not one of"),
+        (
+            "annotate: {spaces: [pca]}",
+            "annotate.final: seen 'dice', expected one of annotate.spaces",
+        ),
+        ("denoise: {rho: {start: 1, end: 2}}", "denoise.rho: end (2) is larger than start (1)"),
+        ("latent: {k: 60}", "latent.k: seen 60, expected at most max_k (50)"),
+        ("prior: {overrides: {layers: 3}}", "prior.overrides: unknown key 'layers'"),
+    ],
+)
+def test_errors(validate, extra, message):
+    with pytest.raises(InputError) as error:
+        validate({**MINIMAL, **yaml.safe_load(extra)})
+    assert message in str(error.value)
+
+
+def test_all_problems_at_once(validate):
+    with pytest.raises(InputError) as error:
+        validate({"atlas": "a", "seed": -1, "cluster": {"resolutions": [0], "x": 1}})
+    text = str(error.value)
+    assert "the key samples is missing" in text
+    assert text.count("\n  - ") == 4
+
+
+def test_schemas_are_valid(root):
+    for path in (root / "config/schemas").glob("*.json"):
+        jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
