@@ -188,7 +188,7 @@ def test_transfer_stage_alone(pair):
 
 
 def test_weights(pair):
-    """Seurat's weight matrix where it is stored: nearly all cells have the same one."""
+    """Seurat's weights where stored: the same for 78 to 99 % of the cells, close for the rest."""
     if not (pair.folder / "weights.csv.gz").exists():
         pytest.skip("no stored weights")
     embedding = pair.table("embed_query").set_index("cell").loc[pair.query.labels.index]
@@ -197,7 +197,8 @@ def test_weights(pair):
     theirs = np.zeros_like(ours)
     theirs[table["query"] - 1, table["anchor"] - 1] = table["weight"]
     same = np.abs(ours - theirs).max(axis=1) < 1e-6
-    assert same.mean() >= 0.6  # annoy misses a neighbour of the others
+    assert same.mean() >= 0.75  # annoy misses a neighbour of the others
+    assert np.abs(ours - theirs).sum(axis=1).mean() <= 0.01  # of a sum of 1
 
 
 def test_without_the_filter(pair):
