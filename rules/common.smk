@@ -1,4 +1,4 @@
-# What the rule files share: validated settings, the sample sheet, paths, resources.
+# What all rules share: validated settings, the sample sheet, paths, resources.
 # All functions of the workflow live here (the rule files hold rules only).
 import re
 import sys
