@@ -1,0 +1,1 @@
+"""Neighbour graph, Leiden clusters, the choice of their resolution, UMAP and marker genes."""

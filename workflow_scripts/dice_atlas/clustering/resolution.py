@@ -1,0 +1,150 @@
+"""Leiden at several resolutions, and the choice of one without looking at labels."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from sklearn.metrics import adjusted_rand_score
+
+from dice_atlas.clustering.graph import neighbor_graph
+from dice_atlas.clustering.leiden import leiden_clusters
+from dice_atlas.metrics.silhouette import mean_silhouette
+
+logger = logging.getLogger(__name__)
+
+N_SUBSAMPLES = 5
+SHARE = 0.8
+MAX_SUBSAMPLE = 5_000
+# A resolution counts as stable within this of the best one's stability ...
+TOLERANCE = 0.05
+# ... and if nothing reaches this, one cluster is a better answer than several arbitrary ones.
+MIN_STABILITY = 0.5
+MAX_SILHOUETTE = 10_000
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Clusters at every resolution.
+
+    partitions: cells x resolutions (strings, columns = resolutions); table: one row per
+    resolution with `resolution`, `n_clusters`, `stability`, `silhouette`, `chosen`.
+    """
+
+    graph: ad.AnnData
+    partitions: pd.DataFrame
+    table: pd.DataFrame
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """Cluster of every cell at the chosen resolution."""
+        return self.partitions[self.table["resolution"][self.table["chosen"]].item()].to_numpy()
+
+
+def scan_resolutions(
+    graph: ad.AnnData, key: str, resolutions: Sequence[float], n_neighbors: int, seed: int,
+    flavor: str,
+) -> Scan:  # fmt: skip
+    """Cluster at each resolution, measure stability and silhouette, choose (`choose_resolution`).
+
+    Parameters
+    ----------
+    graph : see `neighbor_graph`.
+    key : obsm key of the embedding (cells x k) that the graph was made of.
+    """
+    resolutions = sorted(resolutions)
+    embedding = np.asarray(graph.obsm[key])
+    partitions = partition_all(graph, resolutions, seed, flavor)
+    stability = subsample_stability(embedding, partitions, n_neighbors, seed, flavor)
+    silhouette = [mean_silhouette(embedding, partitions[r], seed, MAX_SILHOUETTE).value
+                  for r in resolutions]  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "resolution": resolutions,
+            "n_clusters": [partitions[r].nunique() for r in resolutions],
+            "stability": stability,
+            "silhouette": silhouette,
+        }
+    )
+    table["chosen"] = table.index == choose_resolution(table)
+    return Scan(graph, partitions, table)
+
+
+def partition_all(
+    graph: ad.AnnData, resolutions: Sequence[float], seed: int, flavor: str
+) -> pd.DataFrame:
+    """Cells x resolutions."""
+    found = {r: leiden_clusters(graph, r, seed, flavor) for r in resolutions}
+    return pd.DataFrame(found, index=graph.obs_names)
+
+
+def subsample_stability(
+    embedding: np.ndarray, partitions: pd.DataFrame, n_neighbors: int, seed: int, flavor: str
+) -> np.ndarray:
+    """Mean ARI between the clusters and those found again on subsamples with another seed.
+
+    Each of `N_SUBSAMPLES` subsamples has `SHARE` of the cells and a graph of its own. Above
+    `MAX_SUBSAMPLE / SHARE` cells that many are drawn first and clustered, and the subsamples are
+    drawn from and compared with those: the number of clusters that a resolution gives depends on
+    the number of cells, so a small subsample of all cells would look unstable for that alone.
+
+    Parameters
+    ----------
+    embedding : cells x k.
+    partitions : cells x resolutions, the clusters on all cells.
+
+    Returns
+    -------
+    ndarray
+        One value per resolution, 1 = every subsample gives the same clusters.
+    """
+    rng = np.random.default_rng([seed, 1])
+    resolutions = list(partitions.columns)
+    most = int(MAX_SUBSAMPLE / SHARE)
+    if len(embedding) > most:
+        rows = np.sort(rng.choice(len(embedding), most, replace=False))
+        embedding = embedding[rows]
+        base = neighbor_graph(embedding, n_neighbors, seed)
+        partitions = partition_all(base, resolutions, seed, flavor)
+    size = max(3, round(SHARE * len(embedding)))
+    agreement = np.zeros((N_SUBSAMPLES, len(resolutions)))
+    for repeat in range(N_SUBSAMPLES):
+        rows = np.sort(rng.choice(len(embedding), size, replace=False))
+        other_seed = seed + 1 + repeat
+        graph = neighbor_graph(embedding[rows], n_neighbors, other_seed)
+        again = partition_all(graph, resolutions, other_seed, flavor)
+        agreement[repeat] = [
+            adjusted_rand_score(partitions[r].to_numpy()[rows], again[r]) for r in resolutions
+        ]
+    return agreement.mean(axis=0)
+
+
+def choose_resolution(table: pd.DataFrame) -> int:
+    """Row of the chosen resolution.
+
+    Among the resolutions with two clusters or more, those whose stability is within `TOLERANCE` of
+    the best are kept, and of these the one with the highest silhouette is chosen (the lower
+    resolution where it is equal). One cluster is chosen only where no resolution gives more, or
+    where none that does is stable (`MIN_STABILITY`).
+
+    Parameters
+    ----------
+    table : `resolution` (ascending), `n_clusters`, `stability`, `silhouette`.
+    """
+    several = table[table["n_clusters"] >= 2]
+    single = table[table["n_clusters"] < 2]
+    if several.empty:
+        logger.warning("one cluster at all resolutions; config key cluster.resolutions can go higher")
+        return int(single.index[0])
+    best = several["stability"].max()
+    if best < MIN_STABILITY:
+        logger.warning(
+            "no resolution gives stable clusters (mean ARI of subsamples at most %.2f): the cells "
+            "may form a continuum", best
+        )  # fmt: skip
+        if not single.empty:
+            return int(single.index[0])
+    stable = several[several["stability"] >= best - TOLERANCE]
+    return int(stable["silhouette"].fillna(-np.inf).idxmax())

@@ -1,0 +1,41 @@
+"""UMAP of a stored neighbour graph."""
+
+import anndata as ad
+import numpy as np
+import scanpy as sc
+
+from dice_atlas.errors import InputError
+
+# The spectral start needs more cells than the eigenvectors that it asks for.
+MIN_SPECTRAL = 10
+
+
+def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -> np.ndarray:
+    """Two-dimensional layout by `scanpy.tl.umap`.
+
+    With a seed given, UMAP's optimiser runs on one thread: the layout is reproducible on one
+    machine and one set of package versions, and does not depend on the number of threads.
+
+    Parameters
+    ----------
+    graph : graph.h5ad: obsp, uns `neighbors`, uns `embedding`.
+    embedding : cells x k, the embedding that the graph was made of.
+    name : its name in config (dice, harmony, pca); the graph must say the same.
+
+    Returns
+    -------
+    ndarray
+        cells x 2, float32.
+    """
+    made_of = str(graph.uns.get("embedding", "nothing"))
+    if made_of != name:
+        raise InputError(
+            f"clusters/graph.h5ad was made of the embedding {made_of!r}, expected {name!r}; "
+            "remove it and start again"
+        )
+    work = ad.AnnData(obs=graph.obs[[]], obsp=dict(graph.obsp))
+    work.uns["neighbors"] = dict(graph.uns["neighbors"])
+    work.obsm[work.uns["neighbors"]["params"]["use_rep"]] = np.asarray(embedding, dtype=np.float32)
+    start = "spectral" if work.n_obs >= MIN_SPECTRAL else "random"
+    sc.tl.umap(work, random_state=seed, init_pos=start)
+    return np.asarray(work.obsm["X_umap"], dtype=np.float32)
