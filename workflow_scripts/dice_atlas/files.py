@@ -37,7 +37,9 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file, or of the names and contents of a folder's files."""
     path = Path(path)
     digest = hashlib.sha256()
-    members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    # Hidden files are not data: Snakemake leaves a timestamp in the folders it makes.
+    inside = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    members = sorted(inside) if path.is_dir() else [path]
     for member in members:
         if member != path:
             digest.update(str(member.relative_to(path)).encode())

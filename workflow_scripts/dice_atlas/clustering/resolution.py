@@ -136,7 +136,9 @@ def choose_resolution(table: pd.DataFrame) -> int:
     several = table[table["n_clusters"] >= 2]
     single = table[table["n_clusters"] < 2]
     if several.empty:
-        logger.warning("one cluster at all resolutions; config key cluster.resolutions can go higher")
+        logger.warning(
+            "one cluster at all resolutions; config key cluster.resolutions can go higher"
+        )
         return int(single.index[0])
     best = several["stability"].max()
     if best < MIN_STABILITY:

@@ -32,9 +32,7 @@ def reliability_curve(score: np.ndarray, right: np.ndarray, n_bins: int = N_BINS
     return table.reset_index(drop=True)
 
 
-def expected_calibration_error(
-    score: np.ndarray, right: np.ndarray, n_bins: int = N_BINS
-) -> Score:
+def expected_calibration_error(score: np.ndarray, right: np.ndarray, n_bins: int = N_BINS) -> Score:
     """Mean over cells of |share right - mean score| of the cell's bin (Guo et al. 2017)."""
     if not len(np.asarray(score)):
         return undefined("no cell")
