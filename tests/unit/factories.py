@@ -1,0 +1,161 @@
+"""Small files as the rules of the workflow write them (workflow_scripts/README.md), for tests."""
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from dice_atlas.files import write_table
+
+TYPES = ("B", "T", "NK", "Mono")
+# Samples have different genes in a different order; "g3" is missing in q1, "extra" is new there.
+GENES = {
+    "ref": [f"g{i}" for i in range(40)],
+    "q1": ["extra", *[f"g{i}" for i in range(39, -1, -1) if i != 3]],
+    "q_2": [*[f"g{i}" for i in range(40)], "late"],
+}
+ROLES = {"ref": "reference", "q1": "query", "q_2": "query"}
+CELLS = {"ref": 80, "q1": 60, "q_2": 40}
+RESOLUTIONS = [0.2, 0.6, 1.0]
+CLUSTER = {
+    "embedding": "dice",
+    "resolutions": RESOLUTIONS,
+    "n_neighbors": 15,
+    "flavor": "igraph",
+}
+
+
+def blobs(
+    n_clusters: int, size: int, dimensions: int, seed: int, distance: float = 8.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit Gaussian clusters whose centres stand `distance` from each other, and their labels."""
+    rng = np.random.default_rng(seed)
+    centers = np.zeros((n_clusters, dimensions))
+    centers[np.arange(n_clusters), np.arange(n_clusters)] = distance / np.sqrt(2)
+    labels = np.repeat(np.arange(n_clusters), size)
+    points = centers[labels] + rng.normal(size=(len(labels), dimensions))
+    return points.astype(np.float32), labels
+
+
+def filtered_sample(name: str, seed: int = 0) -> ad.AnnData:
+    """samples/<s>/filtered.h5ad: counts whose mean depends on the cell's type."""
+    rng = np.random.default_rng([seed, list(GENES).index(name)])
+    genes = GENES[name]
+    types = rng.integers(0, len(TYPES), CELLS[name])
+    number = np.array([int(g[1:]) if g[1:].isdigit() else 0 for g in genes])
+    rate = 0.5 + 4.0 * (number[None, :] % len(TYPES) == types[:, None])
+    counts = rng.poisson(rate).astype(np.int32)
+    barcodes = [f"AC{i:03d}-1" for i in range(CELLS[name])]
+    reference = ROLES[name] == "reference"
+    obs = pd.DataFrame(
+        {
+            "barcode": barcodes,
+            "sample": name,
+            "role": ROLES[name],
+            "batch": "A" if reference else "B",
+            "label": [TYPES[t] if reference else "" for t in types],
+            "donor": f"donor of {name}",
+            "n_genes": (counts > 0).sum(axis=1),
+            "total_counts": counts.sum(axis=1),
+            "percent_mito": rng.random(CELLS[name]),
+            "doublet_score": np.nan,
+            "predicted_doublet": False,
+            "hidden": [TYPES[t] for t in types],
+        },
+        index=pd.Index([f"{name}_{barcode}" for barcode in barcodes], dtype=object),
+    )
+    var = pd.DataFrame(
+        {"gene_id": [f"ENSG{g}" for g in genes], "n_cells": (counts > 0).sum(axis=0)},
+        index=pd.Index(genes, dtype=object),
+    )
+    source = {"path": f"{name}.h5ad", "sha256": "0" * 64, "format": "h5ad"}
+    return ad.AnnData(sp.csr_matrix(counts), obs=obs, var=var, uns={"source": source})
+
+
+def make_results(folder: Path, transfer: bool = True) -> dict[str, Path]:
+    """All files that the back of the workflow reads; the paths by name, `truth` by sample."""
+    samples = {name: filtered_sample(name) for name in GENES}
+    hidden = pd.concat([s.obs["hidden"] for s in samples.values()]).to_numpy()
+    paths: dict[str, Path] = {}
+    for name, sample in samples.items():
+        del sample.obs["hidden"]
+        paths[name] = folder / "samples" / name / "filtered.h5ad"
+        paths[name].parent.mkdir(parents=True)
+        sample.write_h5ad(paths[name])
+    obs = pd.concat([sample.obs for sample in samples.values()])
+    paths |= write_embeddings(folder, obs, hidden)
+    paths |= write_expression(folder, samples)
+    paths["truth"] = folder / "truth.csv"
+    query = (obs["role"] == "query").to_numpy()
+    truth = pd.DataFrame({"barcode": obs["barcode"][query], "label": hidden[query]})
+    truth[obs["sample"][query].to_numpy() == "q1"].to_csv(paths["truth"], index=False)
+    paths["card"] = folder / "card.json"
+    paths["card"].write_text(json.dumps({"preset": "fast", "k": 6, "note": None}))
+    if transfer:
+        paths |= write_calls(folder, obs.index[query], hidden[query])
+    return paths
+
+
+def write_embeddings(folder: Path, obs: pd.DataFrame, hidden: np.ndarray) -> dict[str, Path]:
+    rng = np.random.default_rng(5)
+    codes = np.array([TYPES.index(t) for t in hidden])
+    center = np.eye(len(TYPES), 6)[codes]
+    noise = rng.normal(size=(len(codes), 6))
+    latents = ad.AnnData(
+        obs=obs[["sample", "role", "batch", "label"]],
+        obsm={
+            "X_pca": (4 * center + noise).astype(np.float32),
+            "X_harmony": (5 * center + noise).astype(np.float32),
+        },
+    )
+    denoised = ad.AnnData(obs=latents.obs.copy())
+    denoised.obs["dice_uncertainty"] = rng.random(len(codes))
+    denoised.obsm["X_dice"] = (9 * center + noise).astype(np.float32)
+    denoised.obsm["X_dice_sd"] = np.full((len(codes), 6), 0.5, dtype=np.float32)
+    denoised.uns["dice"] = {"labels": np.array(TYPES, dtype=object), "noise_variance": 1.0}
+    paths = {"latents": folder / "latents.h5ad", "denoised": folder / "denoised.h5ad"}
+    latents.write_h5ad(paths["latents"])
+    denoised.write_h5ad(paths["denoised"])
+    return paths
+
+
+def write_expression(folder: Path, samples: dict[str, ad.AnnData]) -> dict[str, Path]:
+    shared = [g for g in GENES["ref"] if all(g in genes for genes in GENES.values())]
+    selected = shared[5:35]
+    genes = pd.DataFrame({"gene": shared, "gene_id": [f"ENSG{g}" for g in shared]})
+    genes["rank"] = np.arange(len(shared))
+    genes["selected"] = genes["gene"].isin(selected)
+    blocks = [sample[:, selected].X.astype(np.float32) for sample in samples.values()]
+    normalized = ad.AnnData(
+        sp.csr_matrix(sp.vstack(blocks).log1p()),
+        obs=pd.concat([sample.obs for sample in samples.values()]),
+        var=pd.DataFrame(index=pd.Index(selected, dtype=object)),
+    )
+    paths = {"genes": folder / "genes.tsv", "normalized": folder / "normalized.h5ad"}
+    write_table(genes, paths["genes"])
+    normalized.write_h5ad(paths["normalized"])
+    return paths
+
+
+def write_calls(folder: Path, cells: pd.Index, truth: np.ndarray) -> dict[str, Path]:
+    """Calls in the space dice: right, but for every tenth cell, which is unassigned."""
+    scores = np.full((len(cells), len(TYPES)), 0.1)
+    scores[np.arange(len(cells)), [TYPES.index(t) for t in truth]] = 0.7
+    low = np.arange(len(cells)) % 10 == 0
+    scores[low] = 0.25
+    predictions = pd.DataFrame({"cell": cells, "predicted": truth, "score": scores.max(axis=1)})
+    predictions["n_anchors"] = 3
+    for i, name in enumerate(TYPES):
+        predictions[f"score:{name}"] = scores[:, i]
+    calls = predictions[["cell", "predicted", "score", "n_anchors"]].copy()
+    calls.insert(1, "cell_type", np.where(low, "unassigned", truth))
+    calls["second"], calls["second_score"] = TYPES[0], 0.1
+    calls["prediction_set"] = np.where(low, "|".join(TYPES), truth)
+    calls["entropy"] = 0.5
+    calls["rule"] = np.where(low, "score_below_0.5", "")
+    paths = {"calls": folder / "calls.tsv.gz", "predictions": folder / "predictions.tsv.gz"}
+    write_table(calls, paths["calls"])
+    write_table(predictions, paths["predictions"])
+    return paths

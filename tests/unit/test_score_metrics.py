@@ -1,0 +1,120 @@
+"""score_metrics on small files of the workflow."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from dice_atlas.errors import InputError
+from dice_atlas.tables import read_text_table
+from factories import CLUSTER, make_results
+from score_metrics import COLUMNS, confusion_table, gather_cells, metrics_table, read_truth
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return make_results(tmp_path_factory.mktemp("results"))
+
+
+def settings(path):
+    return {"q1": {"truth": "truth.csv", "truth_source": str(path), "subset": ""}}
+
+
+def load(paths, truth):
+    latents, denoised = ad.read_h5ad(paths["latents"]), ad.read_h5ad(paths["denoised"])
+    return gather_cells(latents, denoised, read_truth(truth, latents.obs))
+
+
+def calls(paths):
+    return {"dice": read_text_table(paths["calls"], "score", "entropy", "n_anchors")}
+
+
+@pytest.fixture(scope="module")
+def scored(paths):
+    cells = load(paths, settings(paths["truth"]))
+    clusters = np.zeros(len(cells.obs), dtype=int).astype(str)
+    return metrics_table(cells, calls(paths), clusters, CLUSTER, 0)
+
+
+def test_truth_is_of_the_sample_that_has_it(paths):
+    cells = load(paths, settings(paths["truth"]))
+    table = pd.read_csv(paths["truth"])
+    rows = (cells.obs["sample"] == "q1").to_numpy()
+    assert cells.truth[rows].tolist() == table["label"].tolist()
+    assert set(cells.truth[~rows]) == {""}
+    assert cells.query.sum() == 60
+    assert cells.labelled.sum() == 80
+
+
+def test_the_table_has_every_row_of_the_contract(scored):
+    assert scored.columns.tolist() == list(COLUMNS)
+    assert set(scored["protocol"]) == {"blind"}
+    found = scored.groupby(["cells", "embedding"])["metric"].apply(set)
+    for name in ("pca", "harmony", "dice"):
+        assert {
+            "silhouette", "clisi", "clisi_nn9", "n_clusters", "ari", "nmi", "nmi_max", "v_measure",
+            "knn_accuracy", "knn_balanced_accuracy",
+        } <= found["query", name]  # fmt: skip
+        assert found["reference", name] == {"silhouette", "clisi", "clisi_nn9"}
+        assert found["all", name] == {"ilisi_role", "ilisi_batch"}
+    assert {"accuracy", "accuracy_known", "macro_f1", "set_coverage"} <= found["query", "dice"]
+    assert not scored.duplicated(["cells", "embedding", "metric"]).any()
+
+
+def value(scored, cells, embedding, metric):
+    rows = scored[
+        (scored["cells"] == cells)
+        & (scored["embedding"] == embedding)
+        & (scored["metric"] == metric)
+    ]
+    return rows["value"].item()
+
+
+def test_values_that_are_known(scored, paths):
+    # The factory's dice embedding is the pca one with centres farther apart.
+    assert value(scored, "query", "dice", "ari") == pytest.approx(1.0)
+    assert value(scored, "query", "dice", "knn_accuracy") == 1.0
+    assert value(scored, "query", "dice", "silhouette") > value(
+        scored, "query", "pca", "silhouette"
+    )
+    # One atlas cluster says nothing about the truth.
+    assert value(scored, "query", "dice", "atlas_ari") == 0
+    # Every tenth call of the query is unassigned, all others are right.
+    assert value(scored, "query", "dice", "accuracy") == pytest.approx(0.9)
+    assert value(scored, "query", "dice", "accuracy_top") == 1.0
+    assert value(scored, "query", "dice", "set_coverage") == 1.0
+    truth = scored[(scored["cells"] == "query") & (scored["metric"] == "ari")]
+    assert set(truth["n_cells"]) == {60}
+    assert truth["note"].str.contains("40 query cells without truth are left out").all()
+
+
+def test_confusion(paths):
+    table = confusion_table(load(paths, settings(paths["truth"])), calls(paths))
+    assert table.columns.tolist() == ["space", "truth", "predicted", "cells"]
+    assert table["cells"].sum() == 60
+    assert table.loc[table["predicted"] == "unassigned", "cells"].sum() == 6
+    assigned = table[table["predicted"] != "unassigned"]
+    assert (assigned["truth"] == assigned["predicted"]).all()
+
+
+def test_without_truth_only_the_rows_that_need_it_are_missing(paths):
+    cells = load(paths, {})
+    found = metrics_table(cells, calls(paths), np.full(180, "0"), CLUSTER, 0)
+    assert set(found["cells"]) == {"reference", "all"}
+    empty = confusion_table(cells, calls(paths))
+    assert empty.empty
+    assert empty.columns.tolist() == ["space", "truth", "predicted", "cells"]
+
+
+def test_truth_of_other_cells_is_refused(paths, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("barcode,label\nXX,B\n")
+    with pytest.raises(InputError, match="none of its 1 barcodes is among the 60 cells"):
+        load(paths, settings(other))
+
+
+def test_calls_of_other_cells_are_refused(paths):
+    cells = load(paths, settings(paths["truth"]))
+    wrong = calls(paths)
+    wrong["dice"].loc[0, "cell"] = "somebody"
+    with pytest.raises(InputError, match="1 cells that"):
+        confusion_table(cells, wrong)

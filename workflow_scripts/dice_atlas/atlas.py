@@ -1,0 +1,203 @@
+"""The final h5ad, written out of core: counts of all samples are appended block by block."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata.io import read_elem, sparse_dataset, write_elem
+
+from dice_atlas.features.normalize import log1p_normalize
+
+logger = logging.getLogger(__name__)
+
+BLOCK_ROWS = 2_000
+# Elements of one HDF5 chunk of a sparse matrix (256 KiB before compression).
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class GeneUnion:
+    """Genes of all samples: `names`, `ids`, `n_samples` that have them, columns per sample."""
+
+    names: pd.Index
+    ids: np.ndarray
+    n_samples: np.ndarray
+    columns: list[np.ndarray]
+
+
+def unite_genes(tables: Sequence[pd.DataFrame]) -> GeneUnion:
+    """Genes of the first sample in its order, then those that each further one adds.
+
+    Parameters
+    ----------
+    tables : var of the samples: index = unique symbols, column `gene_id`.
+
+    A symbol whose Ensembl ids differ between samples keeps the first one; the log says how many.
+    """
+    names = pd.Index([], dtype=object)
+    for table in tables:
+        symbols = pd.Index(table.index.astype(str), dtype=object)
+        names = names.append(symbols[~symbols.isin(names)])
+    columns = [names.get_indexer(table.index.astype(str)) for table in tables]
+    ids = np.full(len(names), "", dtype=object)
+    conflicts = 0
+    for table, position in zip(tables, columns, strict=True):
+        new = table["gene_id"].astype(object).fillna("").astype(str).to_numpy(dtype=object)
+        old = ids[position]
+        conflicts += int(((old != "") & (new != "") & (old != new)).sum())
+        ids[position] = np.where(old == "", new, old)
+    if conflicts:
+        logger.warning("%d genes have another gene_id in another sample; kept the first", conflicts)
+    n_samples = np.bincount(np.concatenate(columns), minlength=len(names))
+    return GeneUnion(names, ids, n_samples, columns)
+
+
+class SparseAppender:
+    """A CSR matrix in an open h5ad that grows by blocks of rows.
+
+    Parameters
+    ----------
+    parent, key : where the matrix goes; an existing one is replaced.
+    n_columns : its width.
+    dtype : of the values.
+    """
+
+    def __init__(self, parent: h5py.Group, key: str, n_columns: int, dtype: type) -> None:
+        if key in parent:
+            del parent[key]
+        self.group = parent.create_group(key)
+        self.n_rows, self.n_columns, self.size = 0, n_columns, 0
+        self.group.attrs["encoding-type"] = "csr_matrix"
+        self.group.attrs["encoding-version"] = "0.1.0"
+        for name, kind in (("data", dtype), ("indices", np.int32), ("indptr", np.int64)):
+            self.group.create_dataset(
+                name, shape=(0,), maxshape=(None,), chunks=(CHUNK,), dtype=kind,
+                compression="gzip", compression_opts=4, shuffle=True,
+            )  # fmt: skip
+        self._extend("indptr", np.zeros(1, dtype=np.int64))
+
+    def append(self, block: sp.csr_matrix) -> None:
+        """Add rows."""
+        self._extend("data", block.data)
+        self._extend("indices", block.indices)
+        self._extend("indptr", self.size + block.indptr[1:].astype(np.int64))
+        self.size += block.nnz
+        self.n_rows += block.shape[0]
+        self.group.attrs["shape"] = np.array([self.n_rows, self.n_columns], dtype=np.int64)
+
+    def _extend(self, name: str, values: np.ndarray) -> None:
+        dataset = self.group[name]
+        before = dataset.shape[0]
+        dataset.resize((before + len(values),))
+        dataset[before:] = values
+
+
+def count_blocks(path: str | Path, columns: np.ndarray, n_genes: int) -> Iterator[sp.csr_matrix]:
+    """Raw counts of a sample, `BLOCK_ROWS` cells at a time, in the columns of the atlas.
+
+    Parameters
+    ----------
+    path : filtered.h5ad.
+    columns : column of the atlas for each of its genes.
+    n_genes : genes of the atlas.
+    """
+    with h5py.File(path, "r") as file:
+        matrix = sparse_dataset(file["X"])
+        for start in range(0, matrix.shape[0], BLOCK_ROWS):
+            rows = sp.csr_matrix(matrix[start : start + BLOCK_ROWS])
+            moved = sp.csr_matrix(
+                (rows.data.astype(np.int32), columns[rows.indices].astype(np.int32), rows.indptr),
+                shape=(rows.shape[0], n_genes),
+            )
+            moved.sort_indices()
+            yield moved
+
+
+def write_matrices(
+    path: str | Path, samples: Sequence[str | Path], genes: GeneUnion, target_sum: float
+) -> np.ndarray:
+    """Append X (log1p, float32) and layers/counts (int32) of all samples to the h5ad `path`.
+
+    Never holds more than one block of cells. Totals are those over all genes of the cell.
+
+    Returns
+    -------
+    ndarray
+        Number of cells with a count, per gene.
+    """
+    n_genes = len(genes.names)
+    n_cells = np.zeros(n_genes, dtype=np.int64)
+    with h5py.File(path, "r+") as file:
+        expression = SparseAppender(file, "X", n_genes, np.float32)
+        counts = SparseAppender(file["layers"], "counts", n_genes, np.int32)
+        for sample, columns in zip(samples, genes.columns, strict=True):
+            for block in count_blocks(sample, columns, n_genes):
+                totals = np.asarray(block.sum(axis=1, dtype=np.int64)).ravel()
+                counts.append(block)
+                expression.append(log1p_normalize(block, totals, target_sum))
+                n_cells += np.bincount(block.indices[block.data > 0], minlength=n_genes)
+            logger.info("%s: %d cells written", sample, counts.n_rows)
+    return n_cells
+
+
+def write_atlas(
+    path: str | Path,
+    samples: Sequence[str | Path],
+    obs: pd.DataFrame,
+    obsm: Mapping[str, np.ndarray],
+    uns: Mapping[str, Any],
+    selected: Sequence[str],
+    target_sum: float,
+) -> None:
+    """Write the atlas; `path` is a new file.
+
+    Parameters
+    ----------
+    samples : the filtered.h5ad files, in the order of the cells.
+    obs, obsm, uns : of all cells, in that order.
+    selected : genes that the embeddings were made of.
+    target_sum : the total that every cell of X is brought to before log1p.
+    """
+    genes = unite_genes([read_part(sample, "var") for sample in samples])
+    var = pd.DataFrame(
+        {"gene_id": genes.ids, "highly_variable": genes.names.isin(list(selected))},
+        index=genes.names,
+    )
+    frame = ad.AnnData(obs=plain_strings(obs), var=var, obsm=dict(obsm), uns=dict(uns))
+    frame.write_h5ad(path, compression="gzip")
+    n_cells = write_matrices(path, samples, genes, target_sum)
+    var.insert(1, "n_cells", n_cells)
+    var.insert(2, "n_samples", genes.n_samples)
+    with h5py.File(path, "r+") as file:
+        written = file["X"].attrs["shape"][0]
+        if written != len(obs):
+            raise ValueError(f"{written} cells of counts were written for {len(obs)} rows of obs")
+        write_elem(file, "var", var)
+
+
+def read_part(path: str | Path, key: str) -> Any:
+    """One element of an h5ad (obs, var, uns/source), without the rest."""
+    with h5py.File(path, "r") as file:
+        return read_elem(file[key])
+
+
+def plain_strings(obs: pd.DataFrame) -> pd.DataFrame:
+    """Text columns as plain strings ("" = missing), categorical unless most of them differ."""
+    result = obs.copy()
+    result.index = pd.Index(result.index.astype(str).to_numpy(dtype=object), dtype=object)
+    for name in result.columns:
+        column = result[name]
+        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+            continue
+        text = np.array(["" if pd.isna(v) else str(v) for v in column], dtype=object)
+        categories = np.array(sorted(set(text)), dtype=object)
+        many = len(categories) > max(50, len(text) / 2)
+        result[name] = text if many else pd.Categorical(text, categories=categories)
+    return result

@@ -1,0 +1,92 @@
+"""The metrics that are reported together: of labels, clusters, mixing and label transfer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.clustering.graph import neighbor_graph
+from dice_atlas.clustering.resolution import scan_resolutions
+from dice_atlas.metrics.calibration import expected_calibration_error
+from dice_atlas.metrics.classification import classification_scores
+from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
+from dice_atlas.metrics.partition import partition_agreement
+from dice_atlas.metrics.prediction_sets import prediction_set_scores
+from dice_atlas.metrics.score import Score, undefined
+from dice_atlas.metrics.silhouette import mean_silhouette
+
+# Fewer cells make no graph worth clustering.
+MIN_CLUSTERED = 20
+
+
+def label_scores(embedding: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Score]:
+    """How well labels hold together in an embedding."""
+    return {
+        "silhouette": mean_silhouette(embedding, labels, seed),
+        "clisi": mean_lisi(embedding, {"label": labels})["label"],
+        "clisi_nn9": mean_lisi_nearest(embedding, labels),
+    }
+
+
+def cluster_scores(
+    embedding: np.ndarray, truth: np.ndarray, cluster: Mapping[str, Any], seed: int
+) -> dict[str, Score]:
+    """Clusters of these cells alone, resolution chosen without labels, against the truth."""
+    if len(embedding) < MIN_CLUSTERED:
+        names = ("n_clusters", "ari", "nmi", "nmi_max", "v_measure")
+        why = f"{len(embedding)} cells, fewer than {MIN_CLUSTERED}: not clustered"
+        return dict.fromkeys(names, undefined(why))
+    size = cluster["n_neighbors"]
+    graph = neighbor_graph(embedding, size, seed, key="X")
+    scan = scan_resolutions(graph, "X", cluster["resolutions"], size, seed, cluster["flavor"])
+    chosen = scan.table[scan.table["chosen"]].iloc[0]
+    note = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
+    scores = {"n_clusters": Score(float(chosen["n_clusters"]), note)}
+    return scores | partition_agreement(truth, scan.chosen)
+
+
+def mixing_scores(embedding: np.ndarray, obs: pd.DataFrame) -> dict[str, Score]:
+    """How well roles and batches mix; up is better, 1 = not at all."""
+    scores: dict[str, Score] = {}
+    several = {}
+    for column in ("role", "batch"):
+        if obs[column].nunique() > 1:
+            several[f"ilisi_{column}"] = obs[column].to_numpy()
+        else:
+            scores[f"ilisi_{column}"] = undefined(f"one {column} only")
+    return (mean_lisi(embedding, several) if several else {}) | scores
+
+
+def transfer_scores(
+    truth: np.ndarray, calls: pd.DataFrame, reference_labels: np.ndarray
+) -> dict[str, Score]:
+    """Transferred labels, prediction sets and scores against the truth.
+
+    Parameters
+    ----------
+    truth : labels of the cells of `calls`, none missing.
+    calls : rows of calls.tsv.gz.
+    reference_labels : the labels that the reference has at all.
+    """
+    known = np.isin(truth.astype(str), reference_labels.astype(str))
+    absent = ", ".join(sorted(set(truth[~known])))
+    note = f"{int((~known).sum())} cells have a truth that the reference lacks: {absent}"
+    scores = classification_scores(truth, calls["cell_type"].to_numpy())
+    scores |= {
+        "accuracy_top": Score(
+            float((truth == calls["predicted"]).mean()) if len(truth) else np.nan,
+            "best label, below the threshold too",
+        )
+    }
+    scores |= prediction_set_scores(truth, calls["prediction_set"].to_numpy())
+    right = (calls["predicted"] == truth).to_numpy()
+    scores["expected_calibration_error"] = expected_calibration_error(calls["score"], right)
+    if not known.all():
+        scores = {n: s._replace(note="; ".join(filter(None, (s.note, note))))
+                  if not n.startswith("recall:") else s for n, s in scores.items()}  # fmt: skip
+    some = classification_scores(truth[known], calls["cell_type"].to_numpy()[known])
+    some |= prediction_set_scores(truth[known], calls["prediction_set"].to_numpy()[known])
+    kept = ("accuracy", "balanced_accuracy", "macro_f1", "set_coverage")
+    which = f"{int(known.sum())} cells whose truth the reference has"
+    return scores | {f"{name}_known": Score(some[name].value, which) for name in kept}
