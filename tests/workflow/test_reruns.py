@@ -1,0 +1,113 @@
+"""What runs again after a change, what a killed run loses, what the result depends on."""
+
+import time
+
+import anndata as ad
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from .conftest import SMALL
+
+pytestmark = pytest.mark.workflow
+
+
+def test_dry_run_plans_every_rule_in_order(make_copy):
+    planned = make_copy("dry").planned()
+    assert planned["load_counts"] == 3
+    assert planned["denoise_shard"] == 4
+    assert planned["transfer_labels"] == 2
+    assert planned["write_atlas"] == planned["render_report"] == 1
+
+
+def test_second_run_has_nothing_to_do(demo):
+    assert "Nothing to be done" in demo.run()
+
+
+def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
+    changed = demo.config("resolutions", cluster={"resolutions": [0.3, 0.9]})
+    assert set(demo.planned("--configfile", changed)) == {
+        "all",
+        "cluster_cells",
+        "embed_umap",
+        "rank_markers",
+        "score_metrics",
+        "write_atlas",
+        "render_report",
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "first"),
+    [
+        ({"annotate": {"coverage": 0.8}}, {"transfer_labels"}),
+        ({"report": {"title": "Another"}}, {"render_report"}),
+        ({"denoise": {"samples": 5}}, {"denoise_shard"}),
+        ({"prior": {"augmentation": "none"}}, {"train_prior"}),
+        ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
+    ],
+    ids=["coverage", "title", "samples", "augmentation", "mito"],
+)
+def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
+    order = [
+        "load_counts", "filter_cells", "select_genes", "normalize_log1p", "integrate_harmony",
+        "fit_loadings", "train_prior", "denoise_shard", "find_anchors", "transfer_labels",
+        "render_report",
+    ]  # fmt: skip
+    planned = set(demo.planned("--configfile", demo.config("changed", **keys)))
+    assert first <= planned
+    before = order[: order.index(next(iter(first)))]
+    assert not planned & set(before)
+
+
+def test_changed_truth_reruns_the_metrics_and_the_report_only(demo):
+    sheet = (demo.folder / "config/samples.tsv").read_text()
+    other = sheet.replace("../resources/demo/pbmc_q1_truth.csv", "")
+    (demo.folder / "config/other.tsv").write_text(other)
+    config = demo.config("truth", samples="config/other.tsv")
+    planned = set(demo.planned("--configfile", config))
+    # The atlas holds the sheet, as provenance.
+    assert planned == {"all", "score_metrics", "write_atlas", "render_report"}
+
+
+def test_result_does_not_depend_on_the_number_of_shards(demo):
+    path = demo.folder / "results/demo/denoise/denoised.h5ad"
+    four = ad.read_h5ad(path)
+    config = demo.config("shards", denoise={"shards": 7})
+    output = demo.run("--configfile", config, str(path.relative_to(demo.folder)))
+    assert "7-of-7" in output
+    seven = ad.read_h5ad(path)
+    assert four.obs_names.equals(seven.obs_names)
+    for name in ("X_dice", "X_dice_sd", "label_posterior"):
+        assert np.abs(four.obsm[name] - seven.obsm[name]).max() < 1e-4, name
+
+
+def wait_for(path, seconds):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.2)
+
+
+def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one_on_one_core(make_copy):
+    killed, calm = make_copy("killed"), make_copy("calm")
+    names = [copy.config("small", **SMALL) for copy in (killed, calm)]
+    process = killed.start("--cores", "2", "--configfile", names[0])
+    wait_for(killed.folder / "results/demo/latent/latents.h5ad", 300)
+    time.sleep(1.0)
+    killed.kill(process)
+    killed.run("--unlock")
+    done = (killed.folder / "results/demo/features/normalized.h5ad").stat().st_mtime_ns
+    killed.run("--configfile", names[0], "--rerun-incomplete")
+    after = (killed.folder / "results/demo/features/normalized.h5ad").stat().st_mtime_ns
+    assert after == done, "finished work was done again"
+    calm.run("--configfile", names[1], cores=1)
+    first, second = (ad.read_h5ad(c.folder / "results/demo/atlas.h5ad") for c in (killed, calm))
+    assert first.obs_names.equals(second.obs_names)
+    assert (first.layers["counts"] != second.layers["counts"]).nnz == 0
+    assert (first.X != second.X).nnz == 0
+    scale = np.abs(first.obsm["X_dice"]).max()
+    assert np.abs(first.obsm["X_dice"] - second.obsm["X_dice"]).max() < 0.02 * scale
+    same = first.obs["cell_type"].astype(str) == second.obs["cell_type"].astype(str)
+    assert same.mean() > 0.97
+    assert adjusted_rand_score(first.obs["cluster"], second.obs["cluster"]) > 0.8
