@@ -46,19 +46,17 @@ def test_atlas_has_the_promised_columns_and_embeddings(atlas):
         assert np.isfinite(atlas.obsm[name]).all()
     assert atlas.obsm["X_umap"].shape == (atlas.n_obs, 2)
     assert (atlas.obs["sample"].astype(str) + "_").to_numpy()[0] in atlas.obs_names[0]
-    assert {"config", "samples", "versions", "checksums"} <= set(atlas.uns["dice_atlas"])
+    assert {"config", "samples", "versions", "inputs", "seed"} <= set(atlas.uns["dice_atlas"])
 
 
 def test_atlas_holds_the_original_counts_and_their_log1p(atlas):
     source = sc.datasets.pbmc68k_reduced()
     expected = np.expm1(source.raw.X.toarray()) * source.obs["n_counts"].to_numpy()[:, None] / 1e4
-    expected = pd.DataFrame(
-        np.rint(expected), index=source.obs_names, columns=source.raw.var_names
-    )
-    barcodes = [n.removeprefix(f"{s}_") for n, s in zip(atlas.obs_names, atlas.obs["sample"], strict=True)]
-    counts = pd.DataFrame(
-        atlas.layers["counts"].toarray(), index=barcodes, columns=atlas.var_names
-    )
+    expected = pd.DataFrame(np.rint(expected), index=source.obs_names, columns=source.raw.var_names)
+    barcodes = [
+        n.removeprefix(f"{s}_") for n, s in zip(atlas.obs_names, atlas.obs["sample"], strict=True)
+    ]
+    counts = pd.DataFrame(atlas.layers["counts"].toarray(), index=barcodes, columns=atlas.var_names)
     assert sorted(barcodes) == sorted(source.obs_names)
     assert (counts == expected.loc[barcodes, counts.columns]).all(axis=None)
     normalized = np.log1p(counts.to_numpy() / counts.sum(axis=1).to_numpy()[:, None] * 1e4)
