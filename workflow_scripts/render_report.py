@@ -41,7 +41,7 @@ def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
     for name, drawing in drawings(data, n_markers).items():
         paths[name] = folder / f"{name}.png"
         figure = drawing()
-        figure.savefig(paths[name], dpi=200, metadata={"Software": None})
+        figure.savefig(paths[name], dpi=200, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)
     return paths
 

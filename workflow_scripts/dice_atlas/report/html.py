@@ -43,9 +43,12 @@ TRANSFER = {
 }
 
 
-def image(path: str | Path) -> str:
-    """A PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+def image(path: str | Path) -> dict[str, Any]:
+    """A PNG as a data URI, with the width it is shown at: half its pixels, sharp on any screen."""
+    content = Path(path).read_bytes()
+    # The width is a big-endian word at byte 16 of a PNG.
+    width = int.from_bytes(content[16:20], "big") // 2
+    return {"src": "data:image/png;base64," + base64.b64encode(content).decode(), "width": width}
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -54,14 +57,18 @@ def number(value: Any, digits: int = 3) -> str:
         return "–"
     if isinstance(value, str | bool | np.bool_):
         return html.escape(str(value))
-    if float(value).is_integer() and abs(value) >= 1:
+    if isinstance(value, int | np.integer) or (float(value).is_integer() and abs(value) >= 1):
         return f"{int(value):,}"
     return f"{value:.{digits}f}"
 
 
 def table(frame: pd.DataFrame, digits: int = 3, marked: Mapping | None = None) -> str:
     """An HTML table; cells whose (row, column) position is in `marked` are in bold."""
-    head = "".join(f"<th scope='col'>{html.escape(str(c))}</th>" for c in frame.columns)
+    numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
+    head = "".join(
+        f"<th scope='col'{' class=n' if right else ''}>{html.escape(str(name))}</th>"
+        for name, right in zip(frame.columns, numeric, strict=True)
+    )
     body = []
     for i, row in enumerate(frame.itertuples(index=False)):
         cells = []
@@ -129,12 +136,17 @@ def marker_table(data: ReportData, n: int) -> str:
         cells = data.obs[data.obs["cluster"] == cluster]["cell_type"]
         label, share = cells.value_counts(normalize=True).iloc[[0]].items().__next__()
         genes = [
-            f"{row.gene} ({row.log2_fold_change:+.1f}; {row.share_in:.0%} / {row.share_out:.0%})"
+            f"{row.gene} ({fold_change(row.log2_fold_change)}; {row.share_in:.0%} / {row.share_out:.0%})"
             for row in top[top["cluster"] == cluster].itertuples()
         ]
         rows.append([cluster, len(cells), f"{label} ({share:.0%})", ", ".join(genes) or "–"])
     columns = ["cluster", "cells", "most frequent type", "marker (log2 fold change; in / out)"]
     return table(pd.DataFrame(rows, columns=columns))
+
+
+def fold_change(value: float) -> str:
+    """A log2 fold change; a gene that is absent elsewhere has no finite one."""
+    return f"{value:+.1f}" if value < 10 else "> 10"
 
 
 def qc_table(qc: pd.DataFrame) -> str:

@@ -64,13 +64,12 @@ def marker_dots(data: ReportData, n: int) -> Figure:
         width = min(2.5 + 0.2 * len(genes), 16)
         figure, axes = plt.subplots(figsize=(width, 1.4 + 0.28 * len(clusters)))
         shown = axes.scatter(
-            x, y, s=70 * table["share_in"].clip(0, 1), c=table["log2_fold_change"], cmap="RdBu_r",
-            vmin=-4, vmax=4, linewidths=0.3, edgecolors="#7B8794",
+            x, y, s=70 * table["share_in"].clip(0, 1), c=table["log2_fold_change"], cmap="viridis_r", vmin=0, vmax=10, linewidths=0.3, edgecolors="#7B8794",
         )  # fmt: skip
         axes.set_xticks(range(len(genes)), genes, rotation=90, fontsize=7)
         axes.set_yticks(range(len(clusters)), clusters)
         axes.set_ylabel("cluster")
         axes.set_xlim(-0.7, len(genes) - 0.3)
         axes.set_ylim(len(clusters) - 0.4, -0.6)
-        figure.colorbar(shown, ax=axes, label="log2 fold change", pad=0.01)
+        figure.colorbar(shown, ax=axes, label="log2 fold change", pad=0.01, extend="max")
     return figure

@@ -16,8 +16,6 @@ GREY = "#BBBBBB"
 INK = "#1F2933"
 SETTINGS = {
     "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "savefig.bbox": "tight",
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
