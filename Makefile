@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -14,6 +14,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+# The demo's figure and metrics in README.md.
+readme: demo
+	$(BIN)/python docs/update_readme.py
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

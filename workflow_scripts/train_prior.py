@@ -1,4 +1,4 @@
-"""train_prior: the diffusion prior of the reference's latents, trained or taken from a saved one."""
+"""train_prior: the diffusion prior of the reference's latents, trained or a saved one."""
 
 import json
 import shutil

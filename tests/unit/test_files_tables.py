@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-
 from dice_atlas.files import write_table
 
 FRAME = pd.DataFrame(

@@ -1,5 +1,6 @@
 """The demo as a user runs it, and what its outputs hold."""
 
+import importlib.util
 import json
 
 import anndata as ad
@@ -145,3 +146,18 @@ def test_every_job_left_a_log_and_a_benchmark(demo, results):
     assert len(list(results.glob("benchmarks/denoise_shard/*.tsv"))) == 4
     leftovers = [p for p in results.rglob(".*") if p.is_file() and p.suffix in (".h5ad", ".tsv")]
     assert leftovers == []
+
+
+def test_readme_shows_the_demos_metrics(demo, results, root):
+    spec = importlib.util.spec_from_file_location("update_readme", root / "docs/update_readme.py")
+    update_readme = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(update_readme)
+    readme = (root / "README.md").read_text()
+    shown = readme.split(update_readme.START)[1].split(update_readme.END)[0].strip()
+    made = update_readme.demo_table(pd.read_csv(results / "metrics.tsv", sep="\t"))
+    for old, new in zip(shown.splitlines(), made.splitlines(), strict=True):
+        assert old.split("|")[1] == new.split("|")[1]
+        if "---" not in old and "metric" not in old:
+            values = [[float(v) for v in line.split("|")[2:4]] for line in (old, new)]
+            # Training differs in the last digits between machines, and the labels with it.
+            assert np.allclose(*values, atol=0.06), old

@@ -28,6 +28,7 @@ class ResidualBatchNorm(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, width) -> (n, width)."""
         return x + self.body(x)
 
 
@@ -72,6 +73,7 @@ class ModulatedBlock(nn.Module):
         nn.init.zeros_(self.body[-1].bias)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """(n, width) and the level's embedding (n or 1, width) -> (n, width)."""
         scale, shift = self.modulation(embedding).chunk(2, dim=-1)
         return x + self.body(self.norm(x) * (1 + scale) + shift)
 

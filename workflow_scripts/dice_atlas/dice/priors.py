@@ -1,5 +1,6 @@
 """Priors of the latents: one interface over the networks, used by every sampler."""
 
+import itertools
 import math
 from typing import Protocol
 
@@ -34,6 +35,7 @@ class DenoiserPrior:
         self.denoiser, self.steps, self.s_min = denoiser, steps, s_min
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """One evaluation of the denoiser."""
         return self.denoiser(u, s)
 
     def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
@@ -45,7 +47,7 @@ class DenoiserPrior:
         """
         levels = chain_levels(s, self.s_min, self.steps).tolist()
         previous, last_h = None, 0.0
-        for now, following in zip(levels[:-1], levels[1:], strict=True):
+        for now, following in itertools.pairwise(levels):
             keep, h = (following / now) ** 2, math.log(now / following)
             clean = self.denoiser(u, now)
             target = clean
@@ -67,6 +69,7 @@ class DDPMPrior:
         self.alpha, self.abar = schedule.alpha.tolist(), schedule.abar.tolist()
 
     def predict_noise(self, u_t: torch.Tensor, t: int) -> torch.Tensor:
+        """The network's noise (n, k) of u_t (n, k) at step t."""
         time = torch.full((1,), t / self.schedule.steps, device=u_t.device)
         return self.network(u_t, time)
 

@@ -134,6 +134,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: torch.nn.Module) -> None:
+        """Move the average towards the network's present weights."""
         self.updates += 1
         # A short memory at first, so that the average does not remember the start.
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -201,6 +202,7 @@ class Trainer:
         return self.average.network if self.settings.average else self.network
 
     def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the judged network's weights, on the CPU."""
         return {k: v.detach().cpu().clone() for k, v in self.chosen().state_dict().items()}
 
     def train_step(self) -> float:

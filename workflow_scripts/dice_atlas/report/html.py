@@ -134,12 +134,14 @@ def marker_table(data: ReportData, n: int) -> str:
     top = top_markers(data.markers, n)
     for cluster in data.clusters:
         cells = data.obs[data.obs["cluster"] == cluster]["cell_type"]
-        label, share = cells.value_counts(normalize=True).iloc[[0]].items().__next__()
+        shares = cells.value_counts(normalize=True)
         genes = [
-            f"{row.gene} ({fold_change(row.log2_fold_change)}; {row.share_in:.0%} / {row.share_out:.0%})"
+            f"{row.gene} ({fold_change(row.log2_fold_change)}; "
+            f"{row.share_in:.0%} / {row.share_out:.0%})"
             for row in top[top["cluster"] == cluster].itertuples()
         ]
-        rows.append([cluster, len(cells), f"{label} ({share:.0%})", ", ".join(genes) or "–"])
+        most = f"{shares.index[0]} ({shares.iloc[0]:.0%})"
+        rows.append([cluster, len(cells), most, ", ".join(genes) or "–"])
     columns = ["cluster", "cells", "most frequent type", "marker (log2 fold change; in / out)"]
     return table(pd.DataFrame(rows, columns=columns))
 
@@ -237,8 +239,9 @@ def summary(data: ReportData) -> str:
 
 
 def footnotes(metrics: pd.DataFrame) -> list[str]:
-    """Distinct notes of the metrics."""
-    notes = metrics[metrics["note"] != ""]
+    """Distinct notes of the metrics that are shown."""
+    shown = metrics["metric"].isin([*SEPARATION, *TRANSFER])
+    notes = metrics[shown & (metrics["note"] != "")]
     return [
         f"{', '.join(sorted(set(group['metric'])))}: {note}"
         for note, group in notes.groupby("note", sort=False)

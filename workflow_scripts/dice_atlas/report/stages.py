@@ -51,7 +51,7 @@ def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def marker_dots(data: ReportData, n: int) -> Figure:
-    """Top markers of every cluster: size = share of cells, colour = fold change, in that cluster."""
+    """Top markers of every cluster: size is the share of its cells, colour the fold change."""
     top = top_markers(data.markers, n)
     genes = list(
         dict.fromkeys(top.sort_values(["cluster", "rank"], key=lambda s: s.astype(int))["gene"])
@@ -64,7 +64,8 @@ def marker_dots(data: ReportData, n: int) -> Figure:
         width = min(2.5 + 0.2 * len(genes), 16)
         figure, axes = plt.subplots(figsize=(width, 1.4 + 0.28 * len(clusters)))
         shown = axes.scatter(
-            x, y, s=70 * table["share_in"].clip(0, 1), c=table["log2_fold_change"], cmap="viridis_r", vmin=0, vmax=10, linewidths=0.3, edgecolors="#7B8794",
+            x, y, s=70 * table["share_in"].clip(0, 1), c=table["log2_fold_change"],
+            cmap="viridis_r", vmin=0, vmax=10, linewidths=0.3, edgecolors="#7B8794",
         )  # fmt: skip
         axes.set_xticks(range(len(genes)), genes, rotation=90, fontsize=7)
         axes.set_yticks(range(len(clusters)), clusters)
