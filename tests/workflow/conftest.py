@@ -83,6 +83,12 @@ class Copy:
 
 
 @pytest.fixture(scope="session")
+def small() -> dict:
+    """Keys of a config that makes a run cheap."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
 def make_copy(root, tmp_path_factory):
     """Makes copies of the workflow by name."""
 

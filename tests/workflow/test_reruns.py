@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from .conftest import SMALL
-
 pytestmark = pytest.mark.workflow
 
 
@@ -89,9 +87,9 @@ def wait_for(path, seconds):
         time.sleep(0.2)
 
 
-def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one_on_one_core(make_copy):
+def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one_on_one_core(make_copy, small):
     killed, calm = make_copy("killed"), make_copy("calm")
-    names = [copy.config("small", **SMALL) for copy in (killed, calm)]
+    names = [copy.config("small", **small) for copy in (killed, calm)]
     process = killed.start("--cores", "2", "--configfile", names[0])
     wait_for(killed.folder / "results/demo/latent/latents.h5ad", 300)
     time.sleep(1.0)
