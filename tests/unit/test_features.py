@@ -16,7 +16,7 @@ from fit_loadings import compute_latents, fit_space
 from integrate_harmony import principal_components
 
 BATCH = {
-    "keys": ["batch"], "scope": "within_role", "theta": 2.0, "sigma": 0.1, "lambda": 1.0,
+    "keys": ["batch"], "scope": "within_role", "theta": 2.0, "sigma": 0.1, "lambda": None,
     "max_iter": 10, "n_pcs": 10,
 }  # fmt: skip
 

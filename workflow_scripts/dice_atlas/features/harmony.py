@@ -57,7 +57,10 @@ def correct_batches(
 def run_harmony(
     pcs: np.ndarray, metadata: pd.DataFrame, settings: dict[str, Any], seed: int, threads: int
 ) -> np.ndarray:
-    """Harmony with every parameter given, since harmonypy's defaults changed between versions."""
+    """Harmony with every parameter given, since harmonypy's defaults changed between versions.
+
+    Those that config does not hold are the defaults of harmonypy 2.0.2.
+    """
     # PCs x cells: harmonypy guesses the orientation, and that way round it is always right.
     result = harmonypy.run_harmony(
         np.ascontiguousarray(pcs.T, dtype=np.float64),
@@ -70,9 +73,9 @@ def run_harmony(
         tau=0,
         block_size=0.05,
         max_iter_harmony=settings["max_iter"],
-        max_iter_kmeans=20,
-        epsilon_cluster=1e-5,
-        epsilon_harmony=1e-4,
+        max_iter_kmeans=4,
+        epsilon_cluster=1e-3,
+        epsilon_harmony=1e-2,
         verbose=False,
         random_state=seed,
         ncores=threads,
