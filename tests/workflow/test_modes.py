@@ -1,0 +1,137 @@
+"""Other shapes of input: no reference, no labels, a saved prior, missing genes, wrong input."""
+
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch  # noqa: F401 (names the condition of a skip)
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def copy(demo, make_copy, small):
+    """A copy with the demo's inputs and the demo's trained prior beside it."""
+    other = make_copy("modes")
+    for folder in ("resources/demo", "results/demo/prior"):
+        source, target = demo.folder / folder, other.folder / folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source, target_is_directory=True)
+    return other
+
+
+def sheet(copy, name, *rows):
+    head = "sample\tpath\trole\tbatch\tlabels\ttruth\tmin_genes\n"
+    text = head + "".join("\t".join(row) + "\n" for row in rows)
+    (copy.folder / f"config/{name}.tsv").write_text(text)
+    return f"config/{name}.tsv"
+
+
+REFERENCE = ("ref", "../resources/demo/pbmc_ref.h5ad", "reference", "A", "cell_type", "", "150")
+QUERY = ("q1", "../resources/demo/pbmc_q1", "query", "B", "", "", "150")
+
+
+def read(copy, atlas):
+    return ad.read_h5ad(copy.folder / f"results/{atlas}/atlas.h5ad")
+
+
+def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, small):
+    samples = sheet(copy, "alone", QUERY)
+    config = copy.config("alone", atlas="alone", samples=samples, **small)
+    copy.run("--configfile", config)
+    atlas = read(copy, "alone")
+    assert set(atlas.obs["cell_type"]) == {"unassigned"}
+    assert atlas.obs["cell_type_score"].isna().all()
+    assert "cell_type_scores" not in atlas.obsm
+    assert np.isfinite(atlas.obsm["X_dice"]).all()
+    card = json.loads((copy.folder / "results/alone/prior/card.json").read_text())
+    assert card["n_cells"] == atlas.n_obs
+    assert card["augmentation"] == "clusters"
+    page = (copy.folder / "results/alone/report.html").read_text()
+    assert "No labels were transferred" in page
+
+
+def test_a_saved_prior_is_used_as_it_is_and_missing_genes_turn_on_gibbs(copy, small):
+    # A query file without a tenth of the genes.
+    whole = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")
+    whole[:, np.arange(whole.n_vars) % 10 != 0].write_h5ad(copy.folder / "fewer.h5ad")
+    row = ("few", "../fewer.h5ad", "query", "B", "", "cell_type", "100")
+    samples = sheet(copy, "reuse", REFERENCE, row)
+    keys = {**small, "prior": {"path": "results/demo/prior"}}
+    keys["denoise"] = {"shards": 2, "iterations": 3, "repeats": 3}
+    config = copy.config("reuse", atlas="reuse", samples=samples, **keys)
+    copy.run("--configfile", config)
+    saved = (copy.folder / "results/demo/prior/prior.safetensors").read_bytes()
+    assert (copy.folder / "results/reuse/prior/prior.safetensors").read_bytes() == saved
+    log = (copy.folder / "results/reuse/logs/denoise_shard/1-of-2.log").read_text()
+    assert "Gibbs in place of exact" in log
+    atlas = read(copy, "reuse")
+    genes = pd.read_csv(copy.folder / "results/reuse/features/genes.tsv", sep="\t")
+    card = json.loads((copy.folder / "results/demo/prior/card.json").read_text())
+    chosen = set(genes["gene"][genes["selected"]])
+    assert chosen < set(card["genes"])
+    # The query is the reference less some genes: its cells must get their own labels back.
+    query = atlas[atlas.obs["role"] == "query"].obs
+    metrics = pd.read_csv(copy.folder / "results/reuse/metrics.tsv", sep="\t")
+    accuracy = metrics.set_index(["embedding", "metric"])["value"]["dice", "accuracy_top"]
+    assert len(query) == 351
+    assert accuracy > 0.8
+
+
+def test_reference_without_labels_and_the_papers_preset_and_gibbs(copy, small):
+    plain = (*REFERENCE[:4], "", "", "150")
+    samples = sheet(copy, "plain", plain, QUERY)
+    keys = {**small, "prior": {"preset": "paper", **small["prior"]}}
+    keys["denoise"] = {"method": "gibbs", "iterations": 2, "repeats": 2, "shards": 2}
+    keys["cluster"] = {**small["cluster"], "embedding": "harmony", "flavor": "igraph"}
+    keys["qc"] = {"doublets": "off"}
+    config = copy.config("plain", atlas="plain", samples=samples, **keys)
+    copy.run("--configfile", config)
+    atlas = read(copy, "plain")
+    assert set(atlas.obs["cell_type"]) == {"unassigned"}
+    assert atlas.obs["doublet_score"].isna().all()
+    assert ad.read_h5ad(copy.folder / "results/plain/clusters/graph.h5ad").uns["embedding"] == (
+        "harmony"
+    )
+    assert json.loads((copy.folder / "results/plain/prior/card.json").read_text())["preset"] == (
+        "paper"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"clusters": {}}, "unknown key 'clusters'; did you mean 'cluster'?"),
+        ({"latent": {"k": 1}}, "latent.k: seen 1, expected auto, or a whole number, 2 or more"),
+        ({"samples": "none.tsv"}, "none.tsv does not exist"),
+        ({"annotate": {"spaces": ["pca"]}}, "annotate.final: seen 'dice'"),
+    ],
+    ids=["unknown", "range", "sheet", "conflict"],
+)
+def test_a_wrong_config_is_one_clear_error_before_anything_runs(copy, keys, message):
+    output = copy.run("--configfile", copy.config("wrong", atlas="wrong", **keys), ok=False)
+    assert message in output
+    assert "Traceback" not in output
+    assert not (copy.folder / "results/wrong").exists()
+
+
+def test_input_that_is_not_raw_counts_is_refused_and_leaves_nothing_behind(copy):
+    data = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")
+    data.X = np.log1p(data.X.toarray())
+    data.write_h5ad(copy.folder / "logged.h5ad")
+    samples = sheet(copy, "logged", ("s", "../logged.h5ad", "query", "A", "", "", ""))
+    config = copy.config("logged", atlas="logged", samples=samples)
+    output = copy.run("--configfile", config, ok=False)
+    assert "logged.h5ad" in output
+    assert "log" in output.split("Error:")[1]
+    assert list((copy.folder / "results/logged/samples").rglob("*.h5ad")) == []
+
+
+@pytest.mark.skipif("torch.cuda.is_available()", reason="there is a CUDA device")
+def test_cuda_without_a_device_is_an_error_and_no_fallback(copy, small):
+    samples = sheet(copy, "cuda", QUERY)
+    config = copy.config("cuda", atlas="alone", samples=samples, device="cuda", **small)
+    output = copy.run("--configfile", config, ok=False)
+    assert "torch sees no CUDA device" in output
