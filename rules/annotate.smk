@@ -4,8 +4,8 @@
 rule find_anchors:
     input:
         samples=every_sample("samples/{sample}/filtered.h5ad"),
-        loadings=out("latent/loadings.npz"),
-        embedding=lambda wildcards: embedding_of(wildcards.space),
+        loadings=only_dice("latent/loadings.npz"),
+        embedding=only_dice("denoise/denoised.h5ad"),
     output:
         anchors=out("annotation/{space}/anchors.tsv.gz"),
         weights=out("annotation/{space}/weight_embedding.h5ad"),

@@ -114,6 +114,15 @@ def embedding_of(space):
     return out("denoise/denoised.h5ad" if space == "dice" else "latent/latents.h5ad")
 
 
+def only_dice(path):
+    """A file that the transfer reads in the denoised space only."""
+
+    def wanted(wildcards):
+        return out(path) if wildcards.space == "dice" else []
+
+    return wanted
+
+
 def mem_mb(base, factor):
     """Memory from the input's size, growing by attempt (MiB)."""
 
