@@ -18,7 +18,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 RESERVED_COLUMNS = (
     "barcode", "cell", "label", "n_genes", "total_counts", "percent_mito", "doublet_score",
     "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
-    "cell_type_n_anchors", "dice_uncertainty", "cluster", "_index", "index",
+    "cell_type_n_anchors", "cell_type_rule", "dice_uncertainty", "cluster", "_index", "index",
 )  # fmt: skip
 
 
