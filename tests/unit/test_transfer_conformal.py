@@ -81,3 +81,16 @@ def test_hold_out_is_stratified_and_seeded(caplog):
     assert "c has 3 reference cells" in caplog.text
     np.testing.assert_array_equal(held, hold_out(labels, seed=1))
     assert held.tolist() != hold_out(labels, seed=2).tolist()
+
+
+def test_a_class_that_its_own_cells_miss_is_not_put_into_every_set(caplog):
+    truth = ["a"] * 30 + ["b"] * 30
+    scores = np.zeros((60, 2))
+    scores[:30, 0] = 1.0
+    scores[30:50] = [0.3, 0.7]
+    scores[50:, 0] = 1.0  # a third of b's cells find no anchor of b
+    with caplog.at_level(logging.WARNING):
+        thresholds = class_thresholds(truth, scores, ["a", "b"], 0.9)
+    assert "cannot be reached for b: 10 of its 30" in caplog.text
+    sets = prediction_sets(np.array([[1.0, 0.0], [0.9, 0.1]]), thresholds)
+    assert sets.tolist() == [[True, False], [False, True]]

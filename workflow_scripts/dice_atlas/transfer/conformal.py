@@ -2,9 +2,12 @@
 
 Held-out labelled cells give, per class, the nonconformity (1 - score of the true label)
 that a share `coverage` of them stays under; a query cell's set is every label that stays
-under its class's threshold (Mondrian conformal prediction, Vovk et al. 2005, sec. 4.5).
+under its class's threshold (Mondrian conformal prediction, Vovk et al. 2005, sec. 4.5)
+and that has any anchor behind it.
 The true label is in the set with probability >= coverage, in each class, as far as query
 cells are exchangeable with the held-out ones: not across a shift of batch or technology.
+A class whose own held-out cells often find no anchor of it cannot reach the coverage; to put it
+into every set would be valid and of no use, so it falls short, with a warning.
 """
 
 import logging
@@ -65,12 +68,26 @@ def class_thresholds(
             " (too few as well: their sets are not limited)" if np.isinf(pooled) else "",
             ", ".join(f"{labels[i]} ({(of_class == i).sum()})" for i in np.flatnonzero(few)),
         )
+    unreachable = np.flatnonzero((thresholds >= 1 - ROUNDING) & np.isfinite(thresholds))
+    for i in unreachable:
+        without = (nonconformity[of_class == i] >= 1 - ROUNDING).sum()
+        logger.warning(
+            "the coverage of %g cannot be reached for %s: %d of its %d calibration cells have no "
+            "anchor of their own label",
+            coverage,
+            labels[i],
+            without,
+            (of_class == i).sum(),
+        )
     return thresholds
 
 
 def prediction_sets(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Which labels are in each cell's set (cells x labels, bool).
 
-    A set may be empty: the cell conforms to no class, which marks it as an outlier.
+    A set may be empty: the cell conforms to no class, which marks it as an outlier. A label
+    of score 0 is in a set only where nothing could be calibrated (infinite threshold).
     """
-    return 1 - np.asarray(scores, dtype=float) <= thresholds + ROUNDING
+    nonconformity = 1 - np.asarray(scores, dtype=float)
+    without_evidence = (nonconformity >= 1 - ROUNDING) & np.isfinite(thresholds)
+    return (nonconformity <= thresholds + ROUNDING) & ~without_evidence
