@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from dice_atlas.errors import InputError
-from dice_atlas.settings import validate_config
+from dice_atlas.settings import require_saved_prior, validate_config
 from dice_atlas.sheet import read_sheet, require_files
 
 SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
@@ -21,6 +21,7 @@ try:
         made="resources/demo/",
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
+    require_saved_prior(config["prior"]["path"])
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

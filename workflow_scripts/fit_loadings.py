@@ -4,10 +4,10 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+from dice_atlas.cells import reference_rows
 from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.scaling import fit_scaling, scale
-from integrate_harmony import reference_rows
 
 
 def fit_space(

@@ -3,16 +3,11 @@
 import anndata as ad
 import numpy as np
 import pandas as pd
+from dice_atlas.cells import reference_rows
 from dice_atlas.errors import InputError
 from dice_atlas.features.harmony import correct_batches
 from dice_atlas.features.loadings import truncated_svd
 from dice_atlas.features.scaling import fit_scaling, project, scale
-
-
-def reference_rows(cells: pd.DataFrame) -> np.ndarray:
-    """The cells that the space is fitted on: the reference, or all where there is none."""
-    reference = (cells["role"] == "reference").to_numpy()
-    return reference if reference.any() else np.ones(len(cells), dtype=bool)
 
 
 def check_batch_keys(keys: list[str], cells: pd.DataFrame) -> None:

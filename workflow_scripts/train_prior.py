@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 from dice_atlas import __version__
+from dice_atlas.cells import reference_rows
 from dice_atlas.dice.device import pick_device
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings
 from dice_atlas.errors import InputError
 from dice_atlas.features.projection import load_saved_space, load_space
 from dice_atlas.files import atomic_path, sha256, write_table
-from integrate_harmony import reference_rows
 from sklearn.cluster import KMeans
 
 

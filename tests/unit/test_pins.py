@@ -1,10 +1,25 @@
 """The conda envs pin what the lock pins, so that what is tested is what is deployed."""
 
+import ast
 import re
+import sys
 
 import pytest
 import yaml
 
+# Modules whose package has another name.
+PACKAGES = {
+    "PIL": "pillow",
+    "igraph": "python-igraph",
+    "matplotlib": "matplotlib-base",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "skmisc": "scikit-misc",
+    "torch": "pytorch",
+    "umap": "umap-learn",
+    # A dependency of jinja2 and no other.
+    "markupsafe": "jinja2",
+}
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "python-igraph": "igraph", "pytorch": "torch"}
 
 
@@ -38,3 +53,43 @@ def test_the_lock_holds_every_direct_pin(root):
         name, _, version = line.partition("==")
         if version:
             assert locked[name] == version
+
+
+def imports(path, scripts) -> set[str]:
+    """Packages that a script imports, directly or through the library and other scripts."""
+    todo, seen, found = [path], set(), set()
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for node in ast.walk(ast.parse(current.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                module = scripts / (name.replace(".", "/") + ".py")
+                package = scripts / name.replace(".", "/") / "__init__.py"
+                if module.is_file() or package.is_file():
+                    todo.append(module if module.is_file() else package)
+                elif not name.startswith("dice_atlas"):
+                    found.add(name.split(".")[0])
+    return {PACKAGES.get(name, name) for name in found - set(sys.stdlib_module_names)}
+
+
+def rule_envs(root) -> list[tuple[str, str]]:
+    rules = "".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
+    pattern = r'"\.\./envs/(\w+)\.yaml".*?"\.\./workflow_scripts/(\w+)\.py"'
+    return re.findall(pattern, rules, flags=re.DOTALL)
+
+
+def test_every_rule_finds_its_imports_in_its_env(root):
+    pairs = rule_envs(root)
+    assert len(pairs) > 15
+    for env, script in pairs:
+        content = yaml.safe_load((root / "envs" / f"{env}.yaml").read_text())
+        there = {entry.partition("=")[0] for entry in content["dependencies"]}
+        needed = imports(root / "workflow_scripts" / f"{script}.py", root / "workflow_scripts")
+        assert needed <= there, f"{script}: envs/{env}.yaml lacks {sorted(needed - there)}"

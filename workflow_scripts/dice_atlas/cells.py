@@ -1,4 +1,4 @@
-"""One order of cells in all files: the check that it is so."""
+"""Which cells: those that the space is fitted on, and one order of all in every file."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,12 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
+
+
+def reference_rows(cells: pd.DataFrame) -> np.ndarray:
+    """Mask of the cells that the space is fitted on: the reference, or all where there is none."""
+    reference = (cells["role"] == "reference").to_numpy()
+    return reference if reference.any() else np.ones(len(cells), dtype=bool)
 
 
 def require_same_cells(seen: Sequence[str], expected: Sequence[str], what: str) -> None:

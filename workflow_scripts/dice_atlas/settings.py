@@ -99,3 +99,17 @@ def conflicts(config: dict[str, Any]) -> list[str]:
     if latent["k"] != "auto" and latent["k"] > latent["max_k"]:
         found.append(f"latent.k: seen {latent['k']}, expected at most max_k ({latent['max_k']})")
     return found
+
+
+def require_saved_prior(path: str | None) -> None:
+    """Raise `InputError` if `prior.path` is given and no saved prior lies there."""
+    absent = [
+        name
+        for name in ("prior.safetensors", "card.json", "loss.tsv")
+        if path and not (Path(path) / name).is_file()
+    ]
+    if absent:
+        raise InputError(
+            f"prior.path: {path} has no {', '.join(absent)}; expected the folder "
+            "results/<atlas>/prior of an earlier run"
+        )
