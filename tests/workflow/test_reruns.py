@@ -72,7 +72,7 @@ def test_result_does_not_depend_on_the_number_of_shards(demo):
     path = demo.folder / "results/demo/denoise/denoised.h5ad"
     four = ad.read_h5ad(path)
     config = demo.config("shards", denoise={"shards": 7})
-    output = demo.run("--configfile", config, str(path.relative_to(demo.folder)))
+    output = demo.run("--configfile", config, "--", str(path.relative_to(demo.folder)))
     assert "7-of-7" in output
     seven = ad.read_h5ad(path)
     assert four.obs_names.equals(seven.obs_names)

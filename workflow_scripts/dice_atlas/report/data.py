@@ -75,9 +75,14 @@ class ReportData:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A tsv of the workflow, texts as they stand."""
+    """A tsv of the workflow: a missing number is NaN, a missing text is empty.
+
+    "NA" and the like stay as they are: a cell type may be called that.
+    """
     texts = dict.fromkeys(("cluster", "truth", "predicted", "label", "cell", "note", "sample"), str)
-    return pd.read_csv(path, sep="\t", dtype=texts, keep_default_na=False, na_values=["NaN"])
+    table = pd.read_csv(path, sep="\t", dtype=texts, keep_default_na=False, na_values=[""])
+    present = [column for column in table if column in texts or table[column].dtype == object]
+    return table.fillna(dict.fromkeys(present, ""))
 
 
 def read_report_data(files: dict[str, Any]) -> ReportData:
