@@ -1,146 +1,481 @@
-"""The report's tables and texts from small inputs; the page itself is looked at in the demo."""
+"""The report from small files of every kind of run: its numbers, its texts, its page."""
 
+import json
+import re
+from html.parser import HTMLParser
+
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from dice_atlas.report import annotation, html, maps, stages, style
-from dice_atlas.report.data import ReportData
-from render_report import draw
+import render_report
+import scipy.sparse as sp
+from dice_atlas.files import write_table
+from dice_atlas.report import annotation, expression, findings, maps, methods, placement, style
+from dice_atlas.report import tables as page_tables
+from dice_atlas.report.data import read_report_data, read_table, top_markers
+from dice_atlas.transfer.conformal import class_thresholds
+from PIL import Image
+
+LABELS = ["T cell", "B & <plasma>", "NA"]
+CONFIG = {
+    "atlas": "small",
+    "seed": 0,
+    "genes": {"n_top": 20, "mode": "joint"},
+    "normalization": {"target_sum": 10000, "max_value": 10},
+    "batch": {"scope": "within_role", "n_pcs": 50, "theta": 2.0, "sigma": 0.1, "lambda": None,
+              "max_iter": 10},
+    "latent": {"k": "auto"},
+    "prior": {"path": None},
+    "denoise": {"rho": {"start": 5.0, "end": 0.5}, "iterations": 100},
+    "annotate": {"spaces": ["pca", "dice"], "final": "dice", "reduction": "pcaproject",
+                 "nfeatures": 2000, "dims": 30, "k.anchor": 5, "k.filter": 200, "k.score": 30,
+                 "k.weight": 50, "sd.weight": 1, "unassigned_below": 0.5, "coverage": 0.9},
+    "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg"},
+    "report": {"title": None, "n_markers": 2},
+}  # fmt: skip
+QC_LIMITS = {"min_genes": 200, "max_mito_percent": 15, "mito_pattern": "^MT-", "n_mads": np.nan}
 
 
-@pytest.fixture
-def data():
-    rng = np.random.default_rng(0)
-    n = 120
-    query = np.arange(n) >= 60
-    kinds = np.array(["T cell", "B & plasma", "rare"])[rng.choice(3, n, p=[0.6, 0.38, 0.02])]
+def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
+    """atlas.h5ad of 240 cells; the last tenth of the query is unassigned."""
+    n = 240
+    kind = rng.integers(0, 3, n)
+    query = np.ones(n, bool) if one_sample else np.arange(n) >= 100
+    label = np.array(LABELS, dtype=object)[kind] if transfer else np.full(n, "", dtype=object)
+    lost = query & (np.arange(n) >= 226)
+    blank = np.full(n, "", dtype=object)
+    sets = np.where(np.arange(n) % 4 == 0, "T cell|NA", label)
     obs = pd.DataFrame(
         {
-            "sample": np.where(query, "q", "r"),
+            "sample": np.where(query, np.where(one_sample | (np.arange(n) < 180), "q1", "q2"), "r"),
             "role": np.where(query, "query", "reference"),
-            "batch": "a",
-            "cell_type": np.where(query & (np.arange(n) % 10 == 0), "unassigned", kinds),
-            "cell_type_score": np.where(query, rng.uniform(0.3, 1, n), np.nan),
-            "cell_type_entropy": np.where(query, 0.5, np.nan),
-            "cell_type_set": np.where(query, np.where(np.arange(n) % 2, kinds, "T cell|rare"), ""),
-            "cell_type_n_anchors": np.where(query, 5, 0),
+            "batch": np.where(query, "b", "a"),
+            "total_counts": rng.integers(500, 5000, n),
+            "cell_type": np.where(lost, "unassigned", label) if transfer else "unassigned",
+            "cell_type_score": np.where(query & transfer, np.where(lost, 0.3, 0.8), np.nan),
+            "cell_type_entropy": np.where(query & transfer, 0.4, np.nan),
+            "cell_type_set": np.where(query & ~lost & transfer, sets, blank),
+            "cell_type_n_anchors": np.where(query & transfer, 20, 0),
+            "cell_type_rule": np.where(lost, "score_below_0.5", ""),
             "dice_uncertainty": rng.uniform(5, 9, n),
-            "cluster": np.where(kinds == "T cell", "0", "1"),
+            "cluster": (kind % clusters).astype(str),
         },
         index=[f"c{i}" for i in range(n)],
     )
-    score = rng.uniform(0.4, 1, 40)
-    return ReportData(
-        obs=obs,
-        umap=rng.standard_normal((n, 2)),
-        metrics=pd.DataFrame(
-            {
-                "protocol": "blind",
-                "cells": "query",
-                "embedding": ["pca", "dice", "pca", "dice", "dice"],
-                "metric": ["silhouette", "silhouette", "clisi", "clisi", "accuracy_assigned"],
-                "value": [0.2, 0.4, 1.5, 1.2, 0.875],
-                "n_cells": 60,
-                "note": ["", "", "", "", "three cells left out"],
-            }
-        ),
-        qc=pd.DataFrame(
-            {"sample": ["r", "q"], "cells_in": [60, 200], "cells_kept": [60, 60],
-             "doublet_rate": [0.01, 0.25], "mad_min_n_genes": [np.nan, np.nan]}
-        ),
-        confusion=pd.DataFrame(
-            {"space": "dice", "truth": ["T cell", "rare"], "predicted": "T cell", "cells": [9, 1]}
-        ),
-        resolutions=pd.DataFrame(
-            {"resolution": [0.5, 1.0], "n_clusters": [2, 3], "stability": [1.0, 0.8],
-             "silhouette": [0.5, 0.4], "chosen": ["True", "False"]}
-        ),
-        markers=pd.DataFrame(
-            {"cluster": ["0", "0", "1"], "rank": [1, 2, 1], "gene": ["CD3D", "LYZ", "MS4A1"],
-             "log2_fold_change": [2.0, -1.0, 30.0], "share_in": 0.9, "share_out": 0.1}
-        ),
-        loss=pd.DataFrame(
-            {"step": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [0.9, 0.6]}
-        ),
-        genes=pd.DataFrame({"gene": ["CD3D"], "selected": ["True"]}),
-        calibration=pd.DataFrame(
-            {"cell": "x", "label": np.where(rng.uniform(size=40) < score, "T cell", "rare"),
-             "predicted": "T cell", "score:T cell": score, "score:rare": 1 - score}
-        ),
-        singular_values=np.linspace(10, 1, 20),
-        k=5,
-        harmony={"notes": ["one batch only"]},
-        provenance={
-            "config": {
-                "seed": 0,
-                "annotate": {"final": "dice", "spaces": ["dice"], "unassigned_below": 0.5,
-                             "coverage": 0.9},
-            }
-        },
+    counts = sp.random(n, 12, 0.5, "csr", dtype=np.float32, rng=rng)
+    dice = {
+        "method": "gibbs" if gibbs else "exact",
+        "noise_variance": 1.0,
+        "samples": 20,
+        "s": 1.118,
+        "note": "3 genes are missing: Gibbs in place of exact" if gibbs else "",
+    }
+    about = {
+        "config": json.dumps(CONFIG), "seed": 0, "dice": json.dumps(dice),
+        "versions": {"scanpy": "1.11.5", "snakemake": "9.27.1"},
+        "inputs": json.dumps({"r": {"path": "r.h5ad", "format": "h5ad", "sha256": "0" * 64}}),
+    }  # fmt: skip
+    umap = np.stack([3 * kind, kind % 2], axis=1) + rng.normal(0, 0.3, (n, 2))
+    atlas = ad.AnnData(
+        counts, obs=obs, var=pd.DataFrame(index=[f"G{i}" for i in range(12)]),
+        obsm={"X_umap": umap.astype(np.float32)}, uns={"dice_atlas": about},
     )  # fmt: skip
+    atlas.write_h5ad(folder / "atlas.h5ad")
+    return obs
 
 
-def test_summary_counts_what_is_there(data):
-    text = html.summary(data)
-    assert "120 cells: 60 reference cells of 1 sample and 60 query cells of 1 sample" in text
-    assert "90.0% of the query cells have a label" in text
-    assert "87.5% of the assigned cells are right" in text
+def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
+    """The tables beside the atlas."""
+    samples = obs.groupby("sample", sort=False).first()
+    write_table(
+        pd.DataFrame(
+            [
+                {"sample": name, "role": row["role"], "batch": row["batch"], "cells_in": 200,
+                 "cells_kept": int((obs["sample"] == name).sum()), "removed_min_genes": 3,
+                 "removed_max_mito_percent": 0, "removed_mad": 0, "removed_doublet": 0,
+                 "median_genes": 300.0, "median_counts": 900.0, "median_percent_mito": 1.5,
+                 "doublet_rate": 0.25 if doublets else np.nan, **QC_LIMITS,
+                 "doublets": "annotate" if doublets else "off"}
+                for name, row in samples.iterrows()
+            ]
+        ), folder / "qc.tsv",
+    )  # fmt: skip
+    query = obs[obs["role"] == "query"]
+    right = {"accuracy": 0.875, "accuracy_assigned": 0.9, "set_coverage": 0.5}
+    found = [("query", "dice", name, value, "") for name, value in right.items()] if truth else []
+    found += [("query", "pca", "accuracy", 0.99, "two left out")] if truth else []
+    found += [("all", name, "ilisi_role", 1.05, "") for name in ("pca", "dice")]
+    metrics = pd.DataFrame(found, columns=["cells", "embedding", "metric", "value", "note"])
+    write_table(metrics.assign(protocol="blind", n_cells=len(query)), folder / "metrics.tsv")
+    confusion = pd.crosstab(query["cell_type"], query["cell_type"]).melt(
+        ignore_index=False, value_name="cells", var_name="predicted"
+    )
+    confusion.index.name = "truth"
+    confusion = confusion.reset_index().assign(space="dice")[lambda t: t["cells"] > 0]
+    write_table(confusion if truth else confusion[:0], folder / "confusion.tsv")
+    markers = pd.DataFrame(
+        [
+            {"cluster": str(c), "rank": r, "gene": f"G{c + r}", "score": 9.0, "p_adjusted": 0.0,
+             "log2_fold_change": (30.0, -1.0, 2.0)[r - 1], "share_in": 0.9, "share_out": 0.1}
+            for c in range(clusters) for r in (1, 2, 3)
+        ]
+    )  # fmt: skip
+    write_table(markers if clusters > 1 else markers[:0], folder / "markers.tsv.gz")
+    score = rng.uniform(0.4, 1, 60)
+    calibration = pd.DataFrame(
+        {"cell": "x", "label": np.where(rng.uniform(size=60) < score, "T cell", "NA"),
+         "predicted": "T cell", "score:T cell": score, "score:B & <plasma>": 0.0,
+         "score:NA": 1 - score}
+    )  # fmt: skip
+    write_table(calibration, folder / "calibration.tsv.gz")
+    resolutions = {"resolution": [0.5, 1.0], "n_clusters": [clusters, 9], "stability": [1.0, 0.8],
+                   "silhouette": [np.nan, 0.4], "chosen": [True, False]}  # fmt: skip
+    write_table(pd.DataFrame(resolutions), folder / "resolutions.tsv")
+    steps = {"step": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [0.9, 0.6]}
+    write_table(pd.DataFrame(steps), folder / "loss.tsv")
+    genes = {"gene": [f"G{i}" for i in range(12)], "selected": [i < 8 for i in range(12)]}
+    write_table(pd.DataFrame(genes), folder / "genes.tsv")
 
 
-def test_warnings_name_what_deserves_a_look(data):
-    text = " ".join(html.warnings(data))
-    assert "Sample q: 25% of its cells look like doublets" in text
-    assert "only 60 of 200 cells" in text
-    assert "rare (" in text
-    assert "Sample r" not in text
+@pytest.fixture
+def make_files(tmp_path, root):
+    """Inputs of the rule, by name, for a run of a given kind."""
+
+    def make(transfer=True, truth=True, clusters=3, one_sample=False, doublets=True, gibbs=False):
+        rng = np.random.default_rng(0)
+        obs = write_atlas(tmp_path, rng, transfer, clusters, one_sample, gibbs)
+        write_tables(tmp_path, rng, obs, transfer, truth and transfer, clusters, doublets)
+        np.savez(tmp_path / "loadings.npz", singular_values=np.linspace(10, 1, 20), k=5)
+        notes = {"applied": False, "scope": "within_role", "notes": np.array(["one batch only"])}
+        ad.AnnData(obs=obs[[]], uns={"harmony": notes}).write_h5ad(tmp_path / "harmony.h5ad")
+        card = {
+            "preset": "fast",
+            "augmentation": "labels",
+            "n_cells": 100,
+            "steps": 700,
+            "seconds": 15.2,
+            "device": "cpu",
+            "held_out_loss": 0.5,
+            "dice_atlas": "0.1.0",
+        }
+        (tmp_path / "card.json").write_text(json.dumps(card))
+        figures = []
+        for sample in obs["sample"].unique():
+            figures.append(tmp_path / sample / "qc.png")
+            figures[-1].parent.mkdir()
+            Image.new("RGB", (150, 60), "white").save(figures[-1])
+        tables = ("metrics", "qc", "confusion", "resolutions", "loss", "genes")
+        return {
+            "atlas": tmp_path / "atlas.h5ad", "loadings": tmp_path / "loadings.npz",
+            "harmony": tmp_path / "harmony.h5ad", "card": tmp_path / "card.json",
+            "markers": tmp_path / "markers.tsv.gz", "qc_figures": figures,
+            "calibration": [tmp_path / "calibration.tsv.gz"] if transfer else [],
+            "template": root / "resources" / "report.html.j2",
+            **{name: tmp_path / f"{name}.tsv" for name in tables},
+        }  # fmt: skip
+
+    return make
 
 
-def test_metric_table_marks_the_better_one_by_its_direction(data):
-    table = html.metric_table(data.metrics, html.SEPARATION, html.EMBEDDINGS, ("query",))
-    assert "<strong>0.400</strong>" in table
-    assert "<strong>1.200</strong>" in table
-    assert "<strong>1.500</strong>" not in table
-    assert html.footnotes(data.metrics) == ["accuracy_assigned: three cells left out"]
+class Page(HTMLParser):
+    """Links, images, ids and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links, self.images, self.ids, self.text, self.tags = [], [], set(), [], []
+        self.feed(text)
+        self.words = " ".join(" ".join(self.text).split())
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.links += [found["href"]] if "href" in found else []
+        self.images += [found] if tag == "img" else []
+        self.ids |= {found["id"]} if "id" in found else set()
+
+    def handle_data(self, data):
+        self.text.append(data)
 
 
-def test_table_escapes_text_and_formats_numbers():
-    frame = pd.DataFrame({"a<b": ["<script>"], "n": [1234567], "zero": [0], "none": [np.nan]})
-    made = html.table(frame)
-    assert "<script>" not in made
-    assert "&lt;script&gt;" in made
-    assert "1,234,567" in made
-    assert ">0<" in made
-    assert "–" in made
+def rendered(files, folder) -> Page:
+    render_report.write_report(
+        files, folder / "report.html", folder / "figures", CONFIG["report"], "small"
+    )
+    return Page((folder / "report.html").read_text())
 
 
-def test_markers_are_up_only_and_infinite_changes_are_capped(data):
-    assert stages.top_markers(data.markers, 5)["gene"].tolist() == ["CD3D", "MS4A1"]
-    made = html.marker_table(data, 5)
-    assert "CD3D (+2.0; 90% / 10%)" in made
-    assert "MS4A1 (&gt; 10;" in made
+def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
+    page = rendered(make_files(), tmp_path)
+    assert {link.split(",")[0] for link in page.links if not link.startswith("#")} == {"data:"}
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    assert len(anchors) == 8
+    assert anchors <= page.ids
+    assert len(page.images) == 9 + 3
+    for picture in page.images:
+        assert picture["src"].startswith("data:image/png;base64,")
+        assert picture["alt"]
+        assert int(picture["width"]) > 90
+    with Image.open(tmp_path / "figures" / "umap_types.png") as picture:
+        assert picture.mode == "P"
+        shown = {(image["width"], image["height"]) for image in page.images}
+        assert (str(picture.width // 2), str(picture.height // 2)) in shown
+    assert not {"script", "plasma", "iframe"} & set(page.tags)
+    assert "B & <plasma>" in page.words
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"umap_types", "confusion", "reliability", "markers", "composition"} <= names
 
 
-def test_best_scores_are_the_largest_ones_and_right_where_the_label_is(data):
-    score, right = annotation.best_scores(data.calibration)
-    frame = data.calibration
-    assert (score == frame[["score:T cell", "score:rare"]].max(axis=1)).all()
+KINDS = {
+    "no transfer": ({"transfer": False}, "No labels were transferred", "cell_type_score"),
+    "no truth": ({"truth": False}, "The sample sheet gives no truth", "labels right"),
+    "one cluster": ({"clusters": 1}, "There is one cluster only", "log2 fold change"),
+    "one sample": (
+        {"transfer": False, "one_sample": True, "clusters": 1},
+        "All cells are of one batch",
+        "Reference and query hardly",
+    ),
+    "no doublets": ({"doublets": False}, "Raw counts of 3 samples", "Doublets were called"),
+    "gibbs": ({"gibbs": True}, "by split Gibbs sampling", "closed form"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_that_are_absent_leave_no_hole(make_files, tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(render_report, "DPI", 50)
+    settings, there, absent = KINDS[kind]
+    if kind == "one sample":
+        # One role: no mixing of roles to measure.
+        files = make_files(**settings)
+        table = pd.read_csv(files["metrics"], sep="\t").iloc[:0]
+        write_table(table, files["metrics"])
+    else:
+        files = make_files(**settings)
+    page = rendered(files, tmp_path)
+    assert there in page.words
+    assert absent not in page.words
+    assert not re.search(r"\bnan\b|\bNone\b(?!:)", page.words)
+    expected = 9 - {"no transfer": 3, "no truth": 1, "one cluster": 1, "one sample": 5}.get(kind, 0)
+    assert len(list((tmp_path / "figures").glob("*.png"))) == expected
+
+
+def test_the_summary_is_counted_from_the_cells(make_files):
+    data = read_report_data(make_files(), 2)
+    text = findings.summary(data)
+    assert "240 cells, 100 of 1 reference sample and 140 of 2 query samples, in 3 clusters" in text
+    query = data.obs[100:]
+    sure = sum(
+        kind != "unassigned" and kind == names
+        for kind, names in zip(query["cell_type"], query["cell_type_set"], strict=True)
+    )
+    assert f"{sure / 140:.0%} of the query cells have a confident label" in text
+    assert "10% are unassigned" in text
+    assert "Of the 140 query cells with a given truth 88% have the right label" in text
+    boxes = {what: value for value, what, _ in findings.facts(data)}
+    assert boxes["cells"] == "240"
+    assert boxes["unassigned"] == "10%"
+
+
+def test_warnings_name_what_deserves_a_look(make_files):
+    data = read_report_data(make_files(gibbs=True), 2)
+    text = " ".join(findings.warnings(data))
+    for part in (
+        "Sample q1: 25% of its cells look like doublets (marked, not removed)",
+        "Sample q2: only 60 of 200 cells",
+        "Reference and query are one batch each",
+        "hardly mix in the embedding (iLISI 1.05",
+        "Gibbs in place of exact",
+        "Prediction sets hold the truth in 50% of the cells",
+        "in the PCA space are right more often: 99.0% against 87.5%",
+        "B & <plasma> (0)",
+    ):
+        assert part in text
+    assert "Sample r: only" not in text
+    assert "unassigned" not in text
+
+
+def test_methods_say_what_was_done(make_files):
+    text = " ".join(methods.methods(read_report_data(make_files(), 2)))
+    for part in (
+        "fewer than 200 genes or more than 15% mitochondrial counts",
+        "8 highly variable genes",
+        "700 steps in 15 s on cpu",
+        "noise variance 1 per scaled gene, rho 0.5, so noise level 1.118",
+        "Labels of 100 reference cells were transferred to 140 query cells",
+        "resolution 0.5 was chosen without labels",
+    ):
+        assert part in text
+
+
+def test_metric_table_marks_the_best_by_its_direction_and_notes_once():
+    rows = [
+        ("silhouette", "pca", 0.2, ""), ("silhouette", "dice", 0.4, "a few"),
+        ("clisi", "pca", 1.5, "all"), ("clisi", "dice", 1.2, "all"),
+        ("ari", "pca", 0.50001, "all"), ("ari", "dice", 0.50002, "all"),
+        ("n_clusters", "pca", 5, "all"), ("n_clusters", "dice", 6, "all"),
+    ]  # fmt: skip
+    metrics = pd.DataFrame(rows, columns=["metric", "embedding", "value", "note"])
+    metrics["cells"] = "query"
+    made = page_tables.metric_table(metrics, page_tables.SEPARATION, ("pca", "dice"), ["query"])
+    assert made.best == {(0, 2), (1, 2)}
+    assert [row[1:] for row in made.rows] == [
+        ["0.200", "0.400"], ["1.500", "1.200"], ["5", "6"], ["0.500", "0.500"],
+    ]  # fmt: skip
+    assert made.notes == ["a few", "all"]
+    assert made.rows[1][0] == "cLISI ↓ [2]"
+    metrics["note"] = "all"
+    again = page_tables.metric_table(metrics, page_tables.SEPARATION, ("pca", "dice"), ["query"])
+    assert (again.general, again.notes) == (["all"], [])
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "text"),
+    [(0.5, 10, "50%"), (0.123, 2000, "12.3%"), (1, 5, "100%"), (0, 5000, "0%"),
+     (0.999, 300, ">99%"), (0.9999, 30000, ">99.9%"), (0.001, 300, "<1%"), (np.nan, 0, "–")],
+)  # fmt: skip
+def test_a_share_is_never_rounded_to_none_or_all(share, n, text):
+    assert page_tables.percent(share, n) == text
+
+
+def test_numbers_and_fold_changes():
+    assert page_tables.number(1234567) == "1,234,567"
+    assert page_tables.number(244.5) == "244.5"
+    assert page_tables.number(1.0, 2) == "1.00"
+    assert page_tables.number(float("nan")) == "–"
+    assert page_tables.fold_change(2.0) == "+2.0"
+    assert page_tables.fold_change(30.0) == ">10"
+
+
+def test_only_genes_that_are_up_are_markers(make_files):
+    markers = read_table(make_files()["markers"])
+    top = top_markers(markers, 2).groupby("cluster")["gene"].agg(list)
+    assert top.to_dict() == {"0": ["G1", "G3"], "1": ["G2", "G4"], "2": ["G3", "G5"]}
+
+
+def test_tables_are_read_as_they_stand(tmp_path):
+    frame = pd.DataFrame({"label": ["NA", "01"], "cluster": ["1", "10"], "value": [np.nan, 2.5]})
+    write_table(frame, tmp_path / "t.tsv")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.tsv"), frame)
+
+
+def test_expression_by_cluster_is_that_of_the_dense_matrix(make_files):
+    path = make_files()["atlas"]
+    atlas = ad.read_h5ad(path)
+    clusters = atlas.obs["cluster"].astype(str).to_numpy()
+    found = expression.expression_by_cluster(path, ["G7", "none", "G2"], clusters, 0)
+    dense = pd.DataFrame(atlas[:, ["G7", "G2"]].X.toarray(), columns=["G7", "G2"])
+    mean = dense.groupby(clusters).mean().stack()
+    share = (dense > 0).groupby(clusters).mean().stack()
+    found = found.set_index(["cluster", "gene"])
+    np.testing.assert_allclose(found["mean"], mean[found.index], rtol=1e-5)
+    np.testing.assert_allclose(found["share"], share[found.index])
+    assert found["cells"].groupby(level=0).first().sum() == atlas.n_obs
+
+
+def test_blocks_of_a_large_atlas_are_a_seeded_choice():
+    starts = expression.drawn_blocks(1_000_000, 3)
+    assert len(starts) * expression.BLOCK_ROWS == expression.MOST_CELLS
+    assert (np.diff(starts) >= expression.BLOCK_ROWS).all()
+    assert (starts == expression.drawn_blocks(1_000_000, 3)).all()
+    assert expression.drawn_blocks(450, 3).tolist() == [0, 200, 400]
+
+
+def test_wilson_is_the_closed_form():
+    k, n, z = 7, 9, 1.959963984540054
+    p = k / n
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    np.testing.assert_allclose(annotation.wilson([k], [n]).ravel(), [center - half, center + half])
+
+
+def test_best_scores_are_the_largest_and_right_where_the_label_is(make_files):
+    frame = read_report_data(make_files(), 2).calibration
+    score, right = annotation.best_scores(frame)
+    assert (score == frame[["score:T cell", "score:NA"]].max(axis=1)).all()
     assert (right == (frame["label"] == "T cell")).all()
 
 
-def test_every_figure_is_drawn_with_and_without_a_transfer(data, tmp_path):
-    with_transfer = draw(data, 5, tmp_path / "with")
-    assert {"reliability", "confusion", "markers"} <= set(with_transfer)
-    data.calibration = None
-    data.confusion = data.confusion.iloc[:0]
-    data.markers = data.markers.iloc[:0]
-    without = draw(data, 5, tmp_path / "without")
-    assert set(with_transfer) - set(without) == {"reliability", "confusion", "markers"}
-    for path in [*with_transfer.values(), *without.values()]:
-        assert html.image(path)["width"] > 200
+def test_labels_out_of_reach_are_those_whose_threshold_is_one():
+    rng = np.random.default_rng(1)
+    label = np.repeat(["a", "b", "few"], [40, 40, 3])
+    scores = pd.DataFrame({"score:a": rng.uniform(0.6, 1, 83), "score:few": 0.0})
+    scores["score:b"] = np.where(np.arange(83) % 4 == 0, 0.0, 0.5)
+    frame = scores.assign(label=label)
+    assert findings.out_of_reach(frame, 0.9) == ["b"]
+    thresholds = class_thresholds(label, scores[["score:a", "score:b"]], ["a", "b"], 0.9)
+    assert thresholds[0] < 1 == thresholds[1]
+
+
+def test_confusion_has_one_order_and_unassigned_last():
+    table = pd.DataFrame(
+        {"space": "dice", "truth": ["a", "b", "b", "c"], "cells": [2, 9, 1, 1],
+         "predicted": ["unassigned", "b", "a", "new"]}
+    )  # fmt: skip
+    counts = annotation.confusion_counts(table, "dice")
+    assert counts.index.tolist() == ["b", "a", "c"]
+    assert counts.columns.tolist() == ["b", "a", "new", "unassigned"]
+    assert counts.to_numpy().sum() == 13
+
+
+def test_qc_table_leaves_out_what_was_not_used(make_files):
+    qc = read_report_data(make_files(doublets=False), 2).qc
+    columns = page_tables.qc_table(qc).columns
+    assert "removed: few genes" in columns
+    assert not {"doublet rate", "removed: outlier", "limit: MADs"} & set(columns)
+    used = page_tables.qc_table(qc.assign(n_mads=3.0, doublets="remove")).columns
+    assert {"removed: doublet", "removed: outlier", "limit: MADs"} <= set(used)
+
+
+def test_names_on_a_map_do_not_overlap_and_stay_inside():
+    rng = np.random.default_rng(2)
+    low, high = np.zeros(2), np.array([560.0, 400.0])
+    anchors = rng.uniform(200, 300, (12, 2))
+    sizes = np.stack([rng.uniform(40, 150, 12), np.full(12, 15.0)], axis=1)
+    found = placement.place(anchors, sizes, low, high, rng.normal(250, 40, (500, 2)))
+    for i in range(12):
+        for j in range(i):
+            assert placement.overlap(found[i], sizes[i], found[j], sizes[j]) == 0
+    assert (found - sizes / 2 >= low).all()
+    assert (found + sizes / 2 <= high).all()
+
+
+def test_a_name_alone_stays_where_it_belongs_and_leaves_points_free():
+    low, high, size = np.zeros(2), np.full(2, 200.0), np.array([[40.0, 12.0]])
+    anchor = np.array([[100.0, 100.0]])
+    nothing = np.empty((0, 2))
+    assert (placement.place(anchor, size, low, high, nothing) == anchor).all()
+    cloud = np.random.default_rng(0).uniform(85, 115, (2000, 2))
+    moved = placement.place(anchor, size, low, high, cloud)[0]
+    cover = placement.Cover(cloud, low, high)
+    assert cover.share(anchor[0] - size[0] / 2, anchor[0] + size[0] / 2) > 0.6
+    assert cover.share(moved - size[0] / 2, moved + size[0] / 2) < 0.1
+    assert np.abs(moved - anchor[0]).max() < 60
+
+
+def test_the_densest_place_of_a_ring_is_on_the_ring():
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 2000)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert np.linalg.norm(placement.densest(ring)) > 0.9
+    assert np.linalg.norm(np.median(ring, axis=0)) < 0.2
+
+
+def test_colours_are_those_of_the_label_and_grey_is_unassigned():
+    names = [f"type {i}" for i in range(45)]
+    colors = style.palette([*names, "unassigned"])
+    assert len({colors[name] for name in names}) == 45
+    assert colors["unassigned"] == style.GREY
+    assert style.palette(names)["type 3"] == colors["type 3"]
+    assert style.natural(["10", "9", "b", "a"]) == ["9", "10", "a", "b"]
 
 
 def test_points_drawn_are_a_seeded_subset():
-    assert len(maps.drawn_rows(80_000, 0)) == maps.MOST_POINTS
-    assert (maps.drawn_rows(10, 3) == maps.drawn_rows(10, 3)).all()
-    assert style.natural(["10", "9", "b", "a"]) == ["9", "10", "a", "b"]
-    assert style.palette(["x", "unassigned"])["unassigned"] == style.GREY
+    rows = maps.drawn_rows(80_000, 0)
+    assert len(set(rows)) == maps.MOST_POINTS
+    assert (rows == maps.drawn_rows(80_000, 0)).all()
+    assert (rows != maps.drawn_rows(80_000, 1)).any()
+
+
+def test_a_batch_that_is_the_sample_is_drawn_once():
+    obs = pd.DataFrame({"sample": ["a", "b"], "batch": ["1", "2"], "role": "query"})
+    assert list(maps.origins(obs)) == ["sample"]
+    assert list(maps.origins(obs.assign(sample=["a", "a"]))) == ["sample", "batch"]

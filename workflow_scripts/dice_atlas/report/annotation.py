@@ -1,54 +1,105 @@
 """Figures of the labels: composition, agreement with clusters and truth, confidence."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from dice_atlas.metrics.calibration import expected_calibration_error, reliability_curve
 from dice_atlas.report.data import ReportData
-from dice_atlas.report.style import COLORS, GREY, ink_on, palette, styled
+from dice_atlas.report.maps import legend_columns
+from dice_atlas.report.style import (
+    BLUE,
+    CLUSTER_COLORS,
+    FULL_WIDTH,
+    GREY,
+    LINE,
+    ORANGE,
+    SOFT,
+    UNASSIGNED,
+    ink_on,
+    palette,
+    styled,
+)
+
+# More samples than this get narrower bars.
+MANY_SAMPLES = 30
+# A table with more fields than this has no room for numbers.
+MOST_NUMBERS = 900
+# Bins of the reliability curve with fewer cells say next to nothing.
+FEW_CELLS = 5
 
 
 def composition(data: ReportData) -> Figure:
-    """Share of every cell type in every sample."""
-    table = pd.crosstab(data.obs["sample"], data.obs["cell_type"], normalize="index")
-    order = [label for label in [*data.labels, "unassigned"] if label in table]
-    table = table[order].iloc[::-1]
-    colors = palette(data.labels)
+    """Share of every cell type (clusters, where there are no types) in every sample."""
+    key, names, colors = "cell_type", [*data.labels, UNASSIGNED], palette(data.labels)
+    if not data.labels:
+        key, names, colors = "cluster", data.clusters, palette(data.clusters, CLUSTER_COLORS)
+    counts = pd.crosstab(data.obs["sample"], data.obs[key]).reindex(data.samples[::-1])
+    order = [name for name in names if name in counts]
+    shares = counts[order].div(counts.sum(axis=1), axis=0)
+    ticks = [f"{sample} ({n:,})" for sample, n in counts.sum(axis=1).items()]
+    height = (0.38 if len(counts) <= MANY_SAMPLES else 0.22) * len(counts) + 0.6
+    # The legend stands on the right where it is not higher than the bars.
+    beside = 0.2 * len(order) <= height
+    columns = 1 if beside else legend_columns(order, FULL_WIDTH)
+    under = 0 if beside else 0.2 * -(-len(order) // columns) + 0.2
     with styled():
-        figure, axes = plt.subplots(figsize=(9, 0.9 + 0.38 * len(table)))
-        left = np.zeros(len(table))
-        for label in order:
-            axes.barh(table.index, table[label], left=left, color=colors[label], label=label)
-            left += table[label].to_numpy()
+        figure, axes = plt.subplots(figsize=(FULL_WIDTH, height + under))
+        left = np.zeros(len(shares))
+        for name in order:
+            axes.barh(
+                ticks, shares[name], left=left, color=colors[name], label=name,
+                edgecolor="white", linewidth=0.6, height=0.78,
+            )  # fmt: skip
+            left += shares[name].to_numpy()
         axes.set_xlim(0, 1)
+        axes.set_ylim(-0.5, len(shares) - 0.5)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of the sample's cells")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), ncols=1 + (len(order) > 14))
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        figure.legend(
+            loc="outside right upper" if beside else "outside lower left", ncols=columns,
+            handlelength=1, handleheight=1, title="cluster" if key == "cluster" else None,
+            alignment="left",
+        )  # fmt: skip
     return figure
 
 
-def heat_map(axes: Axes, table: pd.DataFrame, counts: pd.DataFrame) -> None:
+def heat_map(axes: Axes, shares: pd.DataFrame, counts: pd.DataFrame) -> None:
     """Row shares as colour, counts as text where there is room."""
-    axes.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(table.shape[1]), table.columns, rotation=40, ha="right")
-    axes.set_yticks(range(table.shape[0]), table.index)
+    axes.imshow(shares.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(shares.shape[1]), shares.columns, rotation=45, ha="right")
+    plt.setp(axes.get_xticklabels(), rotation_mode="anchor")
+    axes.set_yticks(range(shares.shape[0]), shares.index)
+    axes.set_xticks(np.arange(shares.shape[1] - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(shares.shape[0] - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color=LINE, lw=0.6)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    if table.size <= 600:
-        for (i, j), share in np.ndenumerate(table.to_numpy()):
-            if share >= 0.005:
-                number = int(counts.iat[i, j])
-                axes.text(j, i, number, ha="center", va="center", fontsize=7, color=ink_on(share))
+    axes.tick_params(which="both", length=0)
+    if shares.size > MOST_NUMBERS:
+        return
+    for (i, j), share in np.ndenumerate(shares.to_numpy()):
+        if counts.iat[i, j] > 0:
+            number = f"{int(counts.iat[i, j]):,}"
+            axes.text(j, i, number, ha="center", va="center", fontsize=8.5, color=ink_on(share))
 
 
 def crosstab_figure(counts: pd.DataFrame, rows: str, columns: str) -> Figure:
     """Heat map of a table of counts, its rows brought to 1."""
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    longest = [max(len(str(name)) for name in names) for names in (counts.index, counts.columns)]
+    field = 0.4 if int(counts.to_numpy().max(initial=0)) < 10_000 else 0.5
+    width = 0.5 + 0.077 * longest[0] + field * counts.shape[1]
+    height = 0.55 + 0.062 * longest[1] + 0.32 * counts.shape[0]
     with styled():
-        size = (2.6 + 0.55 * counts.shape[1], 1.5 + 0.32 * counts.shape[0])
-        figure, axes = plt.subplots(figsize=(min(size[0], 13), min(size[1], 14)))
+        size = (float(np.clip(width, 4.0, FULL_WIDTH)), float(np.clip(height, 2.2, 16)))
+        figure, axes = plt.subplots(figsize=size)
         heat_map(axes, shares, counts)
         axes.set_ylabel(rows)
         axes.set_xlabel(columns)
@@ -58,55 +109,102 @@ def crosstab_figure(counts: pd.DataFrame, rows: str, columns: str) -> Figure:
 def clusters_by_type(data: ReportData) -> Figure:
     """Cells of every cluster by cell type."""
     counts = pd.crosstab(data.obs["cluster"], data.obs["cell_type"])
-    order = [label for label in [*data.labels, "unassigned"] if label in counts]
+    order = [label for label in [*data.labels, UNASSIGNED] if label in counts]
     return crosstab_figure(counts.loc[data.clusters, order], "cluster", "cell type")
+
+
+def confusion_counts(confusion: pd.DataFrame, space: str) -> pd.DataFrame:
+    """Truth x label of one space; types in the same order on both sides, `unassigned` last."""
+    table = confusion[confusion["space"] == space]
+    counts = table.pivot_table(
+        index="truth", columns="predicted", values="cells", aggfunc="sum", fill_value=0
+    )
+    rows = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    columns = [label for label in rows if label in counts]
+    others = sorted(label for label in counts if label not in (*columns, UNASSIGNED))
+    last = [UNASSIGNED] if UNASSIGNED in counts else []
+    return counts.loc[rows, [*columns, *others, *last]]
 
 
 def confusion(data: ReportData, space: str) -> Figure:
     """Truth against the label of one space."""
-    table = data.confusion[data.confusion["space"] == space]
-    counts = table.pivot_table(
-        index="truth", columns="predicted", values="cells", aggfunc="sum", fill_value=0
-    )
-    rows = counts.sum(axis=1).sort_values(ascending=False).index
-    columns = [label for label in rows if label in counts]
-    columns += [label for label in counts if label not in columns]
-    return crosstab_figure(counts.loc[rows, columns], "truth", "label")
+    return crosstab_figure(confusion_counts(data.confusion, space), "truth", "label")
 
 
 def best_scores(calibration: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Score of the predicted label, and whether it is right, of held-out reference cells."""
     columns = [c for c in calibration if c.startswith("score:")]
-    score = calibration[columns].to_numpy(dtype=float).max(axis=1)
+    score = calibration[columns].to_numpy(dtype=float).max(axis=1, initial=0)
     return score, (calibration["predicted"] == calibration["label"]).to_numpy()
+
+
+def wilson(right: Sequence[int], cells: Sequence[int]) -> np.ndarray:
+    """Wilson's 95 % intervals of shares (2 x n: low, high)."""
+    intervals = [
+        binomtest(int(k), int(n)).proportion_ci(method="wilson")
+        for k, n in zip(right, cells, strict=True)
+    ]
+    return np.array([(i.low, i.high) for i in intervals]).reshape(-1, 2).T
+
+
+def draw_scores(axes: Axes, data: ReportData) -> None:
+    """Histogram of the query's scores, unassigned cells grey."""
+    query = data.query
+    low = (query["cell_type"] == UNASSIGNED).to_numpy()
+    score = query["cell_type_score"].to_numpy(dtype=float)
+    both = [part[np.isfinite(part)] for part in (score[low], score[~low])]
+    axes.hist(
+        both, bins=np.linspace(0, 1, 41), stacked=True, color=[GREY, BLUE],
+        label=[f"unassigned ({len(both[0]):,})", f"assigned ({len(both[1]):,})"],
+    )  # fmt: skip
+    threshold = data.config["annotate"]["unassigned_below"]
+    axes.axvline(threshold, color=ORANGE, lw=1.2, ls="--", label=f"threshold {threshold:g}")
+    axes.set_title("Scores of the query cells")
+    axes.set_xlabel("cell_type_score")
+    axes.set_ylabel("cells")
+    axes.set_xlim(0, 1)
+    axes.legend(loc="upper left")
+
+
+def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
+    """How often a score is right, with Wilson's intervals."""
+    score, right = best_scores(calibration)
+    curve = reliability_curve(score, right)
+    share, cells = curve["share_right"].to_numpy(), curve["cells"].to_numpy()
+    low, high = wilson(np.rint(share * cells), cells)
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1.2, ls="--", label="score = share right")
+    error = np.abs(np.array([share - low, high - share]))
+    x, many = curve["mean_score"].to_numpy(), cells >= FEW_CELLS
+    axes.plot(x[many], share[many], color=BLUE, lw=1.6)
+    for some, face in ((many, BLUE), (~many, "white")):
+        if some.any():
+            kind = (
+                f"fewer than {FEW_CELLS} cells" if face == "white" else "held-out reference cells"
+            )
+            axes.errorbar(
+                x[some], share[some], yerr=error[:, some], fmt="o", color=BLUE, mfc=face, ms=5,
+                elinewidth=1, label=kind,
+            )  # fmt: skip
+    for place, n in zip(x, cells, strict=True):
+        axes.text(place, -0.075, f"{n:,}", ha="center", va="center", fontsize=8.5, color=SOFT)
+    axes.text(0.005, -0.075, "cells", ha="left", va="center", fontsize=8.5, color=SOFT)
+    gap = expected_calibration_error(score, right).value
+    axes.set_title(f"How often a score is right (calibration error {gap:.3f})")
+    axes.set_xlabel("score of the best label")
+    axes.set_ylabel("share of labels that are right")
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(-0.13, 1.04)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
 
 
 def reliability(data: ReportData) -> Figure:
     """Scores of the query, and how often such a score is right on held-out reference cells."""
-    score, right = best_scores(data.calibration)
-    curve = reliability_curve(score, right)
-    share, cells = curve["share_right"], curve["cells"]
-    # Normal approximation of the binomial, one standard error on either side.
-    error = np.sqrt(share * (1 - share) / cells)
+    both = len(data.calibration) > 0
     with styled():
-        figure, (left, middle) = plt.subplots(1, 2, figsize=(10, 3.8))
-        query = data.query["cell_type_score"].dropna().to_numpy(dtype=float)
-        left.hist(query, bins=np.linspace(0, 1, 26), color=COLORS[0])
-        threshold = data.config["annotate"]["unassigned_below"]
-        left.axvline(threshold, color=COLORS[5], lw=1)
-        left.text(threshold, left.get_ylim()[1], " unassigned below", va="top", fontsize=8)
-        left.set_title("Scores of the query cells")
-        left.set_xlabel("score of the best label")
-        left.set_ylabel("cells")
-        middle.plot([0, 1], [0, 1], color=GREY, lw=1)
-        middle.errorbar(curve["mean_score"], share, yerr=error, fmt="o-", color=COLORS[0], ms=4)
-        for x, y, n in zip(curve["mean_score"], share, cells, strict=True):
-            middle.annotate(f"{n}", (x, y), (4, -9), textcoords="offset points", fontsize=7)
-        wrong = expected_calibration_error(score, right).value
-        middle.set_title(f"Held-out reference cells (calibration error {wrong:.3f})")
-        middle.set_xlabel("score of the best label")
-        middle.set_ylabel("share that is right")
-        middle.set_xlim(0, 1.02)
-        middle.set_ylim(0, 1.05)
-        figure.tight_layout()
+        width = FULL_WIDTH if both else FULL_WIDTH / 2
+        figure, axes = plt.subplots(1, 1 + both, figsize=(width, 4.0), squeeze=False)
+        draw_scores(axes[0, 0], data)
+        if both:
+            draw_reliability(axes[0, 1], data.calibration)
     return figure

@@ -1,13 +1,28 @@
 """What the report is made of, read from the workflow's files."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+
+from dice_atlas.report.expression import expression_by_cluster
+from dice_atlas.report.style import UNASSIGNED
+from dice_atlas.tables import read_text_table
+
+TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes", "calibration")
+# Columns that are text whatever they look like: a label may read "NA", a cluster is a name.
+TEXTS = (
+    "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
+    "mito_pattern", "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
+    "gene_id", "chosen", "selected",
+)  # fmt: skip
+NOT_NUMBERS = {"metrics": ("cells",)}
 
 
 @dataclass
@@ -17,17 +32,21 @@ class ReportData:
     Attributes
     ----------
     obs
-        The atlas's obs; label columns as plain strings.
+        The atlas's obs; columns of names as plain strings.
     umap
         Cells x 2.
     metrics, qc, confusion, resolutions, markers, loss, genes
         The tables of those names (workflow_scripts/README.md).
     calibration
         Held-out reference cells of the final space, or None where no labels were transferred.
+    expression
+        Of the top markers, by cluster (`expression_by_cluster`).
     singular_values, k
         Of the loadings.
     harmony
         uns["harmony"] of the correction.
+    card
+        Of the prior.
     provenance
         uns["dice_atlas"] with its JSON parsed.
     """
@@ -42,9 +61,11 @@ class ReportData:
     loss: pd.DataFrame
     genes: pd.DataFrame
     calibration: pd.DataFrame | None
+    expression: pd.DataFrame
     singular_values: np.ndarray
     k: int
     harmony: dict[str, Any]
+    card: dict[str, Any]
     provenance: dict[str, Any]
 
     @property
@@ -53,62 +74,105 @@ class ReportData:
         return self.provenance["config"]
 
     @property
+    def dice(self) -> dict[str, Any]:
+        """Settings and notes of the denoising."""
+        return self.provenance.get("dice", {})
+
+    @cached_property
     def query(self) -> pd.DataFrame:
         """obs of the query cells."""
         return self.obs[self.obs["role"] == "query"]
+
+    @cached_property
+    def reference(self) -> pd.DataFrame:
+        """obs of the reference cells."""
+        return self.obs[self.obs["role"] == "reference"]
 
     @property
     def transferred(self) -> bool:
         """Whether labels were transferred."""
         return self.calibration is not None
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Cell types, most frequent first, without `unassigned`."""
         counts = self.obs["cell_type"].value_counts()
-        return [label for label in counts.index if label not in ("unassigned", "")]
+        return [label for label in counts.index if label not in (UNASSIGNED, "")]
 
-    @property
+    @cached_property
     def clusters(self) -> list[str]:
         """Clusters in their order."""
         return sorted(set(self.obs["cluster"]), key=int)
 
+    @cached_property
+    def samples(self) -> list[str]:
+        """Samples in the order of the sheet."""
+        return list(dict.fromkeys(self.obs["sample"]))
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """A tsv of the workflow: a missing number is NaN, a missing text is empty.
+    def metric(self, name: str, embedding: str, cells: str = "query") -> float | None:
+        """One value of metrics.tsv; None where there is none."""
+        table = self.metrics
+        rows = table[
+            (table["metric"] == name)
+            & (table["embedding"] == embedding)
+            & (table["cells"] == cells)
+            & table["value"].notna()
+        ]
+        return float(rows["value"].iloc[0]) if len(rows) else None
 
-    "NA" and the like stay as they are: a cell type may be called that.
-    """
-    texts = dict.fromkeys(("cluster", "truth", "predicted", "label", "cell", "note", "sample"), str)
-    table = pd.read_csv(path, sep="\t", dtype=texts, keep_default_na=False, na_values=[""])
-    present = [column for column in table if column in texts or table[column].dtype == object]
-    return table.fillna(dict.fromkeys(present, ""))
+
+def read_table(path: str | Path, name: str = "") -> pd.DataFrame:
+    """A table of the workflow: names as text, all else as numbers (empty fields are NaN)."""
+    texts = {*TEXTS, *NOT_NUMBERS.get(name, ())}
+    header = pd.read_csv(path, sep="\t", nrows=0).columns
+    return read_text_table(path, *(column for column in header if column not in texts))
 
 
-def read_report_data(files: dict[str, Any]) -> ReportData:
-    """Read everything from the rule's named inputs; the expression itself is not read."""
-    atlas = ad.read_h5ad(files["atlas"], backed="r")
-    obs = atlas.obs.copy()
-    for column in ("sample", "role", "batch", "cell_type", "cell_type_set", "cluster"):
-        obs[column] = obs[column].astype(str)
-    provenance = {
+def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The first n markers of every cluster that are up in it."""
+    up = markers[markers["log2_fold_change"] > 0]
+    return up.sort_values("rank", kind="stable").groupby("cluster", sort=False).head(n)
+
+
+def as_text(obs: pd.DataFrame) -> pd.DataFrame:
+    """The columns of names as plain strings."""
+    columns = ("sample", "role", "batch", "cell_type", "cell_type_set", "cell_type_rule", "cluster")
+    return obs.assign(**{name: obs[name].astype(str).astype(object) for name in columns})
+
+
+def read_provenance(uns: Mapping[str, Any]) -> dict[str, Any]:
+    """uns["dice_atlas"], its JSON strings parsed."""
+    return {
         key: json.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
-        for key, value in atlas.uns["dice_atlas"].items()
+        for key, value in uns.items()
     }
+
+
+def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
+    """Read everything from the rule's named inputs; of the expression, the top markers alone."""
+    atlas = ad.read_h5ad(files["atlas"], backed="r")
+    obs = as_text(atlas.obs)
+    provenance = read_provenance(atlas.uns["dice_atlas"])
     umap = np.asarray(atlas.obsm["X_umap"])
     atlas.file.close()
     with np.load(files["loadings"]) as loadings:
         singular_values, k = loadings["singular_values"], int(loadings["k"])
     harmony = ad.read_h5ad(files["harmony"], backed="r")
-    tables = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
-    calibration = list(files["calibration"])
+    notes = dict(harmony.uns["harmony"])
+    harmony.file.close()
+    given = {**files, "calibration": next(iter(files["calibration"]), None)}
+    tables = {name: read_table(given[name], name) if given[name] else None for name in TABLES}
+    genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
+    clusters = obs["cluster"].to_numpy()
+    seed = int(provenance["config"]["seed"])
     return ReportData(
         obs=obs,
         umap=umap,
-        **{name: read_table(files[name]) for name in tables},
-        calibration=read_table(calibration[0]) if calibration else None,
+        **tables,
+        expression=expression_by_cluster(files["atlas"], genes, clusters, seed),
         singular_values=singular_values,
         k=k,
-        harmony=dict(harmony.uns["harmony"]),
+        harmony=notes,
+        card=json.loads(Path(files["card"]).read_text()),
         provenance=provenance,
     )

@@ -9,10 +9,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dice_atlas.report.data import ReportData
-from dice_atlas.report.style import GREY, INK, natural, palette, styled
+from dice_atlas.report.placement import densest, write_names
+from dice_atlas.report.style import (
+    CLUSTER_COLORS,
+    FULL_WIDTH,
+    GREY,
+    LINE,
+    PALE,
+    ROLE_COLORS,
+    SAMPLE_COLORS,
+    SOFT,
+    UNASSIGNED,
+    natural,
+    palette,
+    styled,
+)
 
 # More points only make the file larger.
 MOST_POINTS = 50_000
+MOST_NAMES = 40
+# So many names find room on a map.
+MOST_ON_MAP = 24
+# With more types than this their legend takes the width of the page.
+MANY_TYPES = 14
+# Height of a map by its width, at the least.
+FLATTEST = 0.7
+# Inches over a map for its title, and on the left and below for the names of its axes.
+HEAD, EDGE = 0.35, 0.24
+SINGLE_WIDTH = 0.62 * FULL_WIDTH
 
 
 def drawn_rows(n: int, seed: int) -> np.ndarray:
@@ -20,16 +44,70 @@ def drawn_rows(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n)[:MOST_POINTS]
 
 
-def bare(axes: Axes) -> None:
+def point_size(n: int) -> float:
+    return float(np.clip(24_000 / max(n, 1), 1.2, 14.0))
+
+
+def limits(points: np.ndarray) -> np.ndarray:
+    """Corners of the map (low, high): all points and a margin, `FLATTEST` to 1 times as high."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle, extent = (low + high) / 2, 1.08 * np.maximum(high - low, 1e-6)
+    extent[0] = max(extent[0], extent[1])
+    extent[1] = max(extent[1], FLATTEST * extent[0])
+    return np.array([middle - extent / 2, middle + extent / 2])
+
+
+def frame(axes: Axes, points: np.ndarray) -> None:
+    """Equal scales, a light frame without ticks."""
+    (left, bottom), (right, top) = limits(points)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("UMAP 1", loc="left", fontsize=7)
-    axes.set_ylabel("UMAP 2", loc="bottom", fontsize=7)
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(LINE)
+    axes.set_xlabel("UMAP 1", loc="left", fontsize=8, color=SOFT, labelpad=3)
+    axes.set_ylabel("UMAP 2", loc="bottom", fontsize=8, color=SOFT, labelpad=3)
 
 
-def point_size(n: int) -> float:
-    return float(np.clip(18_000 / max(n, 1), 1.0, 14.0))
+def map_width(n: int, beside: float = 0.1) -> float:
+    """Inches of one of n maps side by side."""
+    return (FULL_WIDTH / n if n > 1 else SINGLE_WIDTH) - EDGE - beside
+
+
+def panels(
+    points: np.ndarray, n: int, under: float = 0.0, beside: float = 0.1
+) -> tuple[Figure, list[Axes]]:
+    """A figure of n maps side by side; every place is given, so that no legend moves a map.
+
+    Parameters
+    ----------
+    under, beside : inches for what stands under all maps and on the right of each.
+    """
+    low, high = limits(points)
+    width = map_width(n, beside)
+    height = width * (high - low)[1] / (high - low)[0]
+    step = width + EDGE + beside
+    size = np.array([step * n, HEAD + height + EDGE + under])
+    figure = plt.figure(figsize=tuple(size), layout="none")
+    places = [np.array([i * step + EDGE, EDGE + under]) for i in range(n)]
+    extent = np.array([width, height]) / size
+    axes = [figure.add_axes((*(place / size), *extent)) for place in places]
+    return figure, axes
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """Columns of a legend of the given width in inches, at 9.5 points."""
+    longest = max((len(name) for name in names), default=1)
+    return int(np.clip(width / (0.07 * longest + 0.36), 1, 6))
+
+
+def legend_height(entries: dict[str, dict[str, str]], width: float) -> float:
+    """Inches that the longest of the legends needs."""
+    found = [list(texts.values())[: MOST_NAMES + 1] for texts in entries.values() if texts]
+    rows = [-(-len(texts) // legend_columns(texts, width)) for texts in found]
+    return 0.1 + 0.212 * max(rows, default=0)
 
 
 def draw_categories(
@@ -37,93 +115,138 @@ def draw_categories(
     points: np.ndarray,
     values: pd.Series,
     colors: dict[str, str],
-    on_plot: bool,
-    order: Sequence[str],
+    entries: dict,
+    width: float,
 ) -> None:
-    """Points in the colours of their categories, named on the plot or in a legend."""
+    """Points in the colours of their categories, and a legend of the `entries` under them.
+
+    Parameters
+    ----------
+    entries : category -> text of the legend, in order; none: no legend.
+    width : inches of the legend.
+    """
     shades = values.map(colors).fillna(GREY).to_numpy()
     axes.scatter(*points.T, s=point_size(len(points)), c=shades, linewidths=0, rasterized=True)
-    if on_plot:
-        for name in order:
-            inside = (values == name).to_numpy()
-            if inside.any():
-                x, y = np.median(points[inside], axis=0)
-                axes.text(
-                    x, y, name, ha="center", va="center", fontsize=8, fontweight="bold", color=INK,
-                    bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
-                )  # fmt: skip
-    else:
-        handles = [
-            axes.plot([], [], "o", ms=5, color=colors.get(name, GREY), label=name)[0]
-            for name in order
-        ]
-        columns = 1 + (len(order) > 24)
-        axes.legend(
-            handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns,
-            handletextpad=0.2, borderaxespad=0.3,
-        )  # fmt: skip
-    bare(axes)
-
-
-def draw_values(figure: Figure, axes: Axes, points: np.ndarray, values: np.ndarray) -> None:
-    """Points coloured by a number; cells without one are grey and lie below."""
-    there = np.isfinite(values)
-    size = point_size(len(points))
-    axes.scatter(*points[~there].T, s=size, c="#E4E7EB", linewidths=0, rasterized=True)
-    low, high = np.percentile(values[there], [1, 99]) if there.any() else (0, 1)
-    shown = axes.scatter(
-        *points[there].T, s=size, c=values[there], cmap="viridis", vmin=low,
-        vmax=max(high, low + 1e-9), linewidths=0, rasterized=True,
+    frame(axes, points)
+    handles = [
+        axes.plot([], [], "o", ms=6, color=colors.get(name, GREY), label=text)[0]
+        for name, text in list(entries.items())[:MOST_NAMES]
+    ]
+    texts = [str(handle.get_label()) for handle in handles]
+    if len(entries) > MOST_NAMES:
+        handles.append(axes.plot([], [], " ", label=f"{len(entries) - MOST_NAMES} more")[0])
+    axes.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(-0.01, -EDGE / inches(axes)[1]),
+        borderaxespad=0, borderpad=0.2, handletextpad=0.2, columnspacing=1.2,
+        ncols=legend_columns(texts, width),
     )  # fmt: skip
-    figure.colorbar(shown, ax=axes, shrink=0.6, pad=0.02)
-    bare(axes)
+
+
+def inches(axes: Axes) -> np.ndarray:
+    """Width and height of the axes."""
+    return axes.get_position().size * axes.figure.get_size_inches()
+
+
+def anchors_of(points: np.ndarray, values: pd.Series, names: Sequence[str]) -> dict:
+    """Densest place of each category that has points."""
+    found = {name: points[(values == name).to_numpy()] for name in names}
+    return {name: densest(cloud) for name, cloud in found.items() if len(cloud)}
+
+
+def counted(values: pd.Series, order: Sequence[str]) -> dict[str, str]:
+    """Legend texts with the number of cells."""
+    counts = values.value_counts()
+    return {name: f"{name} ({counts[name]:,})" for name in order if name in counts}
 
 
 def umap_types(data: ReportData, seed: int) -> Figure:
-    """Cell types and clusters."""
+    """Cell types (if there are any) and clusters, named on the map."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
+    kinds = {"cluster": (data.clusters, palette(data.clusters, CLUSTER_COLORS))}
+    if data.labels:
+        kinds = {"cell_type": ([*data.labels, UNASSIGNED], palette(data.labels)), **kinds}
+    entries = {key: counted(data.obs[key], order) for key, (order, _) in kinds.items()}
+    width = map_width(len(kinds))
+    if len(data.labels) > MANY_TYPES:
+        width, entries["cluster"] = FULL_WIDTH - EDGE, {}
     with styled():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(12.5, 5), width_ratios=[1.25, 1])
-        present = [*data.labels, *(["unassigned"] if "unassigned" in set(obs["cell_type"]) else [])]
-        draw_categories(left, points, obs["cell_type"], palette(data.labels), False, present)
-        left.set_title("Cell type")
-        colors = palette(data.clusters)
-        draw_categories(right, points, obs["cluster"], colors, True, data.clusters)
-        right.set_title("Cluster")
-        figure.tight_layout()
+        figure, axes = panels(points, len(kinds), legend_height(entries, width))
+        for panel, (key, (order, colors)) in zip(axes, kinds.items(), strict=True):
+            draw_categories(panel, points, obs[key], colors, entries[key], width)
+            panel.set_title({"cell_type": "Cell type", "cluster": "Cluster"}[key])
+            named = [name for name in order if name != UNASSIGNED]
+            if key == "cell_type":
+                write_names(panel, anchors_of(points, obs[key], named[:MOST_ON_MAP]), points)
+            else:
+                write_names(panel, anchors_of(points, obs[key], named))
     return figure
+
+
+def origins(obs: pd.DataFrame) -> dict[str, str]:
+    """Columns that say where cells come from, and their titles; the same split only once."""
+    found = {"sample": "Sample"}
+    pairs = obs[["sample", "batch"]].drop_duplicates()
+    same = len(pairs) == pairs["sample"].nunique() == pairs["batch"].nunique()
+    if not same and obs["batch"].nunique() > 1:
+        found["batch"] = "Batch"
+    if obs["role"].nunique() > 1:
+        found["role"] = "Role"
+    return found
 
 
 def umap_origin(data: ReportData, seed: int) -> Figure:
-    """Samples and roles."""
+    """Samples, batches and roles."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
+    columns = origins(data.obs)
+    batches = natural(data.obs["batch"])
+    orders = {"sample": data.samples, "batch": batches, "role": list(ROLE_COLORS)}
+    entries = {key: counted(data.obs[key], orders[key]) for key in columns}
     with styled():
-        figure, axes = plt.subplots(1, 2, figsize=(12.5, 5))
-        for panel, column in zip(axes, ("sample", "role"), strict=True):
-            names = natural(obs[column])
-            draw_categories(panel, points, obs[column], palette(names), False, names[:40])
-            panel.set_title(column.capitalize())
-        figure.tight_layout()
+        width = map_width(len(columns))
+        figure, axes = panels(points, len(columns), legend_height(entries, width))
+        for panel, (key, title) in zip(axes, columns.items(), strict=True):
+            colors = ROLE_COLORS if key == "role" else palette(orders[key], SAMPLE_COLORS)
+            draw_categories(panel, points, obs[key], colors, entries[key], width)
+            panel.set_title(title)
     return figure
 
 
+def draw_values(
+    figure: Figure, axes: Axes, points: np.ndarray, values: np.ndarray, colors: str
+) -> None:
+    """Points coloured by a number; cells without one are grey and lie below."""
+    there = np.isfinite(values)
+    size = point_size(len(points))
+    axes.scatter(*points[~there].T, s=size, c=PALE, linewidths=0, rasterized=True)
+    low, high = np.percentile(values[there], [1, 99]) if there.any() else (0, 1)
+    shown = axes.scatter(
+        *points[there].T, s=size, c=values[there], cmap=colors, vmin=low,
+        vmax=max(high, low + 1e-9), linewidths=0, rasterized=True,
+    )  # fmt: skip
+    frame(axes, points)
+    bar = figure.colorbar(shown, cax=axes.inset_axes((1.025, 0.15, 0.035, 0.7)))
+    bar.outline.set_visible(False)
+
+
 def umap_confidence(data: ReportData, seed: int) -> Figure:
-    """Transfer score, entropy and the uncertainty of the denoised position."""
+    """Score, entropy and the uncertainty of the denoised position; dark is certain in all."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
-    titles = {"dice_uncertainty": "Uncertainty of the position (dice_uncertainty)"}
-    if data.transferred:
-        titles = {
-            "cell_type_score": "Score of the label (query)",
-            "cell_type_entropy": "Entropy of the label (query)",
-            **titles,
+    shown = {"dice_uncertainty": ("dice_uncertainty (all cells)", "viridis")}
+    if data.transferred and len(data.query):
+        shown = {
+            "cell_type_score": ("cell_type_score (query)", "viridis_r"),
+            "cell_type_entropy": ("cell_type_entropy (query)", "viridis"),
+            **shown,
         }
+    else:
+        shown["log10_counts"] = ("log10 counts of the cell", "viridis_r")
+        obs = obs.assign(log10_counts=np.log10(obs["total_counts"].clip(lower=1)))
     with styled():
-        figure, axes = plt.subplots(1, len(titles), figsize=(4.6 * len(titles), 4.2), squeeze=False)
-        for panel, (column, title) in zip(axes[0], titles.items(), strict=True):
-            draw_values(figure, panel, points, obs[column].to_numpy(dtype=float))
+        figure, axes = panels(points, len(shown), beside=0.7)
+        for panel, (column, (title, colors)) in zip(axes, shown.items(), strict=True):
+            draw_values(figure, panel, points, obs[column].to_numpy(dtype=float), colors)
             panel.set_title(title)
-        figure.tight_layout()
     return figure

@@ -3,74 +3,130 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from dice_atlas.report.data import ReportData
-from dice_atlas.report.style import COLORS, styled
+from dice_atlas.report.data import ReportData, top_markers
+from dice_atlas.report.style import BLUE, FULL_WIDTH, LIGHT_BLUE, LINE, ORANGE, SOFT, styled
+
+# Genes and clusters that a dot plot can name legibly.
+MOST_GENES = 62
+MOST_CLUSTERS = 60
+DOT = 90
+
+
+def draw_singular_values(axes: Axes, values: np.ndarray, k: int) -> None:
+    axes.plot(np.arange(1, len(values) + 1), values, "o-", ms=3, lw=1.2, color=BLUE)
+    axes.axvline(k, color=ORANGE, lw=1.2, ls="--")
+    axes.text(k, values.max(), f" k = {k}", va="top", color=ORANGE)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.set_title("Singular values")
+    axes.set_xlabel("component")
+
+
+def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
+    for column, label, color in (
+        ("train_loss", "training", LIGHT_BLUE),
+        ("validation_loss", "held-out cells", BLUE),
+    ):
+        axes.plot(loss["step"], loss[column], "o-", ms=3, lw=1.2, label=label, color=color)
+    best = loss["validation_loss"].idxmin() if loss["validation_loss"].notna().any() else None
+    if best is not None:
+        axes.axvline(loss["step"][best], color=ORANGE, lw=1.2, ls="--", label="weights kept")
+    axes.set_title("Loss of the prior")
+    axes.set_xlabel("step")
+    axes.set_ylim(0, None)
+    axes.legend()
+
+
+def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
+    axes.plot(table["resolution"], table["stability"], "o-", ms=4, color=BLUE, label="stability")
+    axes.plot(
+        table["resolution"], table["silhouette"], "s-", ms=4, color=LIGHT_BLUE, label="silhouette"
+    )
+    chosen = table[table["chosen"] == "True"].iloc[0]
+    axes.axvline(chosen["resolution"], color=ORANGE, lw=1.2, ls="--")
+    for x, y, n in zip(table["resolution"], table["stability"], table["n_clusters"], strict=True):
+        axes.annotate(
+            f"{int(n)}", (x, y), (3, 5), textcoords="offset points", fontsize=8.5,
+            color=SOFT,
+        )  # fmt: skip
+    n = int(chosen["n_clusters"])
+    axes.set_title(f"Resolution {chosen['resolution']:g}: {n} cluster{'s' if n != 1 else ''}")
+    axes.set_xlabel("Leiden resolution (numbers: clusters)")
+    axes.set_ylim(min(0.0, np.nanmin(table[["stability", "silhouette"]], initial=0)), 1.12)
+    axes.legend(loc="lower left")
 
 
 def fit_and_training(data: ReportData) -> Figure:
     """Singular values with k, the loss of the prior, the resolutions."""
     with styled():
-        figure, (first, second, third) = plt.subplots(1, 3, figsize=(13, 3.4))
-        values = data.singular_values
-        first.plot(np.arange(1, len(values) + 1), values, "o-", ms=3, color=COLORS[0])
-        first.axvline(data.k, color=COLORS[5], lw=1)
-        first.text(data.k, values.max(), f" k = {data.k}", va="top")
-        first.set_yscale("log")
-        first.set_title("Singular values")
-        first.set_xlabel("component")
-        for column, label, color in (
-            ("train_loss", "training", COLORS[4]),
-            ("validation_loss", "held-out cells", COLORS[0]),
-        ):
-            second.plot(data.loss["step"], data.loss[column], "o-", ms=3, label=label, color=color)
-        second.set_title("Loss of the prior")
-        second.set_xlabel("step")
-        second.legend()
-        table = data.resolutions
-        third.plot(table["resolution"], table["stability"], "o-", ms=4, label="stability (ARI)")
-        third.plot(table["resolution"], table["silhouette"], "s-", ms=4, label="silhouette")
-        chosen = table[table["chosen"].astype(str) == "True"].iloc[0]
-        third.axvline(chosen["resolution"], color=COLORS[5], lw=1)
-        for x, y, n in zip(
-            table["resolution"], table["stability"], table["n_clusters"], strict=True
-        ):
-            third.annotate(f"{n}", (x, y), (0, 5), textcoords="offset points", fontsize=7)
-        third.set_title(f"Resolution {chosen['resolution']:g}: {chosen['n_clusters']} clusters")
-        third.set_xlabel("Leiden resolution (numbers: clusters)")
-        third.legend()
-        figure.tight_layout()
+        figure, axes = plt.subplots(1, 3, figsize=(FULL_WIDTH, 3.5))
+        draw_singular_values(axes[0], data.singular_values, data.k)
+        draw_loss(axes[1], data.loss)
+        draw_resolutions(axes[2], data.resolutions)
     return figure
 
 
-def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The first n markers of every cluster that are up in it."""
-    up = markers[markers["log2_fold_change"] > 0]
-    return up.sort_values("rank").groupby("cluster", sort=False).head(n)
+def dot_genes(data: ReportData, n: int) -> tuple[list[str], int]:
+    """Genes of the dot plot by cluster, and how many of each cluster: fewer where many clusters."""
+    fewer = max(1, min(n, MOST_GENES // max(len(data.clusters), 1)))
+    top = top_markers(data.markers, fewer)
+    top = top[top["gene"].isin(data.expression["gene"])]
+    order = top.sort_values(["cluster", "rank"], key=lambda values: values.astype(int))
+    return list(dict.fromkeys(order["gene"]))[:MOST_GENES], fewer
+
+
+def cluster_names(data: ReportData) -> dict[str, str]:
+    """Clusters with their most frequent cell type."""
+    if not data.labels:
+        return {cluster: cluster for cluster in data.clusters}
+    most = data.obs.groupby("cluster")["cell_type"].agg(lambda s: s.value_counts().index[0])
+    return {cluster: f"{cluster}  {most[cluster]}" for cluster in data.clusters}
 
 
 def marker_dots(data: ReportData, n: int) -> Figure:
-    """Top markers of every cluster: size is the share of its cells, colour the fold change."""
-    top = top_markers(data.markers, n)
-    genes = list(
-        dict.fromkeys(top.sort_values(["cluster", "rank"], key=lambda s: s.astype(int))["gene"])
-    )
-    table = data.markers[data.markers["gene"].isin(genes)]
-    clusters = [c for c in data.clusters if c in set(table["cluster"])]
+    """Top markers in every cluster: size is the share of its cells, colour the mean expression."""
+    genes, _ = dot_genes(data, n)
+    clusters = [c for c in data.clusters if c in set(data.expression["cluster"])][:MOST_CLUSTERS]
+    table = data.expression[
+        data.expression["gene"].isin(genes) & data.expression["cluster"].isin(clusters)
+    ]
+    highest = table.groupby("gene")["mean"].transform("max").clip(lower=1e-9)
     x = table["gene"].map({gene: i for i, gene in enumerate(genes)})
     y = table["cluster"].map({name: i for i, name in enumerate(clusters)})
+    names = cluster_names(data)
+    longest = max(len(names[c]) for c in clusters)
     with styled():
-        width = min(2.5 + 0.2 * len(genes), 16)
-        figure, axes = plt.subplots(figsize=(width, 1.4 + 0.28 * len(clusters)))
+        width = min(2.6 + 0.075 * longest + 0.24 * len(genes), FULL_WIDTH)
+        height = max(1.5 + 0.28 * len(clusters), 3.0)
+        figure, axes = plt.subplots(figsize=(width, height))
         shown = axes.scatter(
-            x, y, s=70 * table["share_in"].clip(0, 1), c=table["log2_fold_change"],
-            cmap="viridis_r", vmin=0, vmax=10, linewidths=0.3, edgecolors="#7B8794",
+            x, y, s=DOT * table["share"], c=table["mean"] / highest, cmap="Blues", vmin=0, vmax=1,
+            linewidths=0.4, edgecolors="#7B8794",
         )  # fmt: skip
-        axes.set_xticks(range(len(genes)), genes, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(clusters)), clusters)
-        axes.set_ylabel("cluster")
+        axes.set_xticks(range(len(genes)), genes, rotation=90, fontsize=8.5)
+        axes.set_yticks(range(len(clusters)), [names[c] for c in clusters])
         axes.set_xlim(-0.7, len(genes) - 0.3)
         axes.set_ylim(len(clusters) - 0.4, -0.6)
-        figure.colorbar(shown, ax=axes, label="log2 fold change", pad=0.01, extend="max")
+        axes.set_axisbelow(True)
+        axes.grid(color=LINE, lw=0.5)
+        axes.tick_params(length=0)
+        axes.set_ylabel("cluster")
+        handles = [
+            axes.scatter([], [], s=DOT * share, color="#9FB3C8", label=f"{share:.0%}")
+            for share in (0.1, 0.5, 1.0)
+        ]
+        figure.legend(
+            handles=handles, title="cells with\nthe gene", loc="outside right upper",
+            title_fontsize=9, fontsize=9,
+        )  # fmt: skip
+        figure.colorbar(
+            shown, ax=axes, label="mean expression /\nhighest of the gene", pad=0.02,
+            shrink=min(2.0 / (height - 1), 0.9), aspect=12,
+        ).outline.set_visible(False)  # fmt: skip
     return figure

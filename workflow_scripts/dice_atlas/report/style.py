@@ -1,26 +1,45 @@
-"""Look of the figures: one palette and one set of matplotlib settings."""
+"""Look of the figures: palettes and one set of matplotlib settings."""
 
 from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import to_hex, to_rgb
 
 # Twenty colours told apart by colour-blind readers as far as twenty can be: Okabe and Ito's
 # eight first, then Paul Tol's muted set.
-COLORS = (
+TYPE_COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#332288",
     "#88CCEE", "#117733", "#999933", "#882255", "#44AA99", "#AA4499", "#661100", "#6699CC",
     "#DDCC77", "#CC6677", "#225555", "#7A5195",
 )  # fmt: skip
-GREY = "#BBBBBB"
-INK = "#1F2933"
+# Others for clusters and samples, so that no reader takes a cluster for a type: Paul Tol's
+# bright, medium-contrast and vibrant sets (then, from the 13th cluster on, those of the types).
+CLUSTER_COLORS = (
+    "#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#EE99AA",
+    "#004488", "#EECC66", "#994455", "#6699CC", *TYPE_COLORS[6:],
+)  # fmt: skip
+SAMPLE_COLORS = (
+    "#EE7733", "#0077BB", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#AA9944", "#5E4FA2",
+)  # fmt: skip
+# How the colours of a palette come again: share of the way to another colour.
+MIXES = ((0.0, "white"), (0.45, "white"), (0.4, "black"), (0.65, "white"))
+ROLE_COLORS = {"reference": "#5B6B7B", "query": "#E07B00"}
+GREY, PALE = "#B4BAC2", "#E4E7EB"
+INK, SOFT, LINE = "#1F2933", "#52606D", "#D9E2EC"
+BLUE, LIGHT_BLUE, ORANGE = "#0B5A91", "#7FB3D5", "#D55E00"
+UNASSIGNED = "unassigned"
+# Inches of a figure that fills the page (100 CSS pixels to the inch).
+FULL_WIDTH = 11.9
 SETTINGS = {
     "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
+    "font.size": 10,
+    "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titlepad": 8,
     "axes.edgecolor": "#7B8794",
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -29,7 +48,7 @@ SETTINGS = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 9.5,
 }
 
 
@@ -38,11 +57,22 @@ def styled() -> mpl.rc_context:
     return mpl.rc_context(SETTINGS)
 
 
-def palette(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for every label, the same for the same list; `unassigned` is grey."""
-    named = [label for label in labels if label not in ("unassigned", "")]
-    colors = {label: COLORS[i % len(COLORS)] for i, label in enumerate(named)}
-    return {**colors, "unassigned": GREY, "": GREY}
+def palette(names: Sequence[str], colors: Sequence[str] = TYPE_COLORS) -> dict[str, str]:
+    """A colour for every name, the same for the same list; `unassigned` is grey.
+
+    Beyond the palette's length the colours come again, lighter, then darker, then lighter still.
+    """
+    named = [name for name in names if name not in (UNASSIGNED, "")]
+    found = {
+        name: mixed(colors[i % len(colors)], *MIXES[i // len(colors) % len(MIXES)])
+        for i, name in enumerate(named)
+    }
+    return {**found, UNASSIGNED: GREY, "": GREY}
+
+
+def mixed(color: str, share: float, other: str) -> str:
+    """The colour, `share` (0 to 1) of the way to the other."""
+    return to_hex(np.array(to_rgb(color)) * (1 - share) + np.array(to_rgb(other)) * share).upper()
 
 
 def natural(values: Sequence[str]) -> list[str]:

@@ -1,0 +1,47 @@
+"""The example configs on the real data of the development machines."""
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.workflow
+EXAMPLES = ["pbmc4k_to_zheng", "pbmc4k_zheng_to_pbmc3k", "kang_8donors"]
+# Enough training to be meaningful, and no stage that these tests do not look at.
+QUICK = {
+    "prior": {"overrides": {"width": 128, "steps": 500}},
+    "denoise": {"samples": 4, "shards": 2},
+    "cluster": {"resolutions": [0.3, 0.6], "flavor": "igraph"},
+    "qc": {"doublets": "off"},
+}
+
+
+@pytest.fixture(scope="module")
+def copy(make_copy, shared):
+    """A copy whose example sheets name the shared data."""
+    made = make_copy("examples")
+    for sheet in (made.folder / "config/examples").glob("*.tsv"):
+        sheet.write_text(sheet.read_text().replace("/path/to", str(shared / "data")))
+    return made
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_are_valid(copy, example):
+    planned = copy.planned("--configfile", f"config/examples/{example}.yaml")
+    assert planned["write_atlas"] == 1
+
+
+def test_labels_and_embedding_of_another_study_beat_the_baseline(copy):
+    """pbmc4k -> sorted PBMC: logistic regression on 50 PCs reaches 0.851 (balanced 0.739)."""
+    quick = copy.config("quick", **QUICK)
+    example = "config/examples/pbmc4k_to_zheng.yaml"
+    target = "results/pbmc4k_to_zheng/metrics.tsv"
+    copy.run("--configfile", example, quick, "--", target)
+    metrics = pd.read_csv(copy.folder / target, sep="\t")
+    query = metrics[metrics["cells"] == "query"].drop_duplicates(["embedding", "metric"])
+    value = query.set_index(["embedding", "metric"])["value"]
+    for space in ("pca", "dice"):
+        assert value[space, "accuracy"] > 0.9
+        assert value[space, "balanced_accuracy"] > 0.9
+        assert 0.8 < value[space, "set_coverage"] <= 1.0
+    assert value["dice", "silhouette"] > value["pca", "silhouette"] + 0.05
+    assert value["dice", "clisi"] < value["pca", "clisi"] - 0.015
+    assert value["dice", "knn_accuracy"] > value["pca", "knn_accuracy"]

@@ -1,0 +1,258 @@
+"""The first lines of the page: the atlas in numbers, and what to look at first."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.report.data import ReportData
+from dice_atlas.report.style import UNASSIGNED
+from dice_atlas.report.tables import EMBEDDINGS, confident, percent, set_size
+from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
+
+SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
+# Where a reader is told. Not tests: places to look at.
+MUCH_LOST = 0.5
+MANY_DOUBLETS = 0.1
+MANY_UNASSIGNED = 0.2
+FEW_ANCHORS = 5
+SMALL_GROUP = 20
+LEAST_STABILITY = 0.5
+
+
+def plural(n: int, word: str) -> str:
+    """The number and the word, "s" where it is not one."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def listed(names: list[str], most: int = 8) -> str:
+    """Names in one line, the rest of a long list counted."""
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
+
+
+def facts(data: ReportData) -> list[tuple[str, str, str]]:
+    """Number, what it is, and a remark, for the boxes under the title."""
+    n = {role: data.obs[data.obs["role"] == role] for role in ("reference", "query")}
+    split = [f"{len(cells):,} {role}" for role, cells in n.items() if len(cells)]
+    samples = [f"{cells['sample'].nunique()} {role}" for role, cells in n.items() if len(cells)]
+    chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"]
+    found = [
+        (f"{len(data.obs):,}", "cells", ", ".join(split)),
+        (f"{len(data.samples):,}", "samples" if len(data.samples) > 1 else "sample",
+         ", ".join(samples)),
+        (f"{len(data.clusters)}", "clusters" if len(data.clusters) > 1 else "cluster",
+         f"resolution {chosen.iloc[0]:g}" if len(chosen) else ""),
+    ]  # fmt: skip
+    if data.transferred and len(data.query):
+        total, settings = len(data.query), data.config["annotate"]
+        lost = (data.query["cell_type"] == UNASSIGNED).mean()
+        found += [
+            (percent(confident(data.query).mean(), total), "confident labels",
+             f"one label at {settings['coverage']:.0%} coverage"),
+            (percent(lost, total), "unassigned", f"score below {settings['unassigned_below']:g}"),
+        ]  # fmt: skip
+        right = data.metric("accuracy", settings["final"])
+        if right is not None:
+            cells = truth_cells(data)
+            found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
+    return found
+
+
+def truth_cells(data: ReportData) -> int:
+    """Query cells with a truth."""
+    final = data.config["annotate"]["final"]
+    return int(data.confusion.loc[data.confusion["space"] == final, "cells"].sum())
+
+
+def summary(data: ReportData) -> str:
+    """The first paragraph, in words."""
+    parts = []
+    for role, cells in (("reference", data.reference), ("query", data.query)):
+        if len(cells):
+            samples = plural(cells["sample"].nunique(), f"{role} sample")
+            parts.append(f"{len(cells):,} of {samples}")
+    split = f", {' and '.join(parts)}"
+    if len(parts) == 1:
+        split = parts[0].removeprefix(f"{len(data.obs):,}")
+    text = (
+        f"This atlas holds {plural(len(data.obs), 'cell')}{split}, in "
+        f"{plural(len(data.clusters), 'cluster')}. "
+    )
+    if not data.transferred:
+        return text + "No labels were transferred: that takes a labelled reference and a query."
+    query, settings = data.query, data.config["annotate"]
+    lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
+    types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
+    text += (
+        f"The query's labels come from {plural(types, 'cell type')} of the reference, transferred "
+        f"in the {SPACE_NAMES[settings['final']]} space. "
+        f"{percent(confident(query).mean(), total)} of the query cells have a confident label "
+        f"(assigned, and the only one in the cell's prediction set at "
+        f"{settings['coverage']:.0%} coverage); "
+        f"{percent(lost, total)} are unassigned."
+    )
+    right = data.metric("accuracy", settings["final"])
+    assigned = data.metric("accuracy_assigned", settings["final"])
+    if right is None:
+        return text + " No truth was given to compare the labels with."
+    n = truth_cells(data)
+    text += (
+        f" Of the {n:,} query cells with a given truth {percent(right, n)} have the right label, "
+        "unassigned counted as wrong"
+    )
+    return text + (f"; of those assigned, {percent(assigned, n)}." if assigned is not None else ".")
+
+
+def warnings(data: ReportData) -> list[str]:
+    """What a reader should look at first."""
+    checks = [quality(data), batches(data), clusters(data), denoising(data)]
+    if data.transferred and len(data.query):
+        checks += [unassigned(data), evidence(data), against_truth(data)]
+    return [text for check in checks for text in check]
+
+
+def quality(data: ReportData) -> Iterator[str]:
+    """Samples that lost most cells, or have many doublets."""
+    for row in data.qc.to_dict("records"):
+        if row["cells_kept"] < MUCH_LOST * row["cells_in"]:
+            yield (
+                f"Sample {row['sample']}: only {int(row['cells_kept']):,} of "
+                f"{int(row['cells_in']):,} cells passed quality control."
+            )
+        if row["doublet_rate"] > MANY_DOUBLETS:
+            yield (
+                f"Sample {row['sample']}: {row['doublet_rate']:.0%} of its cells look like doublets"
+                f" ({'removed' if row['doublets'] == 'remove' else 'marked, not removed'})."
+            )
+    none = data.qc[data.qc["doublet_rate"].isna() & (data.qc["doublets"] != "off")]
+    if len(none):
+        yield f"No doublet scores could be had for {listed(list(none['sample']))}."
+
+
+def batches(data: ReportData) -> Iterator[str]:
+    """What Harmony could not do, and roles that do not mix."""
+    if not data.harmony["applied"]:
+        if data.obs["batch"].nunique() == 1:
+            yield "All cells are of one batch: there was nothing to correct, nor to check."
+        elif data.harmony["scope"] == "none":
+            yield "Batches were not corrected (batch.scope is none)."
+        else:
+            yield (
+                "Reference and query are one batch each, so nothing was corrected: what sets the "
+                "two apart may be technical."
+            )
+    mixing = data.metric("ilisi_role", data.config["cluster"]["embedding"], "all")
+    if mixing is not None and mixing < 1.1:
+        yield (
+            f"Reference and query hardly mix in the embedding (iLISI {mixing:.2f}; 1 is not at "
+            "all, 2 is evenly): check that they hold the same kind of cells."
+        )
+
+
+def clusters(data: ReportData) -> Iterator[str]:
+    """Clusters that one sample makes up, and clusters that are not stable."""
+    shares = data.obs["sample"].value_counts(normalize=True)
+    owned = []
+    for cluster in data.clusters:
+        cells = data.obs.loc[data.obs["cluster"] == cluster, "sample"]
+        top = cells.value_counts(normalize=True)
+        if len(cells) >= SMALL_GROUP and top.iloc[0] > 0.95 and shares[top.index[0]] < 0.5:
+            owned.append(f"{cluster} ({top.index[0]}, {percent(top.iloc[0], len(cells))})")
+    if owned:
+        yield f"Clusters that nearly all come from one sample: {listed(owned)}."
+    chosen = data.resolutions[data.resolutions["chosen"] == "True"]
+    if len(chosen) and chosen["stability"].iloc[0] < LEAST_STABILITY:
+        yield (
+            "The clusters are not stable: on subsamples they come out differently (mean ARI "
+            f"{chosen['stability'].iloc[0]:.2f}). The cells may form a continuum."
+        )
+
+
+def denoising(data: ReportData) -> Iterator[str]:
+    """The fallback of the sampler."""
+    if data.dice.get("note"):
+        yield f"Denoising: {data.dice['note']}."
+
+
+def unassigned(data: ReportData) -> Iterator[str]:
+    """Many unassigned cells, over all or in a cluster."""
+    query = data.query
+    lost = query["cell_type"] == UNASSIGNED
+    if lost.mean() > MANY_UNASSIGNED:
+        yield f"{percent(lost.mean(), len(query))} of the query cells are unassigned."
+    for cluster in data.clusters:
+        of_cluster = lost[query["cluster"] == cluster]
+        if len(of_cluster) >= 10 and of_cluster.mean() > 0.5:
+            yield (
+                f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
+                f"{len(of_cluster):,} query cells are unassigned; it may be a type that the "
+                "reference lacks."
+            )
+
+
+def evidence(data: ReportData) -> Iterator[str]:
+    """Types with little calibration, cells with few anchors, empty prediction sets."""
+    query, coverage = data.query, data.config["annotate"]["coverage"]
+    held = data.calibration["label"].value_counts()
+    names = [label for label in data.reference["cell_type"].unique() if label != UNASSIGNED]
+    few = [f"{name} ({held.get(name, 0)})" for name in sorted(names)
+           if np.ceil((held.get(name, 0) + 1) * coverage - 1e-9) > held.get(name, 0)]  # fmt: skip
+    if data.calibration.empty:
+        yield "No reference cells could be held out: scores and prediction sets are not calibrated."
+    elif few:
+        yield (
+            f"Too few held-out reference cells to calibrate these types on their own, so that "
+            f"their prediction sets are less certain: {listed(few)}."
+        )
+    missed = out_of_reach(data.calibration, coverage)
+    if missed:
+        yield (
+            f"Held-out reference cells of these types often have no anchor of their own type, so "
+            f"that prediction sets will miss it: {listed(missed)}."
+        )
+    thin = (query["cell_type_n_anchors"] < FEW_ANCHORS).mean()
+    if thin > 0.05:
+        yield (
+            f"{percent(thin, len(query))} of the query cells are labelled from fewer than "
+            f"{FEW_ANCHORS} anchors: their scores rest on little."
+        )
+    empty = (query["cell_type_set"].map(set_size) == 0).mean()
+    if empty > 1 - coverage + 0.05:
+        yield (
+            f"{percent(empty, len(query))} of the query cells have an empty prediction set, more "
+            f"than the {1 - coverage:.0%} to expect: they fit no type as well as the reference's "
+            "own cells do."
+        )
+
+
+def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
+    """Labels for which the coverage asks for cells that have no evidence for their own label."""
+    found = []
+    for label, cells in calibration.groupby("label", sort=True):
+        nonconformity = 1 - cells[f"score:{label}"].to_numpy(dtype=float)
+        quantile = conformal_quantile(nonconformity, coverage)
+        if np.isfinite(quantile) and quantile >= 1 - ROUNDING:
+            found.append(str(label))
+    return found
+
+
+def against_truth(data: ReportData) -> Iterator[str]:
+    """Prediction sets that miss their coverage; types that the reference lacks; the other space."""
+    settings, n = data.config["annotate"], truth_cells(data)
+    final, wanted = settings["final"], settings["coverage"]
+    held = data.metric("set_coverage", final)
+    if held is not None and held < wanted - 2 * np.sqrt(wanted * (1 - wanted) / max(n, 1)):
+        yield (
+            f"Prediction sets hold the truth in {percent(held, n)} of the cells, less than the "
+            f"{wanted:.0%} asked for: the query is not quite like the reference."
+        )
+    notes = data.metrics.loc[data.metrics["embedding"] == final, "note"].str.split("; ")
+    yield from sorted({f"{part}." for note in notes for part in note if "reference lacks" in part})
+    accuracy = {space: data.metric("accuracy", space) for space in EMBEDDINGS}
+    for space, value in accuracy.items():
+        if None not in (value, accuracy[final]) and value > accuracy[final] + 0.01:
+            yield (
+                f"Labels transferred in the {SPACE_NAMES.get(space, space)} space are right more "
+                f"often: {value:.1%} against {accuracy[final]:.1%}."
+            )

@@ -1,0 +1,181 @@
+"""The methods section: what was done, with the settings of the run, as paragraphs to copy."""
+
+import pandas as pd
+
+from dice_atlas.report.data import ReportData
+from dice_atlas.report.findings import plural
+from dice_atlas.report.style import UNASSIGNED
+
+REFERENCES = {
+    "DICE": "Meier, Yu, Nandy, Ghosal, Gan. Clustering by Denoising: Latent Plug-and-Play "
+    "Diffusion for Single-Cell Data. ICLR 2026, arXiv 2510.22835.",
+    "Seurat": "Stuart et al. Comprehensive Integration of Single-Cell Data. Cell 177, 2019.",
+    "Harmony": "Korsunsky et al. Fast, sensitive and accurate integration of single-cell data "
+    "with Harmony. Nature Methods 16, 2019.",
+    "Leiden": "Traag, Waltman, van Eck. From Louvain to Leiden: guaranteeing well-connected "
+    "communities. Scientific Reports 9, 2019.",
+    "UMAP": "McInnes, Healy, Melville. UMAP: Uniform Manifold Approximation and Projection for "
+    "Dimension Reduction. arXiv 1802.03426, 2018.",
+    "Scrublet": "Wolock, Lopez, Klein. Scrublet: Computational Identification of Cell Doublets in "
+    "Single-Cell Transcriptomic Data. Cell Systems 8, 2019.",
+    "scanpy": "Wolf, Angerer, Theis. SCANPY: large-scale single-cell gene expression data "
+    "analysis. Genome Biology 19, 2018.",
+    "Snakemake": "Mölder et al. Sustainable data analysis with Snakemake. F1000Research 10, 2021.",
+}
+
+
+def methods(data: ReportData) -> list[str]:
+    """Paragraphs of the methods section."""
+    found = [counts(data), features(data), denoising(data)]
+    if data.transferred:
+        found.append(transfer(data))
+    return [*found, clustering(data)]
+
+
+def limits(values: pd.Series) -> str:
+    """One limit, or the range of those that samples have."""
+    kept = sorted(set(values.dropna()))
+    texts = [f"{value:g}" for value in (kept if len(kept) == 1 else kept[:: len(kept) - 1 or 1])]
+    return " to ".join(texts) + (" (by sample)" if len(texts) > 1 else "")
+
+
+def counts(data: ReportData) -> str:
+    """Quality control."""
+    qc = data.qc
+    numbers = qc["role"].value_counts()
+    roles = [f"{numbers[role]} {role}" for role in ("reference", "query") if role in numbers]
+    text = (
+        f"Raw counts of {plural(len(qc), 'sample')} ({', '.join(roles)}) were filtered: cells with "
+        f"fewer than {limits(qc['min_genes'])} genes or more than "
+        f"{limits(qc['max_mito_percent'])}% mitochondrial counts were removed"
+    )
+    if qc["n_mads"].notna().any():
+        text += f", and cells beyond the median ± {limits(qc['n_mads'])} MADs"
+    text += f"; {int(qc['cells_kept'].sum()):,} of {int(qc['cells_in'].sum()):,} cells were kept."
+    scored = sorted(set(qc.loc[qc["doublets"] != "off", "doublets"]))
+    if scored:
+        done = {"annotate": "marked", "remove": "removed"}
+        text += " Doublets were called with Scrublet (Wolock et al. 2019) and "
+        text += " or ".join(done[kind] for kind in scored) + "."
+    return text
+
+
+def features(data: ReportData) -> str:
+    """Normalisation, genes, Harmony, loadings."""
+    config, genes = data.config, data.genes
+    n = int((genes["selected"] == "True").sum())
+    text = (
+        "Counts were divided by the total of the cell, multiplied by "
+        f"{config['normalization']['target_sum']:,} and log1p-transformed. "
+    )
+    scaled = (
+        "scaled with the mean and standard deviation of the reference and capped at "
+        f"{config['normalization']['max_value']:g} standard deviations. "
+    )
+    if config["prior"]["path"]:
+        text += f"The {n:,} genes of the saved prior that the samples have were {scaled}"
+        text += f"Loadings of {data.k} dimensions came with the saved prior. "
+    else:
+        top = config["genes"]["n_top"]
+        how = {
+            "joint": "ranked over all batches",
+            "intersection": f"those among the top {top:,} of both reference and query",
+        }[config["genes"]["mode"]]
+        text += (
+            f"All {n:,} common genes, fewer than the {top:,} asked for, were {scaled}"
+            if n == len(genes) < top
+            else f"{n:,} highly variable genes (Seurat v3's criterion within each batch, Stuart et "
+            f"al. 2019; {how}) were {scaled}"
+        )
+    batch, notes = config["batch"], "; ".join(map(str, data.harmony["notes"]))
+    if data.harmony["applied"]:
+        penalty = "estimated" if batch["lambda"] is None else f"{batch['lambda']:g}"
+        text += (
+            f"{batch['n_pcs']} principal components were corrected by Harmony (Korsunsky et al. "
+            f"2019; theta {batch['theta']:g}, sigma {batch['sigma']:g}, lambda {penalty}, at most "
+            f"{batch['max_iter']} iterations): {notes}. "
+        )
+    elif batch["scope"] == "none":
+        text += "Batches were not corrected. "
+    else:
+        text += f"Batches were not corrected ({notes}). "
+    if not config["prior"]["path"]:
+        how = "where the singular values join their straight tail"
+        how = how if config["latent"]["k"] == "auto" else "as set"
+        text += f"A truncated SVD of the reference gave {data.k} latent dimensions ({how})."
+    return text.strip()
+
+
+def denoising(data: ReportData) -> str:
+    """The prior and DICE."""
+    card, dice, config = data.card, data.dice, data.config
+    if config["prior"]["path"]:
+        text = "The prior, a diffusion model of a reference's latents, was a saved one "
+    else:
+        text = "The prior, a diffusion model of the reference's latents, was trained "
+    mixed = {"labels": "mixup within labels", "clusters": "mixup within clusters"}
+    text += (
+        f"(preset {card['preset']}, {mixed.get(card['augmentation'], 'no mixup')}, "
+        f"{card['n_cells']:,} cells, {card['steps']:,} steps in {card['seconds']:,.0f} s on "
+        f"{card['device']}, held-out loss {card['held_out_loss']:.3f}). "
+    )
+    text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "
+    noise = f"noise variance {dice['noise_variance']:.3g} per scaled gene"
+    rho = config["denoise"]["rho"]
+    if dice["method"] == "exact":
+        return text + (
+            f"in its closed form ({noise}, rho {rho['end']:g}, so noise level {dice['s']:.3f}): "
+            f"the posterior mean, and {dice['samples']} posterior samples for the uncertainty."
+        )
+    return text + (
+        f"by split Gibbs sampling ({noise}, rho from {rho['start']:g} to {rho['end']:g} in "
+        f"{config['denoise']['iterations']} iterations, {dice['samples']} chains per cell)."
+    )
+
+
+def transfer(data: ReportData) -> str:
+    """Labels, scores, prediction sets."""
+    settings = data.config["annotate"]
+    labelled = int((data.reference["cell_type"] != UNASSIGNED).sum())
+    spaces = {
+        "pca": f"Seurat's own ({settings['reduction']}, {settings['dims']} dimensions of "
+        f"{settings['nfeatures']:,} genes)",
+        "dice": "the denoised one",
+    }
+    used = [spaces[space] for space in settings["spaces"]]
+    given = "none" if settings["k.filter"] is None else settings["k.filter"]
+    text = (
+        f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
+        "cells with the anchor algorithm of Seurat 4 (Stuart et al. 2019; k.anchor "
+        f"{settings['k.anchor']}, k.filter {given}, k.score {settings['k.score']}, k.weight "
+        f"{settings['k.weight']}, sd.weight {settings['sd.weight']:g}) in "
+        f"{plural(len(used), 'space')}: {' and '.join(used)}"
+    )
+    text += f"; the labels of the {'denoised' if settings['final'] == 'dice' else 'PCA'} space "
+    text += "were kept. " if len(used) > 1 else "are the final ones. "
+    text += f"Cells with a best score below {settings['unassigned_below']:g} are unassigned."
+    if len(data.calibration):
+        text += (
+            f" Prediction sets of {settings['coverage']:.0%} coverage are split-conformal, type by "
+            f"type, from {len(data.calibration):,} reference cells that were held out (a quarter "
+            "of each type) and labelled from the others."
+        )
+    return text
+
+
+def clustering(data: ReportData) -> str:
+    """Graph, clusters, UMAP, markers, versions."""
+    settings, versions = data.config["cluster"], data.provenance["versions"]
+    names = {"dice": "denoised", "harmony": "batch-corrected", "pca": "uncorrected"}
+    chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"].iloc[0]
+    return (
+        f"On the graph of {settings['n_neighbors']} nearest neighbours in the "
+        f"{names[settings['embedding']]} space, clusters were found by the Leiden algorithm (Traag "
+        f"et al. 2019; {settings['flavor']}) at {plural(len(data.resolutions), 'resolution')}; "
+        f"resolution {chosen:g} was chosen without labels, by stability on subsamples and "
+        "silhouette. The map is a UMAP (McInnes et al. 2018) of the same graph. Markers were "
+        "ranked by a Wilcoxon rank-sum test of each cluster against all other cells (scanpy "
+        f"{versions['scanpy']}, Wolf et al. 2018), among the selected genes. The analysis ran in "
+        f"dice-atlas {data.card['dice_atlas']} on Snakemake {versions['snakemake']} (Mölder et al. "
+        f"2021) with seed {data.config['seed']}."
+    )

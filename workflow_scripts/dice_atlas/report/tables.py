@@ -1,0 +1,255 @@
+"""Tables of the page: what stands in which field, as texts; the template draws them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.report.data import ReportData, top_markers
+from dice_atlas.report.style import UNASSIGNED
+
+EMBEDDINGS = ("pca", "harmony", "dice")
+# Metric, what it is called, whether up is better (None: neither).
+SEPARATION = {
+    "silhouette": ("Silhouette of the types (cosine)", True),
+    "clisi": ("cLISI", False),
+    "clisi_nn9": ("cLISI of 9 neighbours", False),
+    "n_clusters": ("Clusters found without labels", None),
+    "ari": ("ARI of these clusters", True),
+    "nmi": ("NMI of these clusters", True),
+    "nmi_max": ("NMI, divided by the larger entropy", True),
+    "knn_accuracy": ("Accuracy of 15 nearest reference cells", True),
+    "knn_balanced_accuracy": ("the same, balanced over types", True),
+}
+MIXING = {
+    "ilisi_role": ("iLISI of reference and query", True),
+    "ilisi_batch": ("iLISI of batches", True),
+}
+TRANSFER = {
+    "accuracy": ("Accuracy (unassigned counts as wrong)", True),
+    "accuracy_assigned": ("Accuracy of the assigned cells", True),
+    "accuracy_top": ("Accuracy of the best label of all cells", True),
+    "balanced_accuracy": ("Balanced accuracy", True),
+    "macro_f1": ("Macro F1", True),
+    "unassigned": ("Share unassigned", None),
+    "set_coverage": ("Prediction sets that hold the truth", None),
+    "set_size": ("Mean size of a prediction set", None),
+    "set_ambiguous": ("Sets with more than one label", None),
+    "set_empty": ("Empty sets", None),
+    "expected_calibration_error": ("Expected calibration error of the score", False),
+}
+ARROWS = {True: " ↑", False: " ↓", None: ""}
+RECALL = "recall:"
+QC_TITLES = {
+    "cells_in": "cells before",
+    "cells_kept": "cells kept",
+    "removed_min_genes": "removed: few genes",
+    "removed_max_mito_percent": "removed: % mito.",
+    "removed_mad": "removed: outlier",
+    "removed_doublet": "removed: doublet",
+    "median_genes": "median genes",
+    "median_counts": "median counts",
+    "median_percent_mito": "median % mito.",
+    "doublet_rate": "doublet rate",
+    "min_genes": "limit: genes",
+    "max_mito_percent": "limit: % mito.",
+    "n_mads": "limit: MADs",
+}
+
+
+@dataclass
+class Table:
+    """Texts of a table.
+
+    Attributes
+    ----------
+    columns, rows
+        Texts, row by row.
+    numeric
+        Columns that are set to the right.
+    best
+        (row, column) of the fields in bold.
+    starts
+        Rows that begin a group.
+    notes, general
+        Footnotes that rows point to, and what holds for the whole table.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+    numeric: list[bool]
+    best: set[tuple[int, int]] = field(default_factory=set)
+    starts: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    general: list[str] = field(default_factory=list)
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """A number for a reader: thousands separated, a dash for none.
+
+    Parameters
+    ----------
+    digits : decimals; None: none for a whole number, else one.
+    """
+    if value is None or np.isnan(value):
+        return "–"
+    if digits is None:
+        digits = 0 if float(value).is_integer() else 1
+    return f"{value:,.{digits}f}"
+
+
+def percent(share: float, n: int) -> str:
+    """A share of n cells, with a decimal from 1,000 on; never "0%" or "100%" where it is not so."""
+    if np.isnan(share):
+        return "–"
+    digits = 1 if n >= 1000 else 0
+    text = f"{share:.{digits}%}"
+    least = 10.0**-digits
+    if share > 0 and float(text[:-1]) == 0:
+        return f"<{least:g}%"
+    if share < 1 and float(text[:-1]) == 100:
+        return f">{100 - least:g}%"
+    return text if 0 < share < 1 else f"{share:.0%}"
+
+
+def metric_table(
+    metrics: pd.DataFrame, names: Mapping[str, tuple], columns: Sequence[str], cells: Sequence[str]
+) -> Table | None:
+    """Metrics in rows, embeddings or spaces in columns, the best of a row in bold."""
+    table = Table(["metric", *columns], [], [False, *[True] * len(columns)])
+    found = metrics[metrics["metric"].isin(list(names)) & metrics["cells"].isin(cells)]
+    found = found[found["embedding"].isin(columns)].drop_duplicates(["metric", "embedding"])
+    parts = found["note"].map(lambda note: {part for part in note.split("; ") if part})
+    everywhere = set.intersection(*parts) if len(parts) else set()
+    table.general = sorted(everywhere)
+    for metric, (title, up) in names.items():
+        some = found["metric"] == metric
+        if not some.any():
+            continue
+        values = found[some].set_index("embedding")["value"].reindex(list(columns)).astype(float)
+        digits = 0 if metric == "n_clusters" else 3
+        shown = [number(value, digits) for value in values]
+        if up is not None and len(set(shown)) > 1:
+            # Values that look the same to the reader are equally good.
+            best = number(values.max() if up else values.min(), digits)
+            row = len(table.rows)
+            table.best |= {(row, j + 1) for j, text in enumerate(shown) if text == best}
+        marks = footnotes(table, set().union(*parts[some]) - everywhere)
+        table.rows.append([title + ARROWS[up] + marks, *shown])
+    return table if table.rows else None
+
+
+def footnotes(table: Table, notes: set[str]) -> str:
+    """Put notes under the table; returns the marks that point to them."""
+    table.notes += sorted(notes - set(table.notes))
+    marks = sorted(table.notes.index(note) + 1 for note in notes)
+    return f" [{', '.join(map(str, marks))}]" if marks else ""
+
+
+def recall_table(metrics: pd.DataFrame, spaces: Sequence[str]) -> Table | None:
+    """Share of each true type that got its label, per space."""
+    found = metrics[metrics["metric"].str.startswith(RECALL) & metrics["embedding"].isin(spaces)]
+    if found.empty:
+        return None
+    cells = found["note"].str.extract(r"^(\d+) cell", expand=False).astype(float)
+    found = found.assign(type=found["metric"].str.removeprefix(RECALL), n=cells)
+    wide = found.pivot_table(index=["type", "n"], columns="embedding", values="value")
+    wide = wide.reindex(columns=list(spaces)).sort_index(level="n", ascending=False).reset_index()
+    rows = [
+        [str(row["type"]), number(row["n"]), *(number(row[space], 2) for space in spaces)]
+        for _, row in wide.iterrows()
+    ]
+    return Table(["true type", "cells", *spaces], rows, [False, *[True] * (len(spaces) + 1)])
+
+
+def set_size(prediction_set: str) -> int:
+    """Labels in a prediction set as it is written."""
+    return len(prediction_set.split("|")) if prediction_set else 0
+
+
+def confident(query: pd.DataFrame) -> np.ndarray:
+    """Cells that are assigned and whose prediction set holds that one label (mask)."""
+    return (
+        (query["cell_type"] != UNASSIGNED) & (query["cell_type_set"] == query["cell_type"])
+    ).to_numpy()
+
+
+def type_table(data: ReportData) -> Table | None:
+    """One row per cell type: the reference's cells, the query's, and how sure their labels are."""
+    query, reference = data.query, data.reference
+    if query.empty:
+        return None
+    columns = [
+        "cell type", "reference cells", "query cells", "share of query", "median score",
+        "median entropy", "median anchors", "confident", "median dice_uncertainty",
+    ]  # fmt: skip
+    rows = []
+    for label in [*data.labels, UNASSIGNED]:
+        cells = query[query["cell_type"] == label]
+        given = int((reference["cell_type"] == label).sum())
+        if not len(cells) and not given:
+            continue
+        sure = confident(cells).mean() if len(cells) else np.nan
+        rows.append(
+            [
+                label,
+                number(given),
+                number(len(cells)),
+                percent(len(cells) / len(query), len(query)),
+                number(cells["cell_type_score"].median(), 2),
+                number(cells["cell_type_entropy"].median(), 2),
+                number(cells["cell_type_n_anchors"].median()),
+                percent(sure, 0),
+                number(cells["dice_uncertainty"].median(), 1),
+            ]
+        )
+    return Table(columns, rows, [False, *[True] * (len(columns) - 1)])
+
+
+def fold_change(value: float) -> str:
+    """A log2 fold change; a gene that is absent elsewhere has no finite one."""
+    return f"{value:+.1f}" if value < 10 else ">10"
+
+
+def marker_table(data: ReportData, n: int) -> Table:
+    """Top markers, one row per gene, with the cluster's most frequent label in its first row."""
+    top = top_markers(data.markers, n)
+    rows, starts = [], set()
+    for cluster in data.clusters:
+        cells = data.obs[data.obs["cluster"] == cluster]["cell_type"]
+        shares = cells.value_counts(normalize=True)
+        head = [cluster, number(len(cells))]
+        if data.labels:
+            head.append(f"{shares.index[0]} ({percent(shares.iloc[0], 0)})")
+        genes = list(top[top["cluster"] == cluster].itertuples())
+        starts.add(len(rows))
+        for i, row in enumerate(genes):
+            first = head if i == 0 else [""] * len(head)
+            shares_text = [f"{row.share_in:.0%}", f"{row.share_out:.0%}"]
+            rows.append([*first, row.gene, fold_change(row.log2_fold_change), *shares_text])
+        if not genes:
+            rows.append([*head, "–", "–", "–", "–"])
+    types = ["most frequent type"] if data.labels else []
+    columns = ["cluster", "cells", *types, "gene", "log2 fold change", "cells in", "cells out"]
+    numeric = [False, True, *[False] * len(types), False, True, True, True]
+    return Table(columns, rows, numeric, starts=starts)
+
+
+def qc_table(qc: pd.DataFrame) -> Table:
+    """The QC summary; limits that were not used are left out, and what they did not remove."""
+    unused = {
+        "removed_mad": qc["n_mads"].isna().all(),
+        "removed_doublet": (qc["doublets"] != "remove").all(),
+    }
+    used = [name for name in QC_TITLES if qc[name].notna().any() and not unused.get(name)]
+    rows = []
+    for row in qc.to_dict("records"):
+        texts = [row["sample"], row["role"], row["batch"]]
+        for name in used:
+            value = row[name]
+            rate = name == "doublet_rate" and not np.isnan(value)
+            texts.append(f"{value:.1%}" if rate else number(value))
+        rows.append(texts)
+    columns = ["sample", "role", "batch", *(QC_TITLES[name] for name in used)]
+    return Table(columns, rows, [False] * 3 + [True] * len(used))
