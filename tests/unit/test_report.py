@@ -247,13 +247,16 @@ def test_parts_that_are_absent_leave_no_hole(make_files, tmp_path, kind, monkeyp
     if kind == "one sample":
         # One role: no mixing of roles to measure.
         files = make_files(**settings)
-        table = pd.read_csv(files["metrics"], sep="\t").iloc[:0]
+        table = pd.read_csv(files["metrics"], sep="\t").assign(value=np.nan, note="one role only")
         write_table(table, files["metrics"])
     else:
         files = make_files(**settings)
     page = rendered(files, tmp_path)
     assert there in page.words
     assert absent not in page.words
+    if kind == "one sample":
+        assert "nothing to measure" in page.words
+        assert "A truncated SVD of the cells gave" in page.words
     assert not re.search(r"\bnan\b|\bNone\b(?!:)", page.words)
     expected = 9 - {"no transfer": 3, "no truth": 1, "one cluster": 1, "one sample": 5}.get(kind, 0)
     assert len(list((tmp_path / "figures").glob("*.png"))) == expected

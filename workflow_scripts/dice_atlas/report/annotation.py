@@ -45,9 +45,9 @@ def composition(data: ReportData) -> Figure:
     ticks = [f"{sample} ({n:,})" for sample, n in counts.sum(axis=1).items()]
     height = (0.38 if len(counts) <= MANY_SAMPLES else 0.22) * len(counts) + 0.6
     # The legend stands on the right where it is not higher than the bars.
-    beside = 0.2 * len(order) <= height
+    beside = 0.2 * (len(order) + (key == "cluster")) + 0.2 <= height
     columns = 1 if beside else legend_columns(order, FULL_WIDTH)
-    under = 0 if beside else 0.2 * -(-len(order) // columns) + 0.2
+    under = 0 if beside else 0.2 * (-(-len(order) // columns) + (key == "cluster")) + 0.2
     with styled():
         figure, axes = plt.subplots(figsize=(FULL_WIDTH, height + under))
         left = np.zeros(len(shares))

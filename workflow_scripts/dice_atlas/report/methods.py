@@ -32,6 +32,11 @@ def methods(data: ReportData) -> list[str]:
     return [*found, clustering(data)]
 
 
+def fitted_on(data: ReportData) -> str:
+    """The cells that the latent space and the prior were made from."""
+    return "reference" if len(data.reference) else "cells"
+
+
 def limits(values: pd.Series) -> str:
     """One limit, or the range of those that samples have."""
     kept = sorted(set(values.dropna()))
@@ -68,8 +73,9 @@ def features(data: ReportData) -> str:
         "Counts were divided by the total of the cell, multiplied by "
         f"{config['normalization']['target_sum']:,} and log1p-transformed. "
     )
+    whose = "prior's reference" if config["prior"]["path"] else fitted_on(data)
     scaled = (
-        "scaled with the mean and standard deviation of the reference and capped at "
+        f"scaled with the mean and standard deviation of the {whose} and capped at "
         f"{config['normalization']['max_value']:g} standard deviations. "
     )
     if config["prior"]["path"]:
@@ -102,7 +108,7 @@ def features(data: ReportData) -> str:
     if not config["prior"]["path"]:
         how = "where the singular values join their straight tail"
         how = how if config["latent"]["k"] == "auto" else "as set"
-        text += f"A truncated SVD of the reference gave {data.k} latent dimensions ({how})."
+        text += f"A truncated SVD of the {fitted_on(data)} gave {data.k} latent dimensions ({how})."
     return text.strip()
 
 
@@ -110,9 +116,9 @@ def denoising(data: ReportData) -> str:
     """The prior and DICE."""
     card, dice, config = data.card, data.dice, data.config
     if config["prior"]["path"]:
-        text = "The prior, a diffusion model of a reference's latents, was a saved one "
+        text = "The prior, a diffusion model of the latents of a reference, was a saved one "
     else:
-        text = "The prior, a diffusion model of the reference's latents, was trained "
+        text = f"The prior, a diffusion model of the latents of the {fitted_on(data)}, was trained "
     mixed = {"labels": "mixup within labels", "clusters": "mixup within clusters"}
     text += (
         f"(preset {card['preset']}, {mixed.get(card['augmentation'], 'no mixup')}, "

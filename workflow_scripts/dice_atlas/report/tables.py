@@ -137,7 +137,7 @@ def metric_table(
             table.best |= {(row, j + 1) for j, text in enumerate(shown) if text == best}
         marks = footnotes(table, set().union(*parts[some]) - everywhere)
         table.rows.append([title + ARROWS[up] + marks, *shown])
-    return table if table.rows else None
+    return table if found["value"].notna().any() else None
 
 
 def footnotes(table: Table, notes: set[str]) -> str:
