@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from dice_atlas.errors import InputError
-from dice_atlas.settings import require_saved_prior, validate_config
+from dice_atlas.settings import require_batch_keys, require_saved_prior, validate_config
 from dice_atlas.sheet import read_sheet, require_files
 
 SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
@@ -21,7 +21,8 @@ try:
         made="resources/demo/",
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
-    require_saved_prior(config["prior"]["path"])
+    require_saved_prior(config["prior"]["path"], config["normalization"])
+    require_batch_keys(config["batch"]["keys"], SHEET)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -72,7 +73,8 @@ def load_settings(wildcards):
 
 def qc_settings(wildcards):
     """QC limits of a sample: those of the config, overridden by its row."""
-    return {**config["qc"], **SHEET[wildcards.sample]["qc"]}
+    limits = {k: v for k, v in config["qc"].items() if k != "min_cells"}
+    return {**limits, **SHEET[wildcards.sample]["qc"]}
 
 
 def every_sample(pattern):

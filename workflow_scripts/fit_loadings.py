@@ -28,9 +28,18 @@ def fit_space(
 
 
 def correction(harmony: ad.AnnData) -> np.ndarray:
-    """Harmony's correction of the PCs (cells x p), without moving the reference's mean."""
+    """Harmony's correction of the PCs (cells x p), without moving the mean of what it corrected.
+
+    With `within_role` each role was corrected by itself and keeps its own mean, so that a role
+    of one batch is not moved; otherwise the reference keeps its mean.
+    """
     shift = harmony.obsm["X_corrected"] - harmony.obsm["X_pcs"]
-    return shift - shift[reference_rows(harmony.obs)].mean(axis=0)
+    if harmony.uns["harmony"]["scope"] != "within_role":
+        return shift - shift[reference_rows(harmony.obs)].mean(axis=0)
+    for role in harmony.obs["role"].unique():
+        rows = (harmony.obs["role"] == role).to_numpy()
+        shift[rows] -= shift[rows].mean(axis=0)
+    return shift
 
 
 def compute_latents(normalized: ad.AnnData, harmony: ad.AnnData, space: LatentSpace) -> ad.AnnData:

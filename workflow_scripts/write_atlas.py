@@ -18,8 +18,6 @@ from dice_atlas.logs import job_log
 from dice_atlas.tables import read_text_table
 
 QC_COLUMNS = ("n_genes", "total_counts", "percent_mito", "doublet_score", "predicted_doublet")
-# Columns of filtered.h5ad that say the same as the index and `cell_type`.
-NOT_KEPT = ("barcode", "label")
 SCORE = "score:"
 UNASSIGNED = "unassigned"
 PACKAGES = (

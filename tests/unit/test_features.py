@@ -142,17 +142,20 @@ def test_corrected_latents_are_those_of_the_corrected_matrix(normalized):
         obsm={"X_pcs": pcs, "X_corrected": corrected},
         var=normalized.var,
         varm={"loadings": weights},
+        uns={"harmony": {"scope": "within_role"}},
     )
     space = fit_space(normalized, harmony, {"k": 4, "max_k": 20}, 10.0, 0)
     result = compute_latents(normalized, harmony, space)
     shift = corrected - pcs
-    shift -= shift[:150].mean(0)
+    shift[:150] -= shift[:150].mean(0)
     dense = scale(normalized.X, space.scaling).toarray() - space.scaling.center
     whole = dense + shift @ weights.T
     expected_values = np.linalg.svd(whole[:150], compute_uv=False)
     assert np.allclose(space.singular_values[:4], expected_values[:4])
     assert np.allclose(result.obsm["X_harmony"], whole @ space.loadings, atol=1e-4)
     assert np.allclose(result.obsm["X_pca"], dense @ space.loadings, atol=1e-4)
+    # The query has one batch: nothing moves it.
+    assert np.allclose(result.obsm["X_harmony"][150:], result.obsm["X_pca"][150:], atol=1e-5)
 
 
 def test_harmony_brings_shifted_batches_together():

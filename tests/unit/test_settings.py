@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 from dice_atlas.errors import InputError
-from dice_atlas.settings import validate_config
+from dice_atlas.settings import require_batch_keys, require_saved_prior, validate_config
 
 MINIMAL = {"atlas": "a", "samples": "s.tsv"}
 
@@ -90,3 +90,23 @@ def test_all_problems_at_once(validate):
 def test_schemas_are_valid(root):
     for path in (root / "config/schemas").glob("*.json"):
         jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
+
+
+def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):
+    with pytest.raises(InputError, match=r"has no prior\.safetensors, card\.json, loss\.tsv"):
+        require_saved_prior(str(tmp_path), {"target_sum": 10000})
+    for name in ("prior.safetensors", "loss.tsv"):
+        (tmp_path / name).touch()
+    (tmp_path / "card.json").write_text('{"normalization": {"target_sum": 10000}}')
+    require_saved_prior(str(tmp_path), {"target_sum": 10000})
+    with pytest.raises(InputError, match="target_sum: seen 1e\\+06, but the prior"):
+        require_saved_prior(str(tmp_path), {"target_sum": 1e6})
+    require_saved_prior(None, {"target_sum": 1e6})
+
+
+def test_batch_keys_are_columns_of_the_sheet_and_never_labels():
+    sheet = {"a": {"extra": {"lane": "1"}}}
+    require_batch_keys(["batch", "lane"], sheet)
+    for key in ("label", "n_genes", "donor"):
+        with pytest.raises(InputError, match=f"seen {key}, expected .*batch, sample, lane"):
+            require_batch_keys([key], sheet)

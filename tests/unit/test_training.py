@@ -8,6 +8,7 @@ import torch
 from dice_atlas.dice.mixup import ClassMixup
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings, validation_loss
+from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, load_saved_space
 from dice_atlas.features.scaling import Scaling
 from train_prior import mixup_classes
@@ -133,3 +134,9 @@ def test_classes_fall_back_to_clusters_without_labels():
     assert kind == "labels"
     assert classes.tolist() == [0] * 100 + [1] * 100
     assert mixup_classes(points, labels, "none", 0)[1] == "none"
+
+
+def test_a_training_that_diverges_is_an_error():
+    run = trainer(steps=40, validate_every=20, learning_rate=1e20)
+    with pytest.raises(InputError, match="training diverged at step"):
+        run.run()

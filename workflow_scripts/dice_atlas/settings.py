@@ -101,8 +101,11 @@ def conflicts(config: dict[str, Any]) -> list[str]:
     return found
 
 
-def require_saved_prior(path: str | None) -> None:
-    """Raise `InputError` if `prior.path` is given and no saved prior lies there."""
+def require_saved_prior(path: str | None, normalization: dict[str, Any]) -> None:
+    """Raise `InputError` if `prior.path` is given and no prior that fits lies there.
+
+    Its loadings and scaling hold for expression normalised as its own reference was.
+    """
     absent = [
         name
         for name in ("prior.safetensors", "card.json", "loss.tsv")
@@ -112,4 +115,27 @@ def require_saved_prior(path: str | None) -> None:
         raise InputError(
             f"prior.path: {path} has no {', '.join(absent)}; expected the folder "
             "results/<atlas>/prior of an earlier run"
+        )
+    card = json.loads((Path(path) / "card.json").read_text()) if path else {}
+    for key, wanted in normalization.items():
+        trained = card.get("normalization", {}).get(key, wanted)
+        if trained != wanted:
+            raise InputError(
+                f"normalization.{key}: seen {wanted:g}, but the prior in {path} was trained with "
+                f"{trained:g}; set the same"
+            )
+
+
+def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> None:
+    """Raise `InputError` unless every batch key is a column that the sheet gives.
+
+    A label or a QC column is none: correcting for it would remove what it stands for.
+    """
+    extra = [column for row in sheet.values() for column in row["extra"]]
+    allowed = list(dict.fromkeys(["batch", "sample", *extra]))
+    wrong = [key for key in keys if key not in allowed]
+    if wrong:
+        raise InputError(
+            f"batch.keys: seen {', '.join(wrong)}, expected columns of the sample sheet: "
+            f"{', '.join(allowed)}"
         )

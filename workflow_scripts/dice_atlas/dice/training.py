@@ -15,6 +15,7 @@ from dice_atlas.dice.mixup import ClassMixup
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.priors import build_network, prior_of
 from dice_atlas.dice.schedule import DDPMSchedule
+from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path
 from dice_atlas.logs import Progress
 
@@ -230,6 +231,11 @@ class Trainer:
     def validate(self, train_loss: float) -> None:
         """Judge the weights on held-out cells and keep them if they are the best."""
         loss = validation_loss(self.preset, self.chosen(), self.held, self.seed)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged at step {self.step} (held-out loss {loss}) with a learning "
+                f"rate of {self.settings.learning_rate:g}; lower prior.overrides.learning_rate"
+            )
         self.rows.append((self.step, train_loss, loss))
         if loss < self.best_loss:
             self.best, self.best_loss, self.since_best = self.weights(), loss, 0
@@ -291,7 +297,13 @@ class Trainer:
         logger.info("going on from step %d of %s", self.step, path)
 
     def fingerprint(self) -> list[float]:
-        """Numbers that tell one training set, preset and seed from another."""
+        """Numbers that tell one training set, preset, seed and kind of device from another."""
         weights = torch.arange(1, self.latents.numel() + 1, dtype=torch.float64)
         total = float((self.latents.cpu().double().flatten() * weights).sum())
-        return [float(self.seed), float(self.preset == "paper"), float(len(self.latents)), total]
+        return [
+            float(self.seed),
+            float(self.preset == "paper"),
+            float(len(self.latents)),
+            total,
+            float(self.latents.is_cuda),
+        ]
