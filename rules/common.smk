@@ -1,5 +1,6 @@
 # What all rules share: validated settings, the sample sheet, paths, resources.
 # All functions of the workflow live here (the rule files hold rules only).
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from dice_atlas.errors import InputError
 from dice_atlas.settings import require_batch_keys, require_saved_prior, validate_config
 from dice_atlas.sheet import read_sheet, require_files
+
+# Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
+# slow each other down many times over.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
 try:
