@@ -1,5 +1,6 @@
 """fit_loadings: loadings of the corrected reference by SVD, and the latents of all cells."""
 
+import logging
 from typing import Any
 
 import anndata as ad
@@ -8,6 +9,8 @@ from dice_atlas.cells import reference_rows
 from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.scaling import fit_scaling, scale
+
+logger = logging.getLogger("dice_atlas")
 
 
 def fit_space(
@@ -23,6 +26,8 @@ def fit_space(
         scaled, scaling.center, most, seed, shift, np.asarray(harmony.varm["loadings"])
     )
     k = choose_k(values) if latent["k"] == "auto" else min(latent["k"], most)
+    if latent["k"] not in ("auto", k):
+        logger.warning("latent.k is %d, but %d cells and genes allow %d", latent["k"], most + 1, k)
     genes = normalized.var_names.to_numpy(dtype=str)
     return LatentSpace(genes, loadings[:, :k], scaling, values, np.array([], dtype=str))
 
