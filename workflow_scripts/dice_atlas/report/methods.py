@@ -144,7 +144,7 @@ def transfer(data: ReportData) -> str:
     settings = data.config["annotate"]
     labelled = int((data.reference["cell_type"] != UNASSIGNED).sum())
     spaces = {
-        "pca": f"Seurat's own ({settings['reduction']}, {settings['dims']} dimensions of "
+        "pca": f"Seurat's own ({settings['reduction']}, {settings['dims']} dimensions of at most "
         f"{settings['nfeatures']:,} genes)",
         "dice": "the denoised one",
     }
