@@ -27,7 +27,7 @@ def fit_space(
     )
     k = choose_k(values) if latent["k"] == "auto" else min(latent["k"], most)
     if latent["k"] not in ("auto", k):
-        logger.warning("latent.k is %d, but %d cells and genes allow %d", latent["k"], most + 1, k)
+        logger.warning("latent.k is %d, but max_k, cells and genes allow %d", latent["k"], k)
     genes = normalized.var_names.to_numpy(dtype=str)
     return LatentSpace(genes, loadings[:, :k], scaling, values, np.array([], dtype=str))
 
