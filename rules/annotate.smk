@@ -21,7 +21,7 @@ rule find_anchors:
         mem_mb=mem_mb(2500, 25),
         runtime=runtime(60),
     params:
-        annotate=annotate_settings(*CALL_SETTINGS),
+        annotate=anchor_settings,
         seed=config["seed"],
     script:
         "../workflow_scripts/find_anchors.py"

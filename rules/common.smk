@@ -9,13 +9,19 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from dice_atlas.errors import InputError
-from dice_atlas.settings import require_batch_keys, require_saved_prior, validate_config
-from dice_atlas.sheet import read_sheet, require_files
+from dice_atlas.settings import (
+    require_batch_keys,
+    require_roles,
+    require_saved_prior,
+    validate_config,
+)
+from dice_atlas.sheet import read_sheet, require_files, tenx_files
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
 # slow each other down many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+DEMO = "resources/demo/"
 SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
 try:
     config.update(validate_config(config, SCHEMAS / "config.schema.json"))
@@ -23,11 +29,12 @@ try:
     require_files(
         SHEET,
         config["samples"],
-        made="resources/demo/",
+        made=DEMO,
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
     require_saved_prior(config["prior"]["path"], config["normalization"])
     require_batch_keys(config["batch"]["keys"], SHEET)
+    require_roles(config, SHEET)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -63,8 +70,10 @@ def sample_sources(wildcards):
     """Files that a sample is read from: its counts and its label table, if that is a file."""
     row = SHEET[wildcards.sample]
     table = row["labels_source"]
+    # The demo's folders are made whole, as one output, by a rule.
+    made = row["path"].startswith(DEMO)
     return {
-        "counts": row["path"],
+        "counts": row["path"] if made else tenx_files(row["path"]),
         **({"labels": table} if table and table != row["path"] else {}),
     }
 
@@ -72,7 +81,16 @@ def sample_sources(wildcards):
 def load_settings(wildcards):
     """What `load_counts` needs of a sample's row. Truth is left out on purpose."""
     row = SHEET[wildcards.sample]
-    kept = ("sample", "role", "batch", "labels", "labels_source", "subset", "extra")
+    kept = (
+        "sample",
+        "path",
+        "role",
+        "batch",
+        "labels",
+        "labels_source",
+        "subset",
+        "extra",
+    )
     return {key: row[key] for key in kept}
 
 
@@ -86,9 +104,11 @@ def every_sample(pattern):
     return expand(out(pattern), sample=SAMPLES)
 
 
-def annotate_settings(*without):
-    """The `annotate` section less the keys that a rule does not depend on."""
-    dropped = {"spaces", "final", *without}
+def anchor_settings(wildcards):
+    """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
+    dropped = {"spaces", "final", *CALL_SETTINGS}
+    if wildcards.space == "dice":
+        dropped |= {"reduction", "dims", "nfeatures"}
     return {k: v for k, v in config["annotate"].items() if k not in dropped}
 
 
@@ -108,8 +128,10 @@ def truth_settings():
 
 
 def atlas_settings():
-    """Provenance: the whole validated config and the sheet as it was read."""
-    return {"config": dict(config), "samples": SHEET}
+    """Provenance: the sheet as it was read, and the validated config less what changes no result."""
+    kept = {key: value for key, value in config.items() if key not in ("gpu", "report")}
+    kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
+    return {"config": kept, "samples": SHEET}
 
 
 def saved_prior_files(*names):

@@ -42,6 +42,7 @@ rule write_atlas:
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
         umap=out("clusters/umap.tsv.gz"),
+        prior=out("prior/prior.safetensors"),
         card=out("prior/card.json"),
         calls=final_annotation("calls.tsv.gz"),
         predictions=final_annotation("predictions.tsv.gz"),

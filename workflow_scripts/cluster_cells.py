@@ -14,8 +14,9 @@ def cluster(data: ad.AnnData, settings: dict[str, Any], seed: int) -> Scan:
     key = EMBEDDING_KEY[name]
     embedding = embedding_of(data, name)
     graph = neighbor_graph(embedding, settings["n_neighbors"], seed, data.obs_names, key)
+    sd = data.obsm.get(f"{key}_sd")
     scan = scan_resolutions(
-        graph, key, settings["resolutions"], settings["n_neighbors"], seed, settings["flavor"]
+        graph, key, settings["resolutions"], settings["n_neighbors"], seed, settings["flavor"], sd
     )
     graph.uns["embedding"] = name
     return scan

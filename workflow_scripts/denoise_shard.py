@@ -1,5 +1,6 @@
 """denoise_shard: DICE posterior of one shard of the cells."""
 
+import logging
 from typing import Any
 
 import anndata as ad
@@ -15,6 +16,8 @@ from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path
 from dice_atlas.logs import Progress, job_log
+
+logger = logging.getLogger("dice_atlas")
 
 # Rows (cells x draws) that go through the network at once: bounds the memory.
 ROWS_AT_ONCE = 20_000
@@ -62,6 +65,20 @@ class Sampler:
         if latent["orthonormal"]:
             self.rho = self.rho[first_needed_iteration(self.rho, self.noise_variance) :]
         self.s = float(np.sqrt(self.noise_variance + rho["end"] ** 2))
+        self.keep_to_levels(*prior.levels)
+
+    def keep_to_levels(self, low: float, high: float) -> None:
+        """Refuse a posterior at a noise level that the prior does not know; limit rho to it."""
+        if self.method == "exact" and not low <= self.s <= high:
+            raise InputError(
+                f"denoise.noise_variance {self.noise_variance:g} and rho.end "
+                f"{self.denoise['rho']['end']:g} ask for the posterior at noise level "
+                f"{self.s:.3g}; the prior knows the levels {low:.3g} to {high:.3g}"
+            )
+        limited = np.clip(self.rho, low, high)
+        if self.method == "gibbs" and (limited != self.rho).any():
+            logger.warning("rho is limited to the prior's noise levels, %.3g to %.3g", low, high)
+        self.rho = limited
 
     @property
     def draws(self) -> int:

@@ -75,7 +75,7 @@ def weight_table(embedding: np.ndarray, query: pd.Index, reference: pd.DataFrame
 
 
 def find(
-    space: Space, cells: pd.DataFrame, annotate: Mapping, seed: int
+    space: Space, cells: pd.DataFrame, annotate: Mapping
 ) -> tuple[pd.DataFrame, ad.AnnData, pd.DataFrame]:
     """Anchors, weight embedding and calibration of all cells (`role`, `label`) of a space."""
     reference = np.flatnonzero(cells["role"] == "reference")
@@ -91,7 +91,6 @@ def find(
         settings,
         annotate["k.weight"],
         annotate["sd.weight"],
-        seed,
     )
     names = cells.index[query]
     return (
@@ -119,7 +118,7 @@ if __name__ == "__main__":
                 cells.index,
                 annotate["max.features"],
             )
-        anchors, weights, calibration = find(space, cells, annotate, snakemake.params.seed)
+        anchors, weights, calibration = find(space, cells, annotate)
         write_table(anchors, snakemake.output.anchors)
         with atomic_path(snakemake.output.weights) as path:
             weights.write_h5ad(path)

@@ -29,10 +29,12 @@ CONFUSION = ("space", "truth", "predicted", "cells")
 
 @dataclass(frozen=True)
 class Cells:
-    """All cells in the atlas's order: obs, embeddings (cells x k) by name, truth ("" = none)."""
+    """All cells in the atlas's order: obs, embeddings and their posterior standard deviations
+    where they have one (cells x k) by name, truth ("" = none)."""
 
     obs: pd.DataFrame
     embeddings: Mapping[str, np.ndarray]
+    sd: Mapping[str, np.ndarray]
     truth: np.ndarray
 
     def role(self, name: str) -> np.ndarray:
@@ -55,7 +57,7 @@ def gather_cells(latents: ad.AnnData, denoised: ad.AnnData, truth: np.ndarray) -
     held = {"pca": latents, "harmony": latents, "dice": denoised}
     found = {name: np.asarray(data.obsm[EMBEDDING_KEY[name]]) for name, data in held.items()}
     obs = latents.obs[["sample", "role", "batch", "label"]].astype(str)
-    return Cells(obs, found, truth)
+    return Cells(obs, found, {"dice": np.asarray(denoised.obsm["X_dice_sd"])}, truth)
 
 
 def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> np.ndarray:
@@ -89,7 +91,8 @@ def embedding_rows(
         if query.any():
             truth = cells.truth[query]
             scores = label_scores(embedding[query], truth, seed)
-            scores |= cluster_scores(embedding[query], truth, cluster, seed)
+            sd = cells.sd[name][query] if name in cells.sd else None
+            scores |= cluster_scores(embedding[query], truth, cluster, seed, sd)
             if labelled.any():
                 labels = cells.obs["label"].to_numpy()[labelled]
                 scores |= knn_accuracy(embedding[labelled], labels, embedding[query], truth)

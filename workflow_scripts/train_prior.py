@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from dice_atlas import __version__
-from dice_atlas.cells import reference_rows
+from dice_atlas.cells import calibration_cells, reference_rows
 from dice_atlas.dice.device import pick_device
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings
@@ -18,6 +18,23 @@ from dice_atlas.errors import InputError
 from dice_atlas.features.projection import load_saved_space, load_space
 from dice_atlas.files import atomic_path, sha256, write_table
 from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_argmin
+
+
+def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
+    """Mask of the cells that the prior is trained on.
+
+    Those that calibrate the prediction sets in the denoised space are left out: a prior that has
+    seen a cell beside others of its label denoises it better than it does a query cell, and the
+    sets of the query would be too small.
+    """
+    rows = reference_rows(cells)
+    if calibrated:
+        reference = np.flatnonzero(rows)
+        rows[
+            reference[calibration_cells(cells.index[reference], cells["label"].iloc[reference])]
+        ] = False
+    return rows
 
 
 def mixup_classes(
@@ -36,8 +53,8 @@ def mixup_classes(
         centers = np.stack([latents[labelled][codes == c].mean(axis=0) for c in range(len(names))])
         classes = np.empty(len(latents), dtype=np.int64)
         classes[labelled] = codes
-        distance = ((latents[~labelled, None] - centers[None]) ** 2).sum(axis=-1)
-        classes[~labelled] = distance.argmin(axis=1)
+        if not labelled.all():
+            classes[~labelled] = pairwise_distances_argmin(latents[~labelled], centers)
         return classes, "labels"
     n_clusters = int(np.clip(len(latents) // 50, 2, 20))
     clusters = KMeans(n_clusters, n_init=5, random_state=seed).fit_predict(latents)
@@ -45,10 +62,14 @@ def mixup_classes(
 
 
 def train(
-    latents: ad.AnnData, prior: dict[str, Any], seed: int, device: str, checkpoint: Path
+    latents: ad.AnnData,
+    rows: np.ndarray,
+    prior: dict[str, Any],
+    seed: int,
+    device: str,
+    checkpoint: Path,
 ) -> tuple[Trainer, str]:
-    """Train on the reference's latents; returns the finished trainer and the mixup's classes."""
-    rows = reference_rows(latents.obs)
+    """Train on the latents of `rows`; returns the finished trainer and the mixup's classes."""
     data = np.asarray(latents.obsm["X_harmony"][rows], dtype=np.float32)
     if len(data) < 50:
         raise InputError(
@@ -96,11 +117,13 @@ if __name__ == "__main__":
             latents = ad.read_h5ad(snakemake.input.latents)
             # Not an output: Snakemake removes the outputs of a failed job, a checkpoint must stay.
             checkpoint = Path(files.prior).parent / "checkpoint.pt"
+            rows = training_rows(latents.obs, snakemake.params.calibrated)
+            held = int(reference_rows(latents.obs).sum() - rows.sum())
+            log.info("%d cells to train on, %d held out to calibrate", rows.sum(), held)
             trainer, classes = train(
-                latents, snakemake.params.prior, snakemake.params.seed, device, checkpoint
+                latents, rows, snakemake.params.prior, snakemake.params.seed, device, checkpoint
             )
             card = {
-                "format": 1,
                 "dice_atlas": __version__,
                 "torch": torch.__version__,
                 "preset": snakemake.params.prior["preset"],
@@ -109,7 +132,8 @@ if __name__ == "__main__":
                 "augmentation": classes,
                 "seed": snakemake.params.seed,
                 "device": device,
-                "n_cells": int(reference_rows(latents.obs).sum()),
+                "n_cells": int(rows.sum()),
+                "n_held_out": held,
                 "latents_sha256": sha256(snakemake.input.latents),
                 "steps": trainer.step,
                 "seconds": round(trainer.seconds, 1),

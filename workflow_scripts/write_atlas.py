@@ -13,7 +13,7 @@ import pandas as pd
 from dice_atlas.atlas import read_part, write_atlas
 from dice_atlas.cells import require_same_cells
 from dice_atlas.errors import InputError
-from dice_atlas.files import atomic_path
+from dice_atlas.files import atomic_path, sha256
 from dice_atlas.logs import job_log
 from dice_atlas.tables import read_text_table
 
@@ -100,12 +100,16 @@ def sample_obs(paths: Sequence[str], sheet: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def provenance(
-    settings: Mapping[str, Any], paths: Sequence[str], card: Mapping[str, Any], dice: Mapping
+    settings: Mapping[str, Any],
+    paths: Sequence[str],
+    card: Mapping[str, Any],
+    prior_sha256: str,
+    dice: Mapping[str, Any],
 ) -> dict[str, Any]:
     """uns["dice_atlas"]: settings, versions and inputs.
 
-    Nested settings are JSON strings, since h5ad holds no None; there is no date, so that the same
-    run gives the same file.
+    Nested settings are JSON strings, since h5ad holds no None; there is no date and no duration,
+    so that the same run gives the same file.
     """
     sources = {}
     for path in paths:
@@ -123,7 +127,8 @@ def provenance(
         "seed": int(settings["config"]["seed"]),
         "versions": versions,
         "inputs": as_json(sources),
-        "prior": as_json(card),
+        "prior": as_json({k: v for k, v in card.items() if k != "seconds"}),
+        "prior_sha256": prior_sha256,
         "dice": as_json(dict(dice)),
     }
 
@@ -160,8 +165,12 @@ if __name__ == "__main__":
             require_same_cells(cells, latents.obs_names, f"{name} and {given.latents}")
         obsm = embeddings(latents, denoised, umap)
         card = json.loads(Path(given.card).read_text())
-        about = provenance(params.config, given.samples, card, denoised.uns.get("dice", {}))
+        dice = dict(denoised.uns["dice"])
+        about = provenance(params.config, given.samples, card, sha256(given.prior), dice)
         uns, calls = {"dice_atlas": about}, None
+        if "label_posterior" in denoised.obsm:
+            obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
+            uns["dice_label_posterior_names"] = np.asarray(dice["labels"], dtype=object)
         if given.calls:
             calls = read_text_table(given.calls[0], "score", "entropy", "n_anchors")
             scores, names = score_matrix(read_text_table(given.predictions[0]), obs.index)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 import tracemalloc
 
 import anndata as ad
@@ -33,7 +34,13 @@ def write(paths, target):
     obs = sample_obs(files, SHEET)
     calls = read_text_table(paths["calls"], "score", "entropy", "n_anchors")
     matrix, names = score_matrix(read_text_table(paths["predictions"]), obs.index)
-    about = provenance({"config": {"seed": 4, "n": None}, "samples": SHEET}, files, {"k": 6}, {})
+    about = provenance(
+        {"config": {"seed": 4, "n": None}, "samples": SHEET},
+        files,
+        {"k": 6, "seconds": time.time()},
+        "f" * 64,
+        {},
+    )
     about["labels"] = np.array(names, dtype=object)
     uns = {"dice_atlas": about, "cell_type_scores_names": about["labels"]}
     latents = ad.read_h5ad(paths["latents"])
@@ -122,6 +129,7 @@ def test_labels_scores_and_provenance_survive(written):
     assert json.loads(about["config"]) == {"seed": 4, "n": None}
     assert json.loads(about["inputs"])["q_2"]["sha256"] == "0" * 64
     assert json.loads(about["prior"]) == {"k": 6}
+    assert about["prior_sha256"] == "f" * 64
     assert about["versions"]["anndata"] == ad.__version__
     assert about["seed"] == 4
 

@@ -87,7 +87,7 @@ def make_space(name, tmp_path, samples):
 @pytest.mark.parametrize("name", ["pcaproject", "cca", "dice"])
 def test_labels_from_counts_to_calls(tmp_path, samples, name):
     cells = read_cells(samples)
-    anchors, weights, calibration = find(make_space(name, tmp_path, samples), cells, ANNOTATE, 0)
+    anchors, weights, calibration = find(make_space(name, tmp_path, samples), cells, ANNOTATE)
     # Through the files, as between the rules.
     write_table(anchors, tmp_path / "anchors.tsv.gz")
     weights.write_h5ad(tmp_path / "weights.h5ad")
@@ -113,7 +113,7 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
 def test_same_input_same_bytes(tmp_path, samples):
     for run in ("first", "second"):
         space = expression_space(samples, ANNOTATE, 5)
-        anchors, _, calibration = find(space, read_cells(samples), ANNOTATE, 5)
+        anchors, _, calibration = find(space, read_cells(samples), ANNOTATE)
         write_table(anchors, tmp_path / f"{run}_a.tsv.gz")
         write_table(calibration, tmp_path / f"{run}_c.tsv.gz")
     for part in ("a", "c"):
@@ -157,7 +157,7 @@ def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplo
     few = cells.copy()
     few["label"] = ""
     few.iloc[[100, 101, 102], 1] = ["A", "A", "B"]
-    _, _, calibration = find(expression_space(samples, ANNOTATE, 0), few, ANNOTATE, 0)
+    _, _, calibration = find(expression_space(samples, ANNOTATE, 0), few, ANNOTATE)
     assert calibration.empty
     assert calibration.columns.tolist() == ["cell", "label", "predicted", "score:A", "score:B"]
     assert "cannot be calibrated" in caplog.text

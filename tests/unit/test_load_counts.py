@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 def test_contract(path, tmp_path):
-    sample = load_sample(path, ROW | {"labels_source": path})
+    sample = load_sample(ROW | {"path": path, "labels_source": path})
     # The next rules get what is left after a round trip through the file.
     sample.write_h5ad(tmp_path / "counts.h5ad", convert_strings_to_categoricals=False)
     sample = ad.read_h5ad(tmp_path / "counts.h5ad")
@@ -48,4 +48,4 @@ def test_contract(path, tmp_path):
 def test_subset_needs_obs(tmp_path):
     (tmp_path / "a.csv").write_text("gene,c1,c2\nA,1,2\n")
     with pytest.raises(InputError, match="leave `subset` empty"):
-        load_sample(str(tmp_path / "a.csv"), ROW)
+        load_sample(ROW | {"path": str(tmp_path / "a.csv")})

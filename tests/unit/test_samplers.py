@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from denoise_shard import Sampler
 from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.gibbs import gibbs_samples, likelihood_step
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior
 from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration, rho_schedule
+from dice_atlas.errors import InputError
 
 TAU = torch.tensor([3.0, 1.5, 0.7])  # standard deviations of a Gaussian prior
 CENTER = torch.tensor([1.0, -2.0, 0.0])
@@ -177,3 +179,25 @@ def test_samples_do_not_depend_on_the_batch():
         for i in range(0, 40, 7)
     ]
     assert torch.allclose(whole, torch.cat(parts, dim=1), atol=1e-5)
+
+
+LATENT = {"orthonormal": True, "missing_genes": 0, "gram": np.eye(3)}
+DENOISE = {
+    "method": "exact", "noise_variance": 1.0, "rho": {"start": 50.0, "end": 0.5},
+    "iterations": 5, "repeats": 2, "samples": 3,
+}  # fmt: skip
+
+
+def test_rho_is_limited_to_the_noise_that_the_prior_knows(caplog):
+    sampler = Sampler(ddpm_prior(), DENOISE | {"method": "gibbs"}, LATENT, 0, "cpu")
+    largest = DDPMSchedule().sigma[-1]
+    assert sampler.rho.max() == pytest.approx(largest)
+    assert sampler.rho[-1] == 0.5
+    assert "rho is limited to the prior's noise levels, 0.01 to 13.3" in caplog.text
+
+
+def test_a_noise_level_that_the_prior_does_not_know_is_refused():
+    prior = DenoiserPrior(gaussian_denoiser, levels=(0.04, 15.0))
+    with pytest.raises(InputError, match=r"noise level 20; the prior knows the levels 0\.04 to 15"):
+        Sampler(prior, DENOISE | {"noise_variance": 400.0}, LATENT, 0, "cpu")
+    assert Sampler(prior, DENOISE, LATENT, 0, "cpu").s == pytest.approx(math.sqrt(1.25))

@@ -7,7 +7,12 @@ import jsonschema
 import pytest
 import yaml
 from dice_atlas.errors import InputError
-from dice_atlas.settings import require_batch_keys, require_saved_prior, validate_config
+from dice_atlas.settings import (
+    require_batch_keys,
+    require_roles,
+    require_saved_prior,
+    validate_config,
+)
 
 MINIMAL = {"atlas": "a", "samples": "s.tsv"}
 
@@ -110,3 +115,13 @@ def test_batch_keys_are_columns_of_the_sheet_and_never_labels():
     for key in ("label", "n_genes", "donor"):
         with pytest.raises(InputError, match=f"seen {key}, expected .*batch, sample, lane"):
             require_batch_keys([key], sheet)
+
+
+def test_intersection_of_genes_needs_both_roles(validate):
+    config = validate({**MINIMAL, "genes": {"mode": "intersection"}})
+    alone, both = {"a": {"role": "query"}}, {"a": {"role": "query"}, "b": {"role": "reference"}}
+    with pytest.raises(InputError, match="all samples of the sheet are query"):
+        require_roles(config, alone)
+    require_roles(config, both)
+    require_roles({**config, "prior": {"path": "p"}}, alone)
+    require_roles(validate(MINIMAL), alone)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from dice_atlas.errors import InputError
-from dice_atlas.sheet import read_sheet, require_files
+from dice_atlas.sheet import read_sheet, require_files, tenx_files
 
 HEAD = "sample\tpath\trole\tbatch"
 GOOD = f"{HEAD}\ns1\ta.h5ad\tquery\tA\n"
@@ -95,9 +95,13 @@ def test_paths_are_relative_to_the_sheet(schema, tmp_path, monkeypatch):
         (f"{GOOD}s2\ta\tquery\tA\tx\n", ["line 3: 5 values for 4 columns", "separator (tab)"]),
         ('sample,path,role,batch\n"s\n1",a,query,A\n', ["goes over two lines"]),
         ("# nothing\n", ["is empty"]),
-        (f"{HEAD}\tlabels\nr1\ta\treference\tA\tx\nr2\tb\treference\tA\t\n",
+        (f"{HEAD}\tlabels\nr1\ta.h5ad\treference\tA\tx\nr2\tb\treference\tA\t\n",
          ["reference sample(s) r2 have no labels but others have"]),
         (f"{GOOD}s1_b\tb\tquery\tA\n", ["samples s1 and s1_b", "to s1-b"]),
+        (f"{HEAD}\ttruth\tsubset\ns1\ta\tquery\tobs:run\tkind\tx=1\n",
+         ["line 2, column truth: seen 'kind', a column of the cells",
+          "expected a csv or tsv file with the columns barcode,label",
+          "line 2, column subset: seen 'x=1'", "line 2, column batch: seen 'obs:run'"]),
     ],
 )  # fmt: skip
 def test_errors(read, text, messages):
@@ -143,3 +147,13 @@ def test_missing_files_are_told_at_once(read, tmp_path):
     for name in ("s1", "s2"):
         (tmp_path / "results" / f"{name}.h5ad").touch()
     require_files(sheet, "samples.tsv", "resources/demo/", finished)
+
+
+def test_files_of_a_10x_folder(tmp_path):
+    for name in ("GSM1_matrix.mtx.gz", "GSM1_barcodes.tsv.gz", "GSM1_genes.tsv.gz", "notes.txt"):
+        (tmp_path / name).touch()
+    names = [os.path.basename(path) for path in tenx_files(str(tmp_path))]
+    assert names == ["GSM1_barcodes.tsv.gz", "GSM1_genes.tsv.gz", "GSM1_matrix.mtx.gz"]
+    assert tenx_files("a.h5ad") == ["a.h5ad"]
+    (tmp_path / "empty").mkdir()
+    assert tenx_files(str(tmp_path / "empty")) == [str(tmp_path / "empty")]

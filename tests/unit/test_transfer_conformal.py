@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-from dice_atlas.transfer.calibration import hold_out
 from dice_atlas.transfer.conformal import class_thresholds, conformal_quantile, prediction_sets
 
 LABELS = ["a", "b", "c"]
@@ -70,17 +69,6 @@ def test_rounding_of_a_perfect_score_does_not_empty_the_set():
     thresholds = class_thresholds(["a"] * 20, np.tile([1.0, 0, 0], (20, 1)), LABELS, 0.9)
     sets = prediction_sets(np.array([[1 - 1e-9, 1e-9, 0], [0.9, 0.1, 0.0]]), thresholds)
     assert sets.tolist() == [[True, False, False], [False, False, False]]
-
-
-def test_hold_out_is_stratified_and_seeded(caplog):
-    labels = ["a"] * 40 + ["b"] * 4 + ["c"] * 3 + [""] * 10
-    with caplog.at_level(logging.WARNING):
-        held = hold_out(labels, seed=1)
-    drawn = [labels[i] for i in held]
-    assert (drawn.count("a"), drawn.count("b"), len(drawn)) == (10, 1, 11)
-    assert "c has 3 reference cells" in caplog.text
-    np.testing.assert_array_equal(held, hold_out(labels, seed=1))
-    assert held.tolist() != hold_out(labels, seed=2).tolist()
 
 
 def test_a_class_that_its_own_cells_miss_is_not_put_into_every_set(caplog):

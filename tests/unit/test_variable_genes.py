@@ -136,3 +136,11 @@ def test_local_quadratic_reproduces_quadratics_and_follows_loess():
 
 def _names(n):
     return [f"c{i}" for i in range(n)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 19])
+def test_few_genes_have_a_trend_too(n):
+    # On up to three genes skmisc's loess ends the process.
+    mean = np.linspace(0.5, 4, n)
+    sd = vg.fit_trend(np.append(mean, 0), np.append(2 * mean, 0))
+    np.testing.assert_allclose(sd, np.append(np.sqrt(2 * mean), 1), rtol=0.1)

@@ -1,5 +1,6 @@
-"""Which cells: those that the space is fitted on, and one order of all in every file."""
+"""Which cells: those that spaces are fitted on, those held out, one order of all in every file."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,34 @@ def reference_rows(cells: pd.DataFrame) -> np.ndarray:
     """Mask of the cells that the space is fitted on: the reference, or all where there is none."""
     reference = (cells["role"] == "reference").to_numpy()
     return reference if reference.any() else np.ones(len(cells), dtype=bool)
+
+
+CALIBRATION_SHARE = 0.25
+MIN_CLASS = 4
+
+
+def calibration_cells(
+    names: Sequence[str], labels: Sequence[str], share: float = CALIBRATION_SHARE
+) -> np.ndarray:
+    """Positions of the labelled cells that are held out to calibrate prediction sets, in order.
+
+    Of a class of n cells round(share n), but at least one; none if n < 4. Which ones hangs on a
+    hash of their names alone, so that every stage, and a later run with a saved prior, holds out
+    the same.
+
+    Parameters
+    ----------
+    names, labels : of the reference cells; label "" = none.
+    """
+    labels = np.asarray(labels, dtype=object)
+    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
+    order = np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)
+    held = [np.empty(0, dtype=np.int64)]
+    for label in set(labels) - {""}:
+        members = order[labels[order] == label]
+        if members.size >= MIN_CLASS:
+            held.append(members[: max(round(share * members.size), 1)])
+    return np.sort(np.concatenate(held))
 
 
 def require_same_cells(seen: Sequence[str], expected: Sequence[str], what: str) -> None:

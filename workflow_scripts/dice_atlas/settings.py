@@ -139,3 +139,13 @@ def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> Non
             f"batch.keys: seen {', '.join(wrong)}, expected columns of the sample sheet: "
             f"{', '.join(allowed)}"
         )
+
+
+def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> None:
+    """Raise `InputError` if a setting needs both roles and the sheet has one only."""
+    roles = {row["role"] for row in sheet.values()}
+    if config["genes"]["mode"] == "intersection" and not config["prior"]["path"] and len(roles) < 2:
+        raise InputError(
+            "genes.mode: seen intersection (of the reference's and the query's variable genes), "
+            f"but all samples of the sheet are {roles.pop()}; set genes.mode to joint"
+        )

@@ -14,6 +14,8 @@ from dice_atlas.errors import InputError
 QC_COLUMNS = ("min_genes", "max_mito_percent", "mito_pattern", "n_mads", "doublets")
 CORE_COLUMNS = ("sample", "path", "role", "batch", "labels", "truth", "subset")
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+# Files that have columns of the cells, beside their counts.
+OBS_SUFFIXES = (".h5ad", ".loom")
 # Columns that the workflow writes into obs itself.
 RESERVED_COLUMNS = (
     "barcode", "cell", "label", "n_genes", "total_counts", "percent_mito", "doublet_score",
@@ -49,6 +51,7 @@ def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str,
         if name in sheet:
             problems.append(f"{where}, column sample: {name!r} stands twice; names must be unique")
         sheet[name] = resolve_row(cells, path.parent, properties)
+        problems += [f"{where}, {text}" for text in check_obs_columns(sheet[name])]
     if not rows:
         problems.append("no sample; expected one row per sample")
     if problems:
@@ -159,6 +162,38 @@ def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
         if not validator.is_valid(typed(text, rule)):
             problems.append(f"column {column}: seen {text!r}, expected {rule['description']}")
     return problems
+
+
+def check_obs_columns(row: dict[str, Any]) -> list[str]:
+    """Fields that name a column of the sample's file, where such a file has none."""
+    if row["path"].lower().endswith(OBS_SUFFIXES):
+        return []
+    named = [
+        column
+        for column in ("labels", "truth")
+        if row[column] and row[f"{column}_source"] == row["path"]
+    ]
+    named += ["subset"] if row["subset"] else []
+    named += ["batch"] if row["batch"].startswith("obs:") else []
+    return [
+        f"column {column}: seen {row[column]!r}, a column of the cells in the sample's file, but "
+        f"{row['path'] or 'an empty path'} is neither .h5ad nor .loom and has none; expected "
+        + (
+            "a csv or tsv file with the columns barcode,label"
+            if column in ("labels", "truth")
+            else "no such column"
+        )
+        for column in named
+    ]
+
+
+def tenx_files(path: str) -> list[str]:
+    """The files of a 10x folder, so that a changed one is seen; else the path itself."""
+    if not os.path.isdir(path):
+        return [path]
+    parts = ("matrix.mtx", "barcodes.tsv", "features.tsv", "genes.tsv")
+    found = [name for name in sorted(os.listdir(path)) if any(part in name for part in parts)]
+    return [os.path.join(path, name) for name in found] or [path]
 
 
 def typed(text: str, rule: dict[str, Any]) -> Any:

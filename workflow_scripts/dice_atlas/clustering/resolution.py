@@ -45,7 +45,7 @@ class Scan:
 
 def scan_resolutions(
     graph: ad.AnnData, key: str, resolutions: Sequence[float], n_neighbors: int, seed: int,
-    flavor: str,
+    flavor: str, sd: np.ndarray | None = None,
 ) -> Scan:  # fmt: skip
     """Cluster at each resolution, measure stability and silhouette, choose (`choose_resolution`).
 
@@ -53,11 +53,12 @@ def scan_resolutions(
     ----------
     graph : see `neighbor_graph`.
     key : obsm key of the embedding (cells x k) that the graph was made of.
+    sd : posterior standard deviation of the embedding (cells x k), where it has one.
     """
     resolutions = sorted(resolutions)
     embedding = np.asarray(graph.obsm[key])
     partitions = partition_all(graph, resolutions, seed, flavor)
-    stability = subsample_stability(embedding, partitions, n_neighbors, seed, flavor)
+    stability = subsample_stability(embedding, partitions, n_neighbors, seed, flavor, sd)
     silhouette = [mean_silhouette(embedding, partitions[r], seed, MAX_SILHOUETTE).value
                   for r in resolutions]  # fmt: skip
     table = pd.DataFrame(
@@ -81,9 +82,14 @@ def partition_all(
 
 
 def subsample_stability(
-    embedding: np.ndarray, partitions: pd.DataFrame, n_neighbors: int, seed: int, flavor: str
-) -> np.ndarray:
+    embedding: np.ndarray, partitions: pd.DataFrame, n_neighbors: int, seed: int, flavor: str,
+    sd: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """Mean ARI between the clusters and those found again on subsamples with another seed.
+
+    Where the embedding is a posterior mean with a standard deviation, every subsample takes each
+    cell at a draw from its posterior instead. The mean alone is drawn towards the modes of the
+    prior; clusters that the data do not support are stable in it, but not in the draws.
 
     Each of `N_SUBSAMPLES` subsamples has `SHARE` of the cells and a graph of its own. Above
     `MAX_SUBSAMPLE / SHARE` cells that many are drawn first and clustered, and the subsamples are
@@ -94,6 +100,7 @@ def subsample_stability(
     ----------
     embedding : cells x k.
     partitions : cells x resolutions, the clusters on all cells.
+    sd : cells x k, posterior standard deviation; None = the embedding has none.
 
     Returns
     -------
@@ -105,7 +112,7 @@ def subsample_stability(
     most = int(MAX_SUBSAMPLE / SHARE)
     if len(embedding) > most:
         rows = np.sort(rng.choice(len(embedding), most, replace=False))
-        embedding = embedding[rows]
+        embedding, sd = embedding[rows], None if sd is None else sd[rows]
         base = neighbor_graph(embedding, n_neighbors, seed)
         partitions = partition_all(base, resolutions, seed, flavor)
     size = max(3, round(SHARE * len(embedding)))
@@ -113,7 +120,10 @@ def subsample_stability(
     for repeat in range(N_SUBSAMPLES):
         rows = np.sort(rng.choice(len(embedding), size, replace=False))
         other_seed = seed + 1 + repeat
-        graph = neighbor_graph(embedding[rows], n_neighbors, other_seed)
+        points = embedding[rows]
+        if sd is not None:
+            points = points + sd[rows] * rng.standard_normal(points.shape, dtype=np.float32)
+        graph = neighbor_graph(points, n_neighbors, other_seed)
         again = partition_all(graph, resolutions, other_seed, flavor)
         agreement[repeat] = [
             adjusted_rand_score(partitions[r].to_numpy()[rows], again[r]) for r in resolutions
@@ -124,14 +134,14 @@ def subsample_stability(
 def choose_resolution(table: pd.DataFrame) -> int:
     """Row of the chosen resolution.
 
-    Among the resolutions with two clusters or more, those whose stability is within `TOLERANCE` of
-    the best are kept, and of these the one with the highest silhouette is chosen (the lower
-    resolution where it is equal). One cluster is chosen only where no resolution gives more, or
-    where none that does is stable (`MIN_STABILITY`).
+    Among the resolutions with two clusters or more, the highest whose stability is within
+    `TOLERANCE` of the best: the most detail that the cells support as well as any. One cluster is
+    chosen only where no resolution gives more, or where none that does is stable
+    (`MIN_STABILITY`).
 
     Parameters
     ----------
-    table : `resolution` (ascending), `n_clusters`, `stability`, `silhouette`.
+    table : `resolution` (ascending), `n_clusters`, `stability`.
     """
     several = table[table["n_clusters"] >= 2]
     single = table[table["n_clusters"] < 2]
@@ -148,5 +158,4 @@ def choose_resolution(table: pd.DataFrame) -> int:
         )  # fmt: skip
         if not single.empty:
             return int(single.index[0])
-    stable = several[several["stability"] >= best - TOLERANCE]
-    return int(stable["silhouette"].fillna(-np.inf).idxmax())
+    return int(several.index[several["stability"] >= best - TOLERANCE][-1])

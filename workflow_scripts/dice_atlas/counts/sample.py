@@ -11,14 +11,13 @@ from dice_atlas.counts.subset import batch_values
 from dice_atlas.files import sha256
 
 
-def load_sample(path: str, row: dict[str, Any]) -> ad.AnnData:
+def load_sample(row: dict[str, Any]) -> ad.AnnData:
     """The canonical raw counts of one sample.
 
     Parameters
     ----------
-    path : the counts, in any format of `read_counts`.
-    row : of the sample sheet: `sample`, `role`, `batch`, `labels`, `labels_source`, `subset` and
-        `extra` (further columns).
+    row : of the sample sheet: `sample`, `path` (counts, any format of `read_counts`), `role`,
+        `batch`, `labels`, `labels_source`, `subset` and `extra` (further columns).
 
     Returns
     -------
@@ -26,6 +25,7 @@ def load_sample(path: str, row: dict[str, Any]) -> ad.AnnData:
         `X` CSR int32, cells x all genes; obs (index `<sample>_<barcode>`): `barcode`, `sample`,
         `role`, `batch`, `label`, further columns; var: `gene_id`; uns: `source`.
     """
+    path = row["path"]
     counts = read_counts(path, row["subset"])
     barcodes = pd.Index(counts.obs_names.to_numpy(object), dtype=object)
     columns = {
@@ -38,6 +38,9 @@ def load_sample(path: str, row: dict[str, Any]) -> ad.AnnData:
     }
     cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)
     source = {"path": str(path), "sha256": sha256(path), "format": counts.uns["format"]}
+    if row["labels_source"] not in ("", path):
+        table = row["labels_source"]
+        source |= {"labels_path": str(table), "labels_sha256": sha256(table)}
     return ad.AnnData(
         counts.X, obs=pd.DataFrame(columns, index=cells), var=counts.var, uns={"source": source}
     )

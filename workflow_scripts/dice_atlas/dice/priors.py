@@ -10,9 +10,20 @@ from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.schedule import DDPMSchedule, chain_levels
 
+# Noise levels that the posterior-mean network is trained at: from below the end of its chain to
+# above the largest level of the paper's schedule.
+LEVELS = (0.04, 15.0)
+
 
 class Prior(Protocol):
-    """A distribution of clean latents, known through its denoiser."""
+    """A distribution of clean latents, known through its denoiser.
+
+    Attributes
+    ----------
+    levels : smallest and largest noise level at which it is known.
+    """
+
+    levels: tuple[float, float]
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """E[clean | clean + s eps = u], (n, k) -> (n, k)."""
@@ -29,10 +40,14 @@ class DenoiserPrior:
     denoiser : callable (u (n, k), s) -> (n, k).
     steps : of the reverse chain.
     s_min : noise level at which the chain ends.
+    levels : noise levels that the denoiser was trained at, all by default.
     """
 
-    def __init__(self, denoiser, steps: int = 20, s_min: float = 0.05) -> None:
-        self.denoiser, self.steps, self.s_min = denoiser, steps, s_min
+    def __init__(
+        self, denoiser, steps: int = 20, s_min: float = 0.05,
+        levels: tuple[float, float] = (0.0, math.inf),
+    ) -> None:  # fmt: skip
+        self.denoiser, self.steps, self.s_min, self.levels = denoiser, steps, s_min, levels
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """One evaluation of the denoiser."""
@@ -67,6 +82,7 @@ class DDPMPrior:
     def __init__(self, network: TabularDiffusionMLP, schedule: DDPMSchedule) -> None:
         self.network, self.schedule = network, schedule
         self.alpha, self.abar = schedule.alpha.tolist(), schedule.abar.tolist()
+        self.levels = (float(schedule.sigma[0]), float(schedule.sigma[-1]))
 
     def predict_noise(self, u_t: torch.Tensor, t: int) -> torch.Tensor:
         """The network's noise (n, k) of u_t (n, k) at step t."""
@@ -108,4 +124,4 @@ def prior_of(preset: str, network: torch.nn.Module) -> Prior:
     def denoiser(u: torch.Tensor, s: float) -> torch.Tensor:
         return network(u, torch.full((1, 1), s, device=u.device))
 
-    return DenoiserPrior(denoiser)
+    return DenoiserPrior(denoiser, levels=LEVELS)

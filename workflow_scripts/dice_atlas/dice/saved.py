@@ -8,8 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dice_atlas.dice.priors import Prior, build_network, prior_of
+from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, space_arrays
 from dice_atlas.files import atomic_path
+
+FORMAT = 1
 
 
 def save_prior(
@@ -21,12 +24,23 @@ def save_prior(
     with atomic_path(path) as temporary:
         save_file({**tensors, **arrays}, temporary)
     with atomic_path(Path(path).with_name("card.json")) as temporary:
-        temporary.write_text(json.dumps(card, indent=1) + "\n")
+        temporary.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
 
 
 def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
-    """The prior, ready to sample on `device`, and its card."""
+    """The prior, ready to sample on `device`, and its card.
+
+    Raises
+    ------
+    InputError
+        If another version of dice-atlas wrote it in another format.
+    """
     card = json.loads(Path(path).with_name("card.json").read_text())
+    if card.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: seen format {card.get('format')} (dice-atlas {card.get('dice_atlas')}), "
+            f"expected {FORMAT}: train the prior again, or use it with the version that wrote it"
+        )
     tensors = load_file(path, device=device)
     settings = card["settings"]
     network = build_network(card["preset"], card["k"], settings["width"], settings["blocks"])

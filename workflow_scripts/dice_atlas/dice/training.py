@@ -13,7 +13,7 @@ import torch
 
 from dice_atlas.dice.mixup import ClassMixup
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
-from dice_atlas.dice.priors import build_network, prior_of
+from dice_atlas.dice.priors import LEVELS, build_network, prior_of
 from dice_atlas.dice.schedule import DDPMSchedule
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path
@@ -21,9 +21,6 @@ from dice_atlas.logs import Progress
 
 logger = logging.getLogger(__name__)
 
-# Noise levels the posterior-mean network is trained at: from below the end of its chain to
-# above the largest level of the paper's schedule.
-LEVELS = (0.04, 15.0)
 # Noise variances at which held-out cells are denoised to choose the best weights.
 VALIDATION_VARIANCES = (1.25, 5.0, 25.0)
 

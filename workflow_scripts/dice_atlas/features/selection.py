@@ -190,6 +190,12 @@ def choose_genes(
     """
     whole = sum((g.whole for g in list(groups.values())[1:]), next(iter(groups.values())).whole)
     eligible = whole.detected >= max(min_cells, 1)
+    if eligible.sum() < MIN_COMMON and saved is None:
+        raise InputError(
+            f"{eligible.sum()} of the {len(genes)} genes that all samples have are found in "
+            f"{min_cells} cells or more (qc.min_cells), expected at least {MIN_COMMON}; look at "
+            "qc.tsv for the cells that are left"
+        )
     if n_top > eligible.sum():
         logger.warning(
             "genes.n_top is %d, but only %d genes are in all samples and in %d or more cells: "

@@ -24,6 +24,8 @@ ONLY_WARNINGS = (
     "reciprocal condition number",
     "There are other near singularities",
 )
+# Skmisc's loess crashes the process on fewer points than its neighbourhoods need.
+MIN_LOESS = 20
 # Sizes of the jitter of log10 mean, tried in turn where loess fails on tied means.
 JITTERS = (1e-6, 1e-5, 1e-4)
 
@@ -91,6 +93,9 @@ def fit_trend(mean: np.ndarray, variance: np.ndarray, span: float = SPAN) -> np.
     if not varies.any():
         return regular_sd
     x, y = np.log10(mean[varies]), np.log10(variance[varies])
+    if x.size < MIN_LOESS:
+        regular_sd[varies] = np.sqrt(10 ** local_quadratic(x, y, span=1.0))
+        return regular_sd
     regular_sd[varies] = np.sqrt(10 ** _fit_robustly(x, y, span))
     return regular_sd
 

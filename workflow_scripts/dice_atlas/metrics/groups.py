@@ -30,16 +30,23 @@ def label_scores(embedding: np.ndarray, labels: np.ndarray, seed: int) -> dict[s
 
 
 def cluster_scores(
-    embedding: np.ndarray, truth: np.ndarray, cluster: Mapping[str, Any], seed: int
+    embedding: np.ndarray,
+    truth: np.ndarray,
+    cluster: Mapping[str, Any],
+    seed: int,
+    sd: np.ndarray | None = None,
 ) -> dict[str, Score]:
-    """Clusters of these cells alone, resolution chosen without labels, against the truth."""
+    """Clusters of these cells alone, resolution chosen without labels, against the truth.
+
+    `sd` is the embedding's posterior standard deviation (cells x k), where it has one.
+    """
     if len(embedding) < MIN_CLUSTERED:
         names = ("n_clusters", "ari", "nmi", "nmi_max", "v_measure")
         why = f"{len(embedding)} cells, fewer than {MIN_CLUSTERED}: not clustered"
         return dict.fromkeys(names, undefined(why))
     size = cluster["n_neighbors"]
     graph = neighbor_graph(embedding, size, seed, key="X")
-    scan = scan_resolutions(graph, "X", cluster["resolutions"], size, seed, cluster["flavor"])
+    scan = scan_resolutions(graph, "X", cluster["resolutions"], size, seed, cluster["flavor"], sd)
     chosen = scan.table[scan.table["chosen"]].iloc[0]
     note = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
     scores = {"n_clusters": Score(float(chosen["n_clusters"]), note)}

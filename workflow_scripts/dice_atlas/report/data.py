@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 
+from dice_atlas.atlas import read_part
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.style import UNASSIGNED
 from dice_atlas.tables import read_text_table
@@ -150,16 +150,11 @@ def read_provenance(uns: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
     """Read everything from the rule's named inputs; of the expression, the top markers alone."""
-    atlas = ad.read_h5ad(files["atlas"], backed="r")
-    obs = as_text(atlas.obs)
-    provenance = read_provenance(atlas.uns["dice_atlas"])
-    umap = np.asarray(atlas.obsm["X_umap"])
-    atlas.file.close()
+    obs = as_text(read_part(files["atlas"], "obs"))
+    provenance = read_provenance(read_part(files["atlas"], "uns/dice_atlas"))
+    umap = read_part(files["atlas"], "obsm/X_umap")
     with np.load(files["loadings"]) as loadings:
         singular_values, k = loadings["singular_values"], int(loadings["k"])
-    harmony = ad.read_h5ad(files["harmony"], backed="r")
-    notes = dict(harmony.uns["harmony"])
-    harmony.file.close()
     given = {**files, "calibration": next(iter(files["calibration"]), None)}
     tables = {name: read_table(given[name], name) if given[name] else None for name in TABLES}
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
@@ -172,7 +167,7 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
         expression=expression_by_cluster(files["atlas"], genes, clusters, seed),
         singular_values=singular_values,
         k=k,
-        harmony=notes,
+        harmony=read_part(files["harmony"], "uns/harmony"),
         card=json.loads(Path(files["card"]).read_text()),
         provenance=provenance,
     )

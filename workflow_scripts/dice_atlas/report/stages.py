@@ -57,7 +57,8 @@ def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
         )  # fmt: skip
     n = int(chosen["n_clusters"])
     axes.set_title(f"Resolution {chosen['resolution']:g}: {n} cluster{'s' if n != 1 else ''}")
-    axes.set_xlabel("Leiden resolution (numbers: clusters)")
+    axes.set_xscale("log")
+    axes.set_xlabel("Leiden resolution, log scale (numbers: clusters)")
     axes.set_ylim(min(0.0, np.nanmin(table[["stability", "silhouette"]], initial=0)), 1.12)
     axes.legend(loc="lower left")
 

@@ -6,34 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from dice_atlas.cells import calibration_cells
 from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import AnchorSettings
 from dice_atlas.transfer.spaces import Space
 from dice_atlas.transfer.transfer import score_columns, transfer_labels, winners
 
 logger = logging.getLogger(__name__)
-
-SHARE = 0.25
-MIN_CLASS = 4
-
-
-def hold_out(labels: Sequence[str], seed: int, share: float = SHARE) -> np.ndarray:
-    """Positions of a stratified sample of the labelled cells, in order.
-
-    Of a class of n cells round(share n), but at least one, are drawn; none if n < 4.
-    """
-    labels = np.asarray(labels, dtype=object)
-    rng = np.random.default_rng(seed)
-    held = []
-    for label in sorted(set(labels) - {""}):
-        members = np.flatnonzero(labels == label)
-        if members.size < MIN_CLASS:
-            logger.warning(
-                "%s has %d reference cells: none is held out to calibrate it", label, members.size
-            )
-            continue
-        held.append(rng.permutation(members)[: max(round(share * members.size), 1)])
-    return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
 
 
 def calibration_table(
@@ -44,7 +23,6 @@ def calibration_table(
     settings: AnchorSettings,
     k_weight: int,
     sd_weight: float,
-    seed: int,
 ) -> pd.DataFrame:
     """Transfer labels to held-out reference cells (calibration.tsv.gz).
 
@@ -54,7 +32,6 @@ def calibration_table(
     reference : positions of the reference cells in `space`.
     cells, labels : names and labels ("" = none) of these cells.
     settings, k_weight, sd_weight : as of the transfer to the query.
-    seed : of the cells held out.
 
     Returns
     -------
@@ -62,7 +39,9 @@ def calibration_table(
     """
     labels = [str(label) for label in labels]
     columns = [label for label in dict.fromkeys(labels) if label]
-    held = hold_out(labels, seed)
+    held = calibration_cells(cells, labels)
+    for label in sorted(set(columns) - {labels[i] for i in held}):
+        logger.warning("%s has too few reference cells for one to be held out", label)
     rest = np.setdiff1d(np.arange(len(labels)), held)
     scores = np.empty((0, len(columns)))
     try:

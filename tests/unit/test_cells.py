@@ -1,0 +1,36 @@
+"""Which cells are held out: a fixed share of every class, by their names alone."""
+
+import numpy as np
+from dice_atlas.cells import calibration_cells
+
+
+def test_a_share_of_every_class_is_held_out():
+    labels = np.array(["a"] * 40 + ["b"] * 4 + ["c"] * 3 + [""] * 10, dtype=object)
+    names = [f"cell{i}" for i in range(len(labels))]
+    held = labels[calibration_cells(names, labels)]
+    assert [int((held == label).sum()) for label in ("a", "b", "c", "")] == [10, 1, 0, 0]
+    assert calibration_cells(names[-10:], labels[-10:]).tolist() == []
+
+
+def test_order_and_other_cells_do_not_change_which_cells_are_held_out():
+    rng = np.random.default_rng(0)
+    names = np.array([f"s_{i:04}" for i in range(400)])
+    labels = rng.choice(["a", "b"], 400).astype(object)
+    held = set(names[calibration_cells(names, labels)])
+    order = rng.permutation(400)
+    assert set(names[order][calibration_cells(names[order], labels[order])]) == held
+    # Quality control that removes a tenth of the cells moves hardly any other.
+    kept = np.sort(order[:360])
+    again = set(names[kept][calibration_cells(names[kept], labels[kept])])
+    assert len(again - held) <= 12
+    assert len(again) == round(0.25 * (labels[kept] == "a").sum()) + round(
+        0.25 * (labels[kept] == "b").sum()
+    )
+
+
+def test_the_held_out_cells_are_a_random_sample():
+    names = [f"s_{i:05}" for i in range(20_000)]
+    held = calibration_cells(names, ["a"] * 20_000)
+    assert len(held) == 5000
+    # Mean of a random quarter of 0..n-1: its standard deviation is n / sqrt(12 * 5000) * sqrt(3/4).
+    assert abs(held.mean() - 9999.5) < 4 * 20_000 / np.sqrt(12 * 5000)
