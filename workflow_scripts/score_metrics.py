@@ -29,8 +29,15 @@ CONFUSION = ("space", "truth", "predicted", "cells")
 
 @dataclass(frozen=True)
 class Cells:
-    """All cells in the atlas's order: obs, embeddings and their posterior standard deviations
-    where they have one (cells x k) by name, truth ("" = none)."""
+    """All cells in the atlas's order.
+
+    Attributes
+    ----------
+    obs : one row per cell.
+    embeddings : by name, cells x k.
+    sd : by name, posterior standard deviations of the embeddings that have one.
+    truth : labels, "" = none.
+    """
 
     obs: pd.DataFrame
     embeddings: Mapping[str, np.ndarray]

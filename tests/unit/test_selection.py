@@ -87,7 +87,9 @@ def test_genes_in_too_few_cells_or_not_in_all_samples_are_not_selected(tmp_path,
     assert "only 200 genes" in caplog.text
     both = select_genes([first, second], 50, "joint", 3, ["batch"])
     assert set(both["gene"]) == set(GENES[1:])
-    with pytest.raises(InputError, match="0 of the 201 genes that all samples have are found in 9999"):
+    with pytest.raises(
+        InputError, match="0 of the 201 genes that all samples have are found in 9999"
+    ):
         select_genes([first], 1000, "joint", 9999, ["batch"])
 
 

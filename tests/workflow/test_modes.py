@@ -101,6 +101,29 @@ def test_reference_without_labels_and_the_papers_preset_and_gibbs(copy, small):
     )
 
 
+def test_labels_of_the_pca_space_alone(copy, small):
+    samples = sheet(copy, "pca", REFERENCE, QUERY)
+    keys = {**small, "annotate": {"spaces": ["pca"], "final": "pca"}}
+    copy.run("--configfile", copy.config("pca", atlas="pca", samples=samples, **keys))
+    folder = copy.folder / "results/pca"
+    assert [path.name for path in (folder / "annotation").iterdir() if path.is_dir()] == ["pca"]
+    query = read(copy, "pca").obs.query("role == 'query'")
+    assert query["cell_type_score"].between(0, 1).all()
+    # No prediction set is calibrated in the denoised space: every cell trains the prior.
+    card = json.loads((folder / "prior/card.json").read_text())
+    assert (card["n_cells"], card["n_held_out"]) == (351, 0)
+
+
+def test_a_labelled_reference_alone_is_an_atlas_of_its_own(copy, small):
+    samples = sheet(copy, "reference", REFERENCE)
+    copy.run("--configfile", copy.config("reference", atlas="reference", samples=samples, **small))
+    obs = read(copy, "reference").obs
+    assert obs["cell_type"].nunique() == 10
+    assert "unassigned" not in set(obs["cell_type"])
+    assert obs["cell_type_score"].isna().all()
+    assert (copy.folder / "results/reference/report.html").stat().st_size > 100_000
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

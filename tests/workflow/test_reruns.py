@@ -41,10 +41,11 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"annotate": {"coverage": 0.8}}, {"transfer_labels"}),
         ({"report": {"title": "Another"}}, {"render_report"}),
         ({"denoise": {"samples": 5}}, {"denoise_shard"}),
+        ({"annotate": {"nfeatures": 500}}, {"find_anchors"}),
         ({"prior": {"augmentation": "none"}}, {"train_prior"}),
         ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
     ],
-    ids=["coverage", "title", "samples", "augmentation", "mito"],
+    ids=["coverage", "title", "samples", "features", "augmentation", "mito"],
 )
 def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
     order = [
@@ -56,6 +57,14 @@ def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, 
     assert first <= planned
     before = order[: order.index(next(iter(first)))]
     assert not planned & set(before)
+
+
+def test_what_changes_no_cell_reruns_little(demo):
+    title = demo.planned("--configfile", demo.config("title", report={"title": "Another"}))
+    assert set(title) == {"all", "render_report"}
+    # Variable genes are those of the space pca; the denoised space has its own.
+    anchors = demo.planned("--configfile", demo.config("genes", annotate={"nfeatures": 500}))
+    assert anchors["find_anchors"] == anchors["transfer_labels"] == 1
 
 
 def test_changed_truth_reruns_the_metrics_and_the_report_only(demo):
