@@ -153,6 +153,11 @@ def only_dice(path):
     return wanted
 
 
+def in_gene_space(path):
+    """A file that only a likelihood in gene space needs."""
+    return [] if config["denoise"]["likelihood"] == "gaussian" else [out(path)]
+
+
 def mem_mb(base, factor):
     """Memory from the input's size, growing by attempt (MiB)."""
 

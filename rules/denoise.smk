@@ -6,6 +6,8 @@ rule denoise_shard:
         latents=out("latent/latents.h5ad"),
         prior=out("prior/prior.safetensors"),
         card=out("prior/card.json"),
+        normalized=in_gene_space("features/normalized.h5ad"),
+        loadings=in_gene_space("latent/loadings.npz"),
     output:
         shard=temp(out("denoise/shards/{scatteritem}.h5ad")),
     log:
@@ -21,6 +23,7 @@ rule denoise_shard:
         gpu=config["gpu"],
     params:
         denoise={k: v for k, v in config["denoise"].items() if k != "shards"},
+        target_sum=config["normalization"]["target_sum"],
         seed=config["seed"],
         device=config["device"],
     script:

@@ -89,6 +89,7 @@ rule fit_loadings:
         runtime=runtime(60),
     params:
         latent=config["latent"],
+        target_sum=config["normalization"]["target_sum"],
         max_value=config["normalization"]["max_value"],
         seed=config["seed"],
     script:

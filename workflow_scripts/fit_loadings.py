@@ -6,6 +6,7 @@ from typing import Any
 import anndata as ad
 import numpy as np
 from dice_atlas.cells import reference_rows
+from dice_atlas.features.gene_noise import gene_noise
 from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.scaling import fit_scaling, scale
@@ -47,8 +48,10 @@ def correction(harmony: ad.AnnData) -> np.ndarray:
     return shift
 
 
-def compute_latents(normalized: ad.AnnData, harmony: ad.AnnData, space: LatentSpace) -> ad.AnnData:
-    """Latents of all cells, with and without the batch correction."""
+def compute_latents(
+    normalized: ad.AnnData, harmony: ad.AnnData, space: LatentSpace, target_sum: float
+) -> ad.AnnData:
+    """Latents of all cells, with and without the batch correction, and the noise around them."""
     uncorrected = least_squares_latents(normalized.X, space)
     overlap = space.loadings.T @ np.asarray(harmony.varm["loadings"])
     moved = correction(harmony) @ np.linalg.solve(space.gram, overlap).T
@@ -65,6 +68,11 @@ def compute_latents(normalized: ad.AnnData, harmony: ad.AnnData, space: LatentSp
             summary[f"residual_variance_{role}"] = residual_variance(
                 scaled[rows], space.scaling.center, space.loadings
             )
+    fitted = reference_rows(normalized.obs)
+    depth = normalized.obs["total_counts"].to_numpy()[fitted] / target_sum
+    summary["gene_variance"], summary["gene_dispersion"] = gene_noise(
+        normalized.X[fitted], depth, uncorrected[fitted], space
+    )
     return ad.AnnData(
         obs=normalized.obs[columns],
         obsm={
@@ -96,8 +104,8 @@ if __name__ == "__main__":
                 snakemake.params.seed,
             )
         log.info("k = %d", space.k)
-        latents = compute_latents(normalized, harmony, space)
-        log.info("%s", {k: v for k, v in latents.uns["latent"].items() if k != "gram"})
+        latents = compute_latents(normalized, harmony, space, snakemake.params.target_sum)
+        log.info("%s", {k: v for k, v in latents.uns["latent"].items() if np.ndim(v) == 0})
         save_space(whole, snakemake.output.loadings)
         with atomic_path(snakemake.output.latents) as path:
             latents.write_h5ad(path, compression="lzf")

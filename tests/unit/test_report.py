@@ -27,7 +27,7 @@ CONFIG = {
               "max_iter": 10},
     "latent": {"k": "auto"},
     "prior": {"path": None},
-    "denoise": {"rho": {"start": 5.0, "end": 0.5}, "iterations": 100},
+    "denoise": {"rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}, "iterations": 100},
     "annotate": {"spaces": ["pca", "dice"], "final": "dice", "reduction": "pcaproject",
                  "nfeatures": 2000, "dims": 30, "k.anchor": 5, "k.filter": 200, "k.score": 30,
                  "k.weight": 50, "sd.weight": 1, "unassigned_below": 0.5, "coverage": 0.9},
@@ -66,9 +66,10 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
     counts = sp.random(n, 12, 0.5, "csr", dtype=np.float32, rng=rng)
     dice = {
         "method": "gibbs" if gibbs else "exact",
-        "noise_variance": 1.0,
+        "likelihood": "gaussian",
+        "noise_variance": {"reference": 1.0, "query": 1.0},
         "samples": 20,
-        "s": 1.118,
+        "s": {"reference": 1.118, "query": 1.118},
         "note": "3 genes are missing: Gibbs in place of exact" if gibbs else "",
     }
     about = {
@@ -303,7 +304,7 @@ def test_methods_say_what_was_done(make_files):
         "fewer than 200 genes or more than 15% mitochondrial counts",
         "8 highly variable genes",
         "700 steps in 15 s on cpu",
-        "noise variance 1 per scaled gene, rho 0.5, so noise level 1.118",
+        "Gaussian noise of variance 1 per scaled gene, rho 0.5, so noise level 1.118",
         "Labels of 100 reference cells were transferred to 140 query cells",
         "resolution 0.5 was chosen without labels",
     ):

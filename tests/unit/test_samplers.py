@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from denoise_shard import Sampler
-from dice_atlas.dice.exact import exact_posterior
-from dice_atlas.dice.gibbs import gibbs_samples, likelihood_step
+from dice_atlas.dice.exact import exact_posterior, posterior_covariance
+from dice_atlas.dice.gibbs import gibbs_samples
+from dice_atlas.dice.likelihoods import GaussianLikelihood
+from dice_atlas.dice.networks import TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm
+from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration, rho_schedule
 from dice_atlas.errors import InputError
 
@@ -94,8 +96,8 @@ def test_likelihood_step_has_the_mean_and_covariance_of_proposition_3_1():
     v = torch.tensor(rng.standard_normal((30, 3)) / 5, dtype=torch.float32)
     gram, x, u = v.T @ v, torch.tensor([1.0, -1.0, 2.0]), torch.tensor([0.5, 0.0, 1.0])
     n, noise_variance, rho = 100_000, 0.8, 0.9
-    noise = CellNoise(0, torch.arange(n), 0, 3)()
-    z = likelihood_step(x.repeat(n, 1), u.repeat(n, 1), gram, noise_variance, rho, noise)
+    likelihood = GaussianLikelihood(x.repeat(n, 1) / noise_variance, gram / noise_variance)
+    z = likelihood.draw(u, u.repeat(n, 1), rho, CellNoise(0, torch.arange(n), 0, 3))
     covariance = torch.linalg.inv(gram / noise_variance + torch.eye(3) / rho**2)
     mean = covariance @ (x / noise_variance + u / rho**2)
     assert torch.allclose(z.mean(0), mean, atol=0.02)
@@ -111,7 +113,8 @@ def test_gibbs_at_constant_rho_reaches_its_closed_form(orthonormal):
     x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 20_000)
     rhos = np.full(12, rho)
     prior = DenoiserPrior(gaussian_denoiser)
-    samples = gibbs_samples(prior, x, cells, gram, noise_variance, rhos, 1, seed=1)[0]
+    likelihood = GaussianLikelihood(x @ gram / noise_variance, gram / noise_variance)
+    samples = gibbs_samples(prior, likelihood, cells, rhos, 1, seed=1)[0]
     # x | U is Gaussian around U with the noise of the least-squares latents plus rho^2.
     noise = torch.linalg.inv(gram) * noise_variance + rho**2 * torch.eye(3)
     precision = torch.linalg.inv(noise) + torch.diag(1 / TAU**2)
@@ -161,11 +164,12 @@ def test_early_iterations_of_an_annealed_schedule_are_forgotten():
     # Chains started far apart, with the same noise, end at the same point.
     prior = DenoiserPrior(gaussian_denoiser)
     x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 50)
-    whole = gibbs_samples(prior, x, cells, torch.eye(3), 1.0, rho[first:], 1, seed=0)
+    likelihood = GaussianLikelihood(x, torch.eye(3))
+    whole = gibbs_samples(prior, likelihood, cells, rho[first:], 1, seed=0)
     u = x + 100.0
     noise = CellNoise(0, cells, 0, 3)
     for coupling in rho[first:].tolist():
-        z = likelihood_step(x, u, torch.eye(3), 1.0, coupling, noise())
+        z = likelihood.draw(u, u, coupling, noise)
         u = prior.sample(z, coupling, noise)
     assert (u - whole[0]).abs().max() < 1e-3
 
@@ -183,21 +187,95 @@ def test_samples_do_not_depend_on_the_batch():
 
 LATENT = {"orthonormal": True, "missing_genes": 0, "gram": np.eye(3)}
 DENOISE = {
-    "method": "exact", "noise_variance": 1.0, "rho": {"start": 50.0, "end": 0.5},
+    "method": "exact", "likelihood": "gaussian", "noise_variance": 1.0,
+    "rho": {"start": 50.0, "end": 0.5, "schedule": "linear"},
     "iterations": 5, "repeats": 2, "samples": 3,
 }  # fmt: skip
 
 
-def test_rho_is_limited_to_the_noise_that_the_prior_knows(caplog):
-    sampler = Sampler(ddpm_prior(), DENOISE | {"method": "gibbs"}, LATENT, 0, "cpu")
+def test_rho_is_limited_to_the_noise_that_the_prior_knows():
+    sampler = Sampler(ddpm_prior(), DENOISE | {"method": "gibbs"}, LATENT, "query", 0, "cpu")
     largest = DDPMSchedule().sigma[-1]
     assert sampler.rho.max() == pytest.approx(largest)
     assert sampler.rho[-1] == 0.5
-    assert "rho is limited to the prior's noise levels, 0.01 to 13.3" in caplog.text
+    assert sampler.notes == ["rho is limited to the prior's levels, 0.01 to 13.3"]
 
 
 def test_a_noise_level_that_the_prior_does_not_know_is_refused():
     prior = DenoiserPrior(gaussian_denoiser, levels=(0.04, 15.0))
     with pytest.raises(InputError, match=r"noise level 20; the prior knows the levels 0\.04 to 15"):
-        Sampler(prior, DENOISE | {"noise_variance": 400.0}, LATENT, 0, "cpu")
-    assert Sampler(prior, DENOISE, LATENT, 0, "cpu").s == pytest.approx(math.sqrt(1.25))
+        Sampler(prior, DENOISE | {"noise_variance": 400.0}, LATENT, "query", 0, "cpu")
+    assert Sampler(prior, DENOISE, LATENT, "query", 0, "cpu").s == pytest.approx(math.sqrt(1.25))
+
+
+@pytest.mark.parametrize(
+    ("changes", "latent", "why"),
+    [
+        ({}, {"orthonormal": False, "missing_genes": 3}, "3 genes of the reference are missing"),
+        ({"likelihood": "student_t"}, {}, "the likelihood student_t has no closed form"),
+    ],
+)
+def test_gibbs_takes_over_where_there_is_no_closed_form(changes, latent, why):
+    sampler = Sampler(ddpm_prior(), DENOISE | changes, LATENT | latent, "query", 0, "cpu")
+    assert sampler.method == "gibbs"
+    assert why in sampler.notes[0]
+
+
+def test_noise_variance_auto_is_that_of_the_role():
+    latent = LATENT | {"residual_variance_query": 1.5, "residual_variance_reference": 0.8}
+    settings = DENOISE | {"noise_variance": "auto"}
+    found = [
+        Sampler(ddpm_prior(), settings, latent, role, 0, "cpu").noise_variance
+        for role in ("reference", "query")
+    ]
+    assert found == [0.8, 1.5]
+    with pytest.raises(InputError, match="the residual is not defined"):
+        Sampler(ddpm_prior(), settings, LATENT, "query", 0, "cpu")
+
+
+def test_covariance_by_the_jacobian_is_the_posteriors():
+    x, s = torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), 1.3
+    found = posterior_covariance(DenoiserPrior(gaussian_denoiser), x, s)
+    expected = torch.diag(posterior(x, s)[1])
+    assert torch.allclose(found, expected.expand(7, 3, 3), atol=1e-5)
+    # A mixture: law of total variance over the exact component posteriors.
+    weights, centers = torch.tensor([0.3, 0.7]), torch.tensor([[-2.0, 0.0], [1.0, 1.0]])
+    sd, u = 0.6, torch.tensor([[0.2, 0.1]])
+    found = posterior_covariance(DenoiserPrior(mixture_denoiser(weights, centers, sd)), u, s)[0]
+    total = sd**2 + s**2
+    share = torch.softmax(torch.log(weights) - ((u - centers) ** 2).sum(-1) / (2 * total), 0)
+    means = centers + sd**2 / total * (u - centers)
+    centered = means - share @ means
+    expected = sd**2 * s**2 / total * torch.eye(2) + centered.T @ (share[:, None] * centered)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_exponential_schedule():
+    rho = rho_schedule(8.0, 0.5, 5, "exponential")
+    assert rho.tolist() == pytest.approx([8.0, 4.0, 2.0, 1.0, 0.5])
+    assert rho_schedule(8.0, 0.5, 4).tolist() == [8.0, 5.5, 3.0, 0.5]
+
+
+def test_annealed_gibbs_has_the_law_of_its_end_and_not_of_the_schedule():
+    """Linear, exponential and constant coupling: all forget their start within the chain."""
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 4_000)
+    likelihood = GaussianLikelihood(x, torch.eye(3))
+    prior, ends = DenoiserPrior(gaussian_denoiser), []
+    for schedule in ("linear", "exponential"):
+        rho = np.concatenate([rho_schedule(4.0, 0.5, 15, schedule), np.full(15, 0.5)])
+        ends.append(gibbs_samples(prior, likelihood, cells, rho, 1, seed=3)[0])
+    mean, variance = posterior(x[0], math.sqrt(1.25))
+    for samples in ends:
+        assert_moments(samples, mean, variance, rel=0.12)
+
+
+def test_folded_batch_norms_predict_the_same():
+    network = TabularDiffusionMLP(3, 16, 2)
+    network.train()
+    for _ in range(5):  # running statistics that are not the initial ones
+        network(torch.randn(64, 3) * 2 + 1, torch.rand(64))
+    network.eval()
+    folded = fold_batch_norm(network)
+    u, time = torch.randn(20, 3), torch.rand(20)
+    assert torch.allclose(folded(u, time), network(u, time), atol=1e-5)
+    assert not any(isinstance(part, torch.nn.BatchNorm1d) for part in folded.modules())

@@ -1,10 +1,12 @@
 """Priors of the latents: one interface over the networks, used by every sampler."""
 
+import copy
 import itertools
 import math
 from typing import Protocol
 
 import torch
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
@@ -115,11 +117,22 @@ def build_network(preset: str, k: int, width: int, blocks: int) -> torch.nn.Modu
     return kind(k, width, blocks)
 
 
+def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:
+    """A copy for inference whose batch norms are part of the linear layers before them."""
+    folded = copy.deepcopy(network).eval()
+    for block in folded.blocks:
+        first, norm1, activation, second, norm2 = block.body
+        block.body = torch.nn.Sequential(
+            fuse_linear_bn_eval(first, norm1), activation, fuse_linear_bn_eval(second, norm2)
+        )
+    return folded
+
+
 def prior_of(preset: str, network: torch.nn.Module) -> Prior:
     """The prior that a trained network stands for."""
     network.eval()
     if preset == "paper":
-        return DDPMPrior(network, DDPMSchedule())
+        return DDPMPrior(fold_batch_norm(network), DDPMSchedule())
 
     def denoiser(u: torch.Tensor, s: float) -> torch.Tensor:
         return network(u, torch.full((1, 1), s, device=u.device))

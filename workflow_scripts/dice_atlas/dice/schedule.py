@@ -45,8 +45,10 @@ def chain_levels(start: float, end: float, steps: int, curvature: float = 3.0) -
     return (start ** (1 / curvature) * (1 - ramp) + end ** (1 / curvature) * ramp) ** curvature
 
 
-def rho_schedule(start: float, end: float, iterations: int) -> np.ndarray:
-    """The paper's coupling: linear from `start` to `end`."""
+def rho_schedule(start: float, end: float, iterations: int, schedule: str = "linear") -> np.ndarray:
+    """Coupling of each iteration from `start` to `end`: `linear` (the paper's) or `exponential`."""
+    if schedule == "exponential":
+        return np.geomspace(start, end, iterations)
     return np.linspace(start, end, iterations)
 
 

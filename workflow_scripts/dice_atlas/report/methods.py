@@ -1,5 +1,7 @@
 """The methods section: what was done, with the settings of the run, as paragraphs to copy."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from dice_atlas.report.data import ReportData
@@ -21,6 +23,14 @@ REFERENCES = {
     "scanpy": "Wolf, Angerer, Theis. SCANPY: large-scale single-cell gene expression data "
     "analysis. Genome Biology 19, 2018.",
     "Snakemake": "Mölder et al. Sustainable data analysis with Snakemake. F1000Research 10, 2021.",
+}
+
+LIKELIHOODS = {
+    "gaussian": "Gaussian noise",
+    "gaussian_per_gene": "Gaussian noise with each gene's residual variance",
+    "student_t": "Student t noise of four degrees of freedom with each gene's residual variance",
+    "poisson": "Poisson counts",
+    "negative_binomial": "negative binomial counts with each gene's residual dispersion",
 }
 
 
@@ -126,17 +136,29 @@ def denoising(data: ReportData) -> str:
         f"{card['device']}, held-out loss {card['held_out_loss']:.3f}). "
     )
     text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "
-    noise = f"noise variance {dice['noise_variance']:.3g} per scaled gene"
+    noise = LIKELIHOODS[dice["likelihood"]]
+    if dice["likelihood"] == "gaussian":
+        noise += f" of variance {by_role(dice['noise_variance'], '.3g')} per scaled gene"
     rho = config["denoise"]["rho"]
     if dice["method"] == "exact":
+        level = by_role(dice["s"], ".3f")
         return text + (
-            f"in its closed form ({noise}, rho {rho['end']:g}, so noise level {dice['s']:.3f}): "
+            f"in its closed form ({noise}, rho {rho['end']:g}, so noise level {level}): "
             f"the posterior mean, and {dice['samples']} posterior samples for the uncertainty."
         )
     return text + (
-        f"by split Gibbs sampling ({noise}, rho from {rho['start']:g} to {rho['end']:g} in "
-        f"{config['denoise']['iterations']} iterations, {dice['samples']} chains per cell)."
+        f"by split Gibbs sampling ({noise}, rho from {rho['start']:g} to {rho['end']:g} "
+        f"({rho['schedule']}) in {config['denoise']['iterations']} iterations, "
+        f"{dice['samples']} chains per cell)."
     )
+
+
+def by_role(values: Mapping[str, float], form: str) -> str:
+    """One number, or that of each role where they differ."""
+    texts = {role: format(value, form) for role, value in values.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return " and ".join(f"{text} ({role})" for role, text in texts.items())
 
 
 def transfer(data: ReportData) -> str:

@@ -1,0 +1,140 @@
+"""Posterior of any cells by the configured method: exact mode, or split Gibbs where it must be."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from dice_atlas.dice.exact import exact_posterior, posterior_covariance
+from dice_atlas.dice.gene_space import GeneSpace
+from dice_atlas.dice.gibbs import gibbs_samples
+from dice_atlas.dice.likelihoods import GaussianLikelihood, Likelihood
+from dice_atlas.dice.priors import Prior
+from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
+from dice_atlas.errors import InputError
+
+# Rows (cells x draws) that go through the network at once.
+ROWS_AT_ONCE = 20_000
+# Values (cells x genes) that a likelihood in gene space holds at once, some ten times over.
+VALUES_AT_ONCE = 4_000_000
+
+
+def noise_level(noise_variance: float | str, latent: Mapping[str, Any], role: str) -> float:
+    """Noise variance per scaled gene: as given, or the role's residual outside the loadings."""
+    if noise_variance != "auto":
+        return float(noise_variance)
+    key = f"residual_variance_{role}"
+    if key in latent:
+        return float(latent[key])
+    raise InputError(
+        "denoise.noise_variance is auto, but genes of the reference are missing from the query, "
+        "so that the residual is not defined; give a number (1.0 is the paper's)"
+    )
+
+
+class Sampler:
+    """Posterior mean and samples of cells of one role.
+
+    Parameters
+    ----------
+    prior : of the latents.
+    settings : the config's `denoise` section.
+    latent : uns["latent"] of latents.h5ad.
+    role : of the cells, whose noise level is used.
+    seed, device : of the draws.
+    genes : the cells' expression, where the likelihood needs it.
+
+    Attributes
+    ----------
+    method : exact or gibbs, which may differ from the settings.
+    notes : what differs from the settings, and why.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        settings: Mapping[str, Any],
+        latent: Mapping[str, Any],
+        role: str,
+        seed: int,
+        device: str,
+        genes: GeneSpace | None = None,
+    ) -> None:
+        self.prior, self.settings, self.genes = prior, settings, genes
+        self.seed, self.device = seed, device
+        self.noise_variance = noise_level(settings["noise_variance"], latent, role)
+        self.gram = torch.as_tensor(np.asarray(latent["gram"]), dtype=torch.float32, device=device)
+        self.notes: list[str] = []
+        self.method = settings["method"]
+        if self.method == "exact" and settings["likelihood"] != "gaussian":
+            self.use_gibbs(f"the likelihood {settings['likelihood']} has no closed form")
+        elif self.method == "exact" and not latent["orthonormal"]:
+            self.use_gibbs(
+                f"{latent['missing_genes']} genes of the reference are missing, the loadings are "
+                "not orthonormal"
+            )
+        rho = settings["rho"]
+        self.rho = rho_schedule(rho["start"], rho["end"], settings["iterations"], rho["schedule"])
+        if latent["orthonormal"] and settings["likelihood"] == "gaussian":
+            self.rho = self.rho[first_needed_iteration(self.rho, self.noise_variance) :]
+        self.s = float(np.sqrt(self.noise_variance + rho["end"] ** 2))
+        self.keep_to_levels(*prior.levels)
+
+    def use_gibbs(self, why: str) -> None:
+        """Take the Gibbs sampler, and note why."""
+        self.method = "gibbs"
+        self.notes.append(f"{why}: Gibbs in place of exact mode")
+
+    def keep_to_levels(self, low: float, high: float) -> None:
+        """Refuse a posterior at a noise level that the prior does not know; limit rho to it."""
+        if self.method == "exact" and not low <= self.s <= high:
+            raise InputError(
+                f"denoise.noise_variance {self.noise_variance:g} and rho.end "
+                f"{self.settings['rho']['end']:g} ask for the posterior at noise level "
+                f"{self.s:.3g}; the prior knows the levels {low:.3g} to {high:.3g}"
+            )
+        limited = np.clip(self.rho, low, high)
+        if self.method == "gibbs" and (limited != self.rho).any():
+            self.notes.append(f"rho is limited to the prior's levels, {low:.3g} to {high:.3g}")
+        self.rho = limited
+
+    @property
+    def draws(self) -> int:
+        """Samples per cell."""
+        return self.settings["samples" if self.method == "exact" else "repeats"]
+
+    @property
+    def cells_at_once(self) -> int:
+        """Cells of a block: bounds the memory of what goes through the network, or of genes."""
+        if self.genes is not None and self.settings["likelihood"] != "gaussian":
+            return max(1, VALUES_AT_ONCE // self.genes.n_genes)
+        return max(1, ROWS_AT_ONCE // (self.draws if self.method == "exact" else 1))
+
+    def likelihood(self, latents: torch.Tensor, cells: torch.Tensor) -> Likelihood:
+        """The likelihood of a block of cells, for the Gibbs sampler."""
+        if self.settings["likelihood"] == "gaussian":
+            statistic = latents @ self.gram / self.noise_variance
+            return GaussianLikelihood(statistic, self.gram / self.noise_variance)
+        return self.genes.likelihood(self.settings["likelihood"], latents, cells)
+
+    def __call__(
+        self, latents: torch.Tensor, cells: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Posterior of cells (n,) with latents (n, k).
+
+        Returns
+        -------
+        mean (n, k), samples (draws, n, k) and trace of the covariance (n,): by the Jacobian in
+        exact mode, else the samples'.
+        """
+        if self.method == "exact":
+            mean, samples = exact_posterior(
+                self.prior, latents, cells, self.s, self.draws, self.seed
+            )
+            covariance = posterior_covariance(self.prior, latents, self.s)
+            trace = covariance.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=0)
+            return mean, samples, trace
+        likelihood = self.likelihood(latents, cells)
+        samples = gibbs_samples(self.prior, likelihood, cells, self.rho, self.draws, self.seed)
+        return samples.mean(dim=0), samples, samples.var(dim=0).sum(dim=1)
