@@ -140,7 +140,7 @@ class CountModel:
 class LangevinLikelihood:
     """Any gene model: Metropolis-adjusted Langevin steps (Roberts and Tweedie 1996) in Z.
 
-    Steps are preconditioned by the cell's own Fisher information at its least-squares latents, which
+    Steps are preconditioned by the cell's Fisher information at its least-squares latents, which
     stays fixed, and have the length that is best for a Gaussian target (Roberts, Rosenthal 1998).
 
     Parameters

@@ -1,0 +1,197 @@
+"""Cost and agreement of the samplers, and of the two presets' training, on simulated latents.
+
+    python tests/benchmarks/samplers.py [--cells 4000] [--paper-steps 3000]
+
+Latents of k = 25: twelve clusters of unequal size with low-rank variation within (`simulate`).
+Every row is measured in this one run; ratios are what to read, seconds depend on the machine.
+Writes docs/benchmarks/samplers.tsv.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from dice_atlas.dice.exact import exact_posterior, posterior_covariance
+from dice_atlas.dice.gibbs import gibbs_samples
+from dice_atlas.dice.likelihoods import GaussianLikelihood
+from dice_atlas.dice.noise import CellNoise
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, build_network, prior_of
+from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
+from dice_atlas.dice.training import Trainer, preset_settings
+
+OUT = Path(__file__).parents[2] / "docs" / "benchmarks"
+K = 25
+NOISE_VARIANCE, RHO_END = 1.0, 0.5
+S = float(np.sqrt(NOISE_VARIANCE + RHO_END**2))
+ROWS: list[dict] = []
+
+
+def simulate(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latents (n, k) with falling spread by dimension, and their clusters."""
+    rng = np.random.default_rng(seed)
+    scale = 12.0 / np.arange(1, K + 1) ** 0.7
+    centers = rng.standard_normal((12, K)) * scale
+    cluster = rng.choice(12, n, p=rng.dirichlet(np.full(12, 3.0)))
+    directions = rng.standard_normal((12, 3, K)) * scale / 3
+    within = np.einsum("nj,njk->nk", rng.standard_normal((n, 3)), directions[cluster])
+    return (centers[cluster] + within).astype(np.float32), cluster
+
+
+def record(what: str, value: float, unit: str, note: str = "") -> None:
+    """Keep and print one measurement."""
+    ROWS.append({"what": what, "value": value, "unit": unit, "note": note})
+    print(f"{what:58} {value:12.4g} {unit}  {note}", flush=True)
+
+
+def timed(function, *arguments):
+    """Result and seconds of one call."""
+    start = time.perf_counter()
+    result = function(*arguments)
+    return result, time.perf_counter() - start
+
+
+def trainer_of(preset: str, points: np.ndarray, cluster: np.ndarray, **overrides) -> Trainer:
+    """A trainer with mixup within the clusters."""
+    settings = preset_settings(preset, len(points), overrides)
+    classes = torch.from_numpy(cluster.astype(np.int64))
+    return Trainer(preset, settings, torch.from_numpy(points), classes, True, 0, "cpu")
+
+
+def to_prior(trainer: Trainer):
+    """The trained prior."""
+    settings = trainer.settings
+    network = build_network(trainer.preset, K, settings.width, settings.blocks)
+    network.load_state_dict(trainer.best)
+    return prior_of(trainer.preset, network)
+
+
+def training(points: np.ndarray, cluster: np.ndarray, paper_steps: int):
+    """Both presets; the fast one's time until it is as good as the paper's at its end."""
+    fast = trainer_of("fast", points, cluster)
+    _, seconds = timed(fast.run)
+    record("training, fast preset", seconds, "s", f"{fast.step} steps, loss {fast.best_loss:.4f}")
+    # The paper's sizes take days here: D = 128, M = 4, as in the prototype's comparison.
+    paper = trainer_of(
+        "paper", points, cluster, width=128, blocks=4, steps=paper_steps, batch_size=1024
+    )
+    _, paper_seconds = timed(paper.run)
+    note = f"D=128 M=4, {paper.step} steps x 1,024, loss {paper.best_loss:.4f}"
+    record("training, paper's network", paper_seconds, "s", note)
+    reached = [step for step, _, loss in fast.rows if loss <= paper.best_loss]
+    if reached:
+        share = seconds * reached[0] / fast.step
+        record("  fast preset reaches that loss after", share, "s", f"step {reached[0]}")
+        record("  ratio of the training times", paper_seconds / share, "x")
+    return to_prior(fast), to_prior(paper)
+
+
+class Counter:
+    """Counts the evaluations (cells x calls) of a prior's network."""
+
+    def __init__(self, prior) -> None:
+        self.count = 0
+        module = prior.network if isinstance(prior, DDPMPrior) else prior.denoiser
+        call = module.forward if isinstance(prior, DDPMPrior) else module
+
+        def counted(u, *rest):
+            self.count += len(u)
+            return call(u, *rest)
+
+        if isinstance(prior, DDPMPrior):
+            module.forward = counted
+        else:
+            prior.denoiser = counted
+
+
+def gibbs_against_exact(prior, x: torch.Tensor, iterations: int, repeats: int) -> None:
+    """The paper's sampler and exact mode on the same prior and cells."""
+    cells, counter = torch.arange(len(x)), Counter(prior)
+    rho = rho_schedule(5.0, RHO_END, iterations)
+    likelihood = GaussianLikelihood(x, torch.eye(K))
+    samples, seconds = timed(gibbs_samples, prior, likelihood, cells, rho, repeats, 0)
+    gibbs, gibbs_evaluations = samples.mean(dim=0), counter.count / len(x)
+    name = f"Gibbs, {iterations} iterations x {repeats}"
+    record(f"{name}: evaluations per cell", gibbs_evaluations, "")
+    record(f"{name}: seconds", seconds, "s", f"{len(x)} cells")
+    needed = rho[first_needed_iteration(rho, NOISE_VARIANCE) :]
+    counter.count = 0
+    short, short_seconds = timed(gibbs_samples, prior, likelihood, cells, needed, repeats, 0)
+    record(
+        "Gibbs without its forgotten iterations: evaluations per cell", counter.count / len(x), ""
+    )
+    record("  seconds", short_seconds, "s", f"{len(needed)} of {iterations} iterations")
+    counter.count = 0
+    mean, mean_seconds = timed(prior.mean, x, S)
+    record("exact mean: evaluations per cell", counter.count / len(x), "")
+    record("exact mean: seconds", mean_seconds, "s")
+    record(
+        "  ratio of evaluations, Gibbs / exact mean",
+        gibbs_evaluations * len(x) / counter.count,
+        "x",
+    )
+    record("  ratio of seconds, Gibbs / exact mean", seconds / mean_seconds, "x")
+    spread = x.std(dim=0).square().sum().sqrt()
+    for label, other in (("Gibbs", gibbs), ("Gibbs, truncated", short.mean(dim=0))):
+        apart = (other - mean).square().sum(dim=1).mean().sqrt()
+        expected = (samples.var(dim=0).sum(dim=1).mean() / repeats).sqrt()
+        note = f"Monte-Carlo error {float(expected):.3f}, spread of the cells {float(spread):.1f}"
+        record(f"  {label} mean against exact mean: RMS distance", float(apart), "", note)
+
+
+def short_against_long_chain(prior: DenoiserPrior, x: torch.Tensor) -> None:
+    """The default chain of 20 steps against one of 200, over many draws of a few cells."""
+    n, draws = 40, 1000
+    cells = torch.arange(n).repeat(draws)
+    draw = torch.arange(draws).repeat_interleave(n)
+    moments = {}
+    for steps in (10, 20, 200):
+        chain = DenoiserPrior(prior.denoiser, steps)
+        with torch.inference_mode():
+            samples = chain.sample(x[:n].repeat(draws, 1), S, CellNoise(steps, cells, draw, K))
+        samples = samples.view(draws, n, K)
+        moments[steps] = samples.mean(dim=0), samples.var(dim=0).sum(dim=1)
+    error = float((moments[200][1].mean() / draws).sqrt())
+    for steps in (10, 20):
+        apart = float((moments[steps][0] - moments[200][0]).square().sum(dim=1).mean().sqrt())
+        ratio = float((moments[steps][1] / moments[200][1]).median())
+        record(f"chain of {steps} against 200 steps: RMS distance of the means", apart, "",
+               f"Monte-Carlo error {error * 2**0.5:.3f}")  # fmt: skip
+        record(f"chain of {steps} against 200 steps: ratio of the variances", ratio, "", "median")
+    covariance = posterior_covariance(prior, x[:n], S).diagonal(dim1=1, dim2=2).sum(dim=1)
+    record("trace of the covariance, Jacobian / 1,000 samples",
+           float((covariance / moments[200][1]).median()), "", "median of 40 cells")  # fmt: skip
+
+
+def throughput(prior: DenoiserPrior, x: torch.Tensor) -> None:
+    """Cells per second of the mean and of 32 samples, after a warm-up."""
+    with torch.inference_mode():
+        prior.mean(x, S)
+        _, seconds = timed(lambda: [prior.mean(x, S) for _ in range(5)])
+    record("posterior mean", 5 * len(x) / seconds, "cells/s", f"{torch.get_num_threads()} threads")
+    some = x[:500]
+    cells = torch.arange(len(some))
+    exact_posterior(prior, some[:50], cells[:50], S, 32, 0)
+    _, seconds = timed(exact_posterior, prior, some, cells, S, 32, 0)
+    record("32 posterior samples", len(some) / seconds, "cells/s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=4000)
+    parser.add_argument("--paper-steps", type=int, default=3000)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    points, cluster = simulate(options.cells + 4000, 0)
+    prior, paper = training(points[: options.cells], cluster[: options.cells], options.paper_steps)
+    noise = np.random.default_rng(1).standard_normal((4000, K)).astype(np.float32)
+    x = torch.from_numpy(points[options.cells :] + noise)
+    throughput(prior, x)
+    short_against_long_chain(prior, x)
+    gibbs_against_exact(prior, x[:200], 100, 10)
+    gibbs_against_exact(paper, x[:200], 20, 10)
+    OUT.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(ROWS).to_csv(OUT / "samplers.tsv", sep="\t", index=False, float_format="%.5g")
