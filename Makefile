@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test readme lint lock clean
+.PHONY: demo test bench readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -18,6 +18,12 @@ test: $(VENV)/.ready-dev
 # The demo's figure and metrics in README.md.
 readme: demo
 	$(BIN)/python docs/update_readme.py
+
+# Benchmarks that need no data, about half an hour; their tables in docs/benchmarks.md.
+bench: $(VENV)/.ready-dev
+	for part in table1 samplers uncertainty; do \
+		PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/$$part.py || exit 1; done
+	$(BIN)/python docs/update_benchmarks.py
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -101,6 +101,22 @@ def test_reference_without_labels_and_the_papers_preset_and_gibbs(copy, small):
     )
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian_per_gene", "student_t", "negative_binomial"])
+def test_other_likelihoods_see_the_genes(copy, small, likelihood):
+    samples = sheet(copy, "likelihood", REFERENCE, QUERY)
+    keys = {**small, "atlas": "likelihood", "samples": samples}
+    keys["denoise"] = {"likelihood": likelihood, "iterations": 4, "repeats": 2, "shards": 2}
+    target = "results/likelihood/denoise/denoised.h5ad"
+    copy.run("--configfile", copy.config("likelihood", **keys), "--", target)
+    denoised = ad.read_h5ad(copy.folder / target)
+    assert f"the likelihood {likelihood} has no closed form" in denoised.uns["dice"]["note"]
+    latents = ad.read_h5ad(copy.folder / "results/likelihood/latent/latents.h5ad")
+    found, start = denoised.obsm["X_dice"], latents.obsm["X_harmony"]
+    assert np.isfinite(found).all()
+    # The same cells, denoised: nearer to where they started than to any average cell.
+    assert np.corrcoef(found[:, 0], start[:, 0])[0, 1] > 0.9
+
+
 def test_labels_of_the_pca_space_alone(copy, small):
     samples = sheet(copy, "pca", REFERENCE, QUERY)
     keys = {**small, "annotate": {"spaces": ["pca"], "final": "pca"}}

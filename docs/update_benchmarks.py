@@ -1,0 +1,105 @@
+"""Put the benchmarks' tables (docs/benchmarks/*.tsv) into docs/benchmarks.md, by `make bench`."""
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+DOCS = Path(__file__).resolve().parent
+# The paper's own gains over PCA, setups 1 to 4.
+PAPER = {"silhouette": (0.12, 0.12, 0.12, 0.06), "clisi": (-0.10, -0.10, -0.14, -0.08)}
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def spread(values: pd.Series) -> str:
+    """Mean and standard deviation over seeds."""
+    return (
+        f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
+        if len(values) > 1
+        else f"{values.mean():.3f}"
+    )
+
+
+def table1(table: pd.DataFrame) -> str:
+    """Scores by setup and method, and the gain over PCA beside the paper's."""
+    rows = []
+    for setup, part in table.groupby("setup"):
+        base = part[part["method"] == "PCA"].set_index("seed")
+        bayes = part[part["method"] == "Bayes"].set_index("seed")
+        for method, own in part.groupby("method", sort=False):
+            own = own.set_index("seed")
+            row = [str(setup), method, str(len(own))]
+            for metric in ("silhouette", "clisi"):
+                gain = own[metric] - base[metric].loc[own.index]
+                whole = (bayes[metric] - base[metric]).loc[own.index]
+                paper = PAPER[metric][setup - 1]
+                row.append(spread(own[metric]))
+                row.append("" if method == "PCA" else f"{gain.mean():+.3f} ({paper:+.2f})")
+                row.append("" if method == "PCA" else f"{gain.mean() / whole.mean():.0%}")
+            rows.append(row)
+    header = ["setup", "method", "seeds"]
+    for metric in ("silhouette ↑", "cLISI ↓"):
+        header += [metric, "gain (paper's)", "of Bayes'"]
+    return markdown(header, rows)
+
+
+def samplers(table: pd.DataFrame) -> str:
+    """One row per measurement."""
+    rows = [
+        [row.what.strip(), f"{row.value:,.4g} {row.unit}".strip(), row.note]
+        for row in table.fillna("").itertuples()
+    ]
+    return markdown(["measured", "value", ""], rows)
+
+
+def rho_sweep(table: pd.DataFrame) -> str:
+    """Gain over PCA by rho, mean over seeds."""
+    mean = table.groupby(["rho", "method"])[["silhouette", "clisi"]].mean().unstack()
+    methods = ("DICE exact", "Bayes")
+    rows = [
+        [
+            f"{rho:g}",
+            *(f"{values[metric, m]:+.3f}" for metric in ("silhouette", "clisi") for m in methods),
+        ]
+        for rho, values in mean.iterrows()
+    ]
+    return markdown(
+        ["rho", *(f"{metric}, {m}" for metric in ("silhouette", "cLISI") for m in methods)], rows
+    )
+
+
+def real_data(table: pd.DataFrame) -> str:
+    """Mean and standard deviation over seeds by data set and method."""
+    rows = []
+    for (name, method), part in table.groupby(["data", "method"], sort=False):
+        values = [spread(part[metric]) for metric in ("ari", "clisi", "silhouette")]
+        rows.append([name, method, *values, f"{part['seconds'].mean():.0f}", str(len(part))])
+    return markdown(["data", "method", "ARI ↑", "cLISI ↓", "silhouette ↑", "s", "seeds"], rows)
+
+
+def main() -> None:
+    """Rewrite docs/benchmarks.md in place; tables without a file stay as they are."""
+    path = DOCS / "benchmarks.md"
+    text = path.read_text()
+    for make in (table1, samplers, rho_sweep, real_data):
+        source = DOCS / "benchmarks" / f"{make.__name__}.tsv"
+        if source.exists():
+            body = make(pd.read_csv(source, sep="\t"))
+            name = make.__name__
+            pattern = rf"(<!-- {name}: start -->\n).*?(<!-- {name}: end -->)"
+            text, found = re.subn(
+                pattern, lambda m, b=body: m[1] + b + "\n" + m[2], text, flags=re.S
+            )
+            if not found:
+                sys.exit(f"{path} has no markers for {name}")
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
