@@ -137,6 +137,7 @@ def test_corrected_latents_are_those_of_the_corrected_matrix(normalized):
     assert notes[1] == "query: one batch only, not corrected"
     assert np.array_equal(corrected[150:], pcs[150:])
     assert not np.array_equal(corrected[:150], pcs[:150])
+    normalized.obs["total_counts"] = 1e4
     harmony = ad.AnnData(
         obs=normalized.obs,
         obsm={"X_pcs": pcs, "X_corrected": corrected},
@@ -145,7 +146,7 @@ def test_corrected_latents_are_those_of_the_corrected_matrix(normalized):
         uns={"harmony": {"scope": "within_role"}},
     )
     space = fit_space(normalized, harmony, {"k": 4, "max_k": 20}, 10.0, 0)
-    result = compute_latents(normalized, harmony, space)
+    result = compute_latents(normalized, harmony, space, 1e4)
     shift = corrected - pcs
     shift[:150] -= shift[:150].mean(0)
     dense = scale(normalized.X, space.scaling).toarray() - space.scaling.center
