@@ -8,9 +8,9 @@ import torch
 from dice_atlas.dice.exact import exact_posterior, posterior_covariance
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
-from dice_atlas.dice.networks import TabularDiffusionMLP
+from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm, prior_of
 from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration, rho_schedule
 from dice_atlas.errors import InputError
@@ -279,3 +279,16 @@ def test_folded_batch_norms_predict_the_same():
     u, time = torch.randn(20, 3), torch.rand(20)
     assert torch.allclose(folded(u, time), network(u, time), atol=1e-5)
     assert not any(isinstance(part, torch.nn.BatchNorm1d) for part in folded.modules())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_the_gpu_draws_what_the_cpu_draws():
+    network = PosteriorMeanMLP(3, 32, 2).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, cells, found = torch.randn(50, 3), torch.arange(50), {}
+    for device in ("cpu", "cuda"):
+        prior = prior_of("fast", network.to(device))
+        found[device] = exact_posterior(prior, x.to(device), cells.to(device), 1.1, 4, seed=0)
+    for on_cpu, on_gpu in zip(found["cpu"], found["cuda"], strict=True):
+        assert torch.allclose(on_cpu, on_gpu.cpu(), atol=1e-3)
