@@ -82,3 +82,26 @@ def test_a_class_that_its_own_cells_miss_is_not_put_into_every_set(caplog):
     assert "cannot be reached for b: 10 of its 30" in caplog.text
     sets = prediction_sets(np.array([[1.0, 0.0], [0.9, 0.1]]), thresholds)
     assert sets.tolist() == [[True, False], [False, True]]
+
+
+def test_small_classes_reach_the_coverage_as_a_group():
+    """Twenty hard classes of few cells beside an easy large one, whose threshold is no guide."""
+    rng = np.random.default_rng(0)
+    labels = [f"l{i}" for i in range(21)]
+
+    def simulate(n):
+        truth = np.where(rng.random(n) < 0.7, 0, rng.integers(1, 21, n))
+        logits = rng.standard_normal((n, 21))
+        logits[np.arange(n), truth] += np.where(truth == 0, 8.0, 2.0)
+        return truth, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    covered = []
+    for _ in range(30):
+        truth, scores = simulate(200)
+        thresholds = class_thresholds([labels[i] for i in truth], scores, labels, 0.9)
+        truth, scores = simulate(4000)
+        right = prediction_sets(scores, thresholds)[np.arange(truth.size), truth]
+        covered.append((right[truth == 0].mean(), right[truth > 0].mean()))
+    easy, hard = np.mean(covered, axis=0)
+    assert easy > 0.89
+    assert hard > 0.89

@@ -43,9 +43,9 @@ def class_thresholds(
 
     Returns
     -------
-    Thresholds. A class with too few calibration cells for its own takes that of all
-    classes together, with a warning; infinite (every label is in every set) if these are
-    too few too.
+    Thresholds. Classes with too few calibration cells for their own share one, with a warning:
+    that of all such classes together, so that the coverage holds for them as a group; if these are
+    too few too that of all classes; infinite (every label is in every set) if all are too few.
     """
     position = pd.Index(labels).get_indexer(list(truth))
     known = position >= 0
@@ -57,14 +57,18 @@ def class_thresholds(
     )
     few = np.isinf(thresholds)
     if few.any():
-        pooled = conformal_quantile(nonconformity, coverage)
+        pooled = conformal_quantile(nonconformity[few[of_class]], coverage)
+        shared = "share one threshold"
+        if np.isinf(pooled):
+            pooled = conformal_quantile(nonconformity, coverage)
+            shared = "take the threshold of all labels together"
         thresholds[few] = pooled
         logger.warning(
-            "%d of %d labels have too few calibration cells for a coverage of %g and take the "
-            "threshold of all labels together%s: %s",
+            "%d of %d labels have too few calibration cells for a coverage of %g and %s%s: %s",
             few.sum(),
             len(labels),
             coverage,
+            shared,
             " (too few as well: their sets are not limited)" if np.isinf(pooled) else "",
             ", ".join(f"{labels[i]} ({(of_class == i).sum()})" for i in np.flatnonzero(few)),
         )
