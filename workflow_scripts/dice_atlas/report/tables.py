@@ -182,7 +182,7 @@ def type_table(data: ReportData) -> Table | None:
         return None
     columns = [
         "cell type", "reference cells", "query cells", "share of query", "median score",
-        "median entropy", "median anchors", "confident", "median dice_uncertainty",
+        "median entropy", "median anchors", "confident", "median uncertainty",
     ]  # fmt: skip
     rows = []
     for label in [*data.labels, UNASSIGNED]:
