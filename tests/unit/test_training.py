@@ -109,6 +109,8 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
     space = LatentSpace(genes, loadings, scaling, np.arange(4.0), np.array([], dtype=str))
     card = {"preset": preset, "k": 4, "settings": vars(run.settings), "genes": genes.tolist()}
     save_prior(run.best, space, card, tmp_path / "prior.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1, "the prior must be as readable as its card"
     prior, read = load_prior(tmp_path / "prior.safetensors", "cpu")
     assert read == {"format": 1, **json.loads(json.dumps(card))}
     run.chosen().load_state_dict(run.best)

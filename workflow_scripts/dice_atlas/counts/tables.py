@@ -92,7 +92,7 @@ def row_blocks(path: Path, separator: str, n_cells: int) -> Iterable[pd.DataFram
     except (ValueError, pd.errors.ParserError, EOFError) as error:
         raise InputError(
             f"{path}: a row cannot be read ({error}), expected one column of gene names and then "
-            "numbers only, as many in every row; remove further columns of text"
+            "numbers only, as many in every row; is it cut off, or has it further columns of text?"
         ) from error
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from dice_atlas.dice.priors import Prior, build_network, prior_of
 from dice_atlas.errors import InputError
@@ -22,7 +22,8 @@ def save_prior(
     arrays = {f"space.{n}": torch.from_numpy(a) for n, a in space_arrays(space).items()}
     tensors = {f"network.{n}": t.contiguous() for n, t in weights.items()}
     with atomic_path(path) as temporary:
-        save_file({**tensors, **arrays}, temporary)
+        # Not save_file(): its files can be read by their owner only.
+        temporary.write_bytes(save({**tensors, **arrays}))
     with atomic_path(Path(path).with_name("card.json")) as temporary:
         temporary.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
 
