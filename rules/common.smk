@@ -153,6 +153,15 @@ def only_dice(path):
     return wanted
 
 
+def denoise_settings():
+    """The `denoise` section, less what only Gibbs needs where the closed form is sure to hold."""
+    kept = {k: v for k, v in config["denoise"].items() if k != "shards"}
+    if kept["method"] == "exact" and kept["likelihood"] == "gaussian" and not SAVED_PRIOR:
+        kept = {k: v for k, v in kept.items() if k not in ("iterations", "repeats")}
+        kept["rho"] = {"end": kept["rho"]["end"]}
+    return kept
+
+
 def in_gene_space(path):
     """A file that only a likelihood in gene space needs."""
     return [] if config["denoise"]["likelihood"] == "gaussian" else [out(path)]

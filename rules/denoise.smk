@@ -22,7 +22,7 @@ rule denoise_shard:
         runtime=runtime(60),
         gpu=config["gpu"],
     params:
-        denoise={k: v for k, v in config["denoise"].items() if k != "shards"},
+        denoise=denoise_settings(),
         target_sum=config["normalization"]["target_sum"],
         seed=config["seed"],
         device=config["device"],

@@ -78,7 +78,8 @@ def require_calls(found: pd.DataFrame, calls: pd.DataFrame, query: pd.Index) -> 
 
 def score_matrix(predictions: pd.DataFrame, cells: pd.Index) -> tuple[np.ndarray, list[str]]:
     """Scores of all labels (cells x labels, float32; NaN for reference cells) and their names."""
-    columns = [name for name in predictions if name.startswith(SCORE)]
+    # Alphabetical, as the labels of the posterior.
+    columns = sorted(name for name in predictions if name.startswith(SCORE))
     values = predictions.set_index("cell")[columns].astype(np.float32).reindex(cells)
     return values.to_numpy(dtype=np.float32), [name.removeprefix(SCORE) for name in columns]
 

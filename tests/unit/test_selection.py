@@ -103,7 +103,7 @@ def test_intersection_takes_what_is_variable_in_both_roles(pair):
 
 
 def test_intersection_errors(pair):
-    with pytest.raises(InputError, match="no query sample"):
+    with pytest.raises(InputError, match="no batch of the query has the 20 cells"):
         select_genes(pair[:1], 100, "intersection", 3, ["batch"])
     with pytest.raises(InputError, match=r"of the 20 variable genes .* only 1"):
         select_genes(pair, 20, "intersection", 3, ["batch"])

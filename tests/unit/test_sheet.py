@@ -83,6 +83,7 @@ def test_paths_are_relative_to_the_sheet(schema, tmp_path, monkeypatch):
         (f"{HEAD}\tsite\tsite\n", ["column(s) site stand twice"]),
         (f"{HEAD}\tcell_type\n", ["column(s) cell_type are written by the workflow"]),
         (f"{HEAD}\t\tsite\n", ["column 5 has no name"]),
+        (f"{HEAD}\tmin_gene\n", ["column min_gene: is min_genes meant?"]),
         (f"{HEAD}\tmin_cells\n", ["set qc.min_cells"]),
         (f"{HEAD}\tmin_genes\tn_mads\ns1\ta\tquery\tA\t2.5\tnan\n",
          ["column min_genes: seen '2.5', expected a whole number", "column n_mads: seen 'nan'"]),

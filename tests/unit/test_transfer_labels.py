@@ -108,7 +108,7 @@ def test_predictions_and_calls():
     np.testing.assert_allclose(table["score"], result.scores.max(axis=1))
     sets = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]], dtype=bool)
     calls = calls_table(table, sets, 0.8)
-    assert calls["prediction_set"].tolist() == ["B|T", "B", "", "B|T|NK"]
+    assert calls["prediction_set"].tolist() == ["B|T", "B", "", "B|NK|T"]
     assert calls.loc[0, "second"] == "T"
     low = table["score"] < 0.8
     assert 0 < low.sum() < 4

@@ -62,6 +62,10 @@ def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, 
 def test_what_changes_no_cell_reruns_little(demo):
     title = demo.planned("--configfile", demo.config("title", report={"title": "Another"}))
     assert set(title) == {"all", "render_report"}
+    # Length and start of Gibbs chains do not matter to the closed form, but to the provenance.
+    gibbs = {"iterations": 7, "repeats": 3, "rho": {"start": 9.0}}
+    planned = demo.planned("--configfile", demo.config("chains", denoise=gibbs))
+    assert set(planned) == {"all", "write_atlas", "render_report"}
     # Variable genes are those of the space pca; the denoised space has its own.
     anchors = demo.planned("--configfile", demo.config("genes", annotate={"nfeatures": 500}))
     assert anchors["find_anchors"] == anchors["transfer_labels"] == 1

@@ -143,7 +143,7 @@ def write_matrices(
                 counts.append(block)
                 expression.append(log1p_normalize(block, totals, target_sum))
                 n_cells += np.bincount(block.indices[block.data > 0], minlength=n_genes)
-            logger.info("%s: %d cells written", sample, counts.n_rows)
+            logger.info("%s is written, %d cells so far", sample, counts.n_rows)
     return n_cells
 
 

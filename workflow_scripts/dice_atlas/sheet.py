@@ -1,6 +1,7 @@
 """The sample sheet: read once, checked, paths resolved."""
 
 import csv
+import difflib
 import json
 import math
 import os
@@ -143,6 +144,14 @@ def check_columns(columns: list[str], path: Path) -> list[str]:
     taken = [name for name in columns if name in RESERVED_COLUMNS]
     if taken:
         problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
+    known = [*CORE_COLUMNS, *QC_COLUMNS]
+    for name in columns:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if close and name not in known:
+            problems.append(
+                f"column {name}: is {close[0]} meant? If it is a column of your own, give it "
+                "another name"
+            )
     if "min_cells" in columns:
         problems.append(
             "column min_cells is not a per-sample limit: it counts cells of all samples; set "
@@ -181,7 +190,7 @@ def check_obs_columns(row: dict[str, Any]) -> list[str]:
         + (
             "a csv or tsv file with the columns barcode,label"
             if column in ("labels", "truth")
-            else "no such column"
+            else "an empty field for such a file"
         )
         for column in named
     ]

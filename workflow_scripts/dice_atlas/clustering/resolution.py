@@ -19,7 +19,7 @@ N_SUBSAMPLES = 5
 SHARE = 0.8
 MAX_SUBSAMPLE = 5_000
 # A resolution counts as stable within this of the best one's stability ...
-TOLERANCE = 0.05
+TOLERANCE = 0.1
 # ... and if nothing reaches this, one cluster is a better answer than several arbitrary ones.
 MIN_STABILITY = 0.5
 MAX_SILHOUETTE = 10_000

@@ -75,29 +75,32 @@ class Sampler:
                 "not orthonormal"
             )
         rho = settings["rho"]
+        self.s = float(np.sqrt(self.noise_variance + rho["end"] ** 2))
+        if self.method == "exact":
+            self.require_level(*prior.levels)
+            return
         self.rho = rho_schedule(rho["start"], rho["end"], settings["iterations"], rho["schedule"])
         if latent["orthonormal"] and settings["likelihood"] == "gaussian":
             self.rho = self.rho[first_needed_iteration(self.rho, self.noise_variance) :]
-        self.s = float(np.sqrt(self.noise_variance + rho["end"] ** 2))
-        self.keep_to_levels(*prior.levels)
+        limited = np.clip(self.rho, *prior.levels)
+        if (limited != self.rho).any():
+            low, high = prior.levels
+            self.notes.append(f"rho is limited to the prior's levels, {low:.3g} to {high:.3g}")
+        self.rho = limited
 
     def use_gibbs(self, why: str) -> None:
         """Take the Gibbs sampler, and note why."""
         self.method = "gibbs"
         self.notes.append(f"{why}: Gibbs in place of exact mode")
 
-    def keep_to_levels(self, low: float, high: float) -> None:
-        """Refuse a posterior at a noise level that the prior does not know; limit rho to it."""
-        if self.method == "exact" and not low <= self.s <= high:
+    def require_level(self, low: float, high: float) -> None:
+        """Refuse a posterior at a noise level that the prior does not know."""
+        if not low <= self.s <= high:
             raise InputError(
                 f"denoise.noise_variance {self.noise_variance:g} and rho.end "
                 f"{self.settings['rho']['end']:g} ask for the posterior at noise level "
                 f"{self.s:.3g}; the prior knows the levels {low:.3g} to {high:.3g}"
             )
-        limited = np.clip(self.rho, low, high)
-        if self.method == "gibbs" and (limited != self.rho).any():
-            self.notes.append(f"rho is limited to the prior's levels, {low:.3g} to {high:.3g}")
-        self.rho = limited
 
     @property
     def draws(self) -> int:

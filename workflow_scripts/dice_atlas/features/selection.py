@@ -262,8 +262,9 @@ def _in_both_roles(
         own = {name: g for name, g in groups.items() if name[0] == role}
         if not own:
             raise InputError(
-                f"genes.mode is intersection, but no {role} sample is there to intersect with "
-                f"(or none of its batches has {MIN_GROUP_CELLS} cells): set genes.mode to joint"
+                f"genes.mode is intersection, but no batch of the {role} has the "
+                f"{MIN_GROUP_CELLS} cells that variable genes take (or there is no {role}): set "
+                "genes.mode to joint, or loosen the QC limits"
             )
         best[role] = eligible & (_rank(own, eligible, n_top)["rank"].to_numpy() <= n_top)
     both = best["reference"] & best["query"]

@@ -52,17 +52,24 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
              f"one label at {settings['coverage']:.0%} coverage"),
             (percent(lost, total), "unassigned", f"score below {settings['unassigned_below']:g}"),
         ]  # fmt: skip
-        right = data.metric("accuracy", settings["final"])
+        right = data.metric("accuracy_known", settings["final"])
         if right is not None:
-            cells = truth_cells(data)
+            cells = known_cells(data)
             found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
     return found
 
 
-def truth_cells(data: ReportData) -> int:
-    """Query cells with a truth."""
+def truth_cells(data: ReportData) -> pd.Series:
+    """Number of query cells by their truth."""
     final = data.config["annotate"]["final"]
-    return int(data.confusion.loc[data.confusion["space"] == final, "cells"].sum())
+    own = data.confusion[data.confusion["space"] == final]
+    return own.groupby("truth")["cells"].sum()
+
+
+def known_cells(data: ReportData) -> int:
+    """Query cells whose truth is a label of the reference."""
+    cells = truth_cells(data)
+    return int(cells[cells.index.isin(data.reference["cell_type"])].sum())
 
 
 def summary(data: ReportData) -> str:
@@ -92,16 +99,14 @@ def summary(data: ReportData) -> str:
         f"{settings['coverage']:.0%} coverage); "
         f"{percent(lost, total)} are unassigned."
     )
-    right = data.metric("accuracy", settings["final"])
-    assigned = data.metric("accuracy_assigned", settings["final"])
+    right = data.metric("accuracy_known", settings["final"])
     if right is None:
         return text + " No truth was given to compare the labels with."
-    n = truth_cells(data)
-    text += (
-        f" Of the {n:,} query cells with a given truth {percent(right, n)} have the right label, "
-        "unassigned counted as wrong"
+    n = known_cells(data)
+    return text + (
+        f" Of the {n:,} query cells with a given truth that the reference has, {percent(right, n)} "
+        "have the right label, unassigned counted as wrong."
     )
-    return text + (f"; of those assigned, {percent(assigned, n)}." if assigned is not None else ".")
 
 
 def warnings(data: ReportData) -> list[str]:
@@ -239,16 +244,24 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
 
 def against_truth(data: ReportData) -> Iterator[str]:
     """Prediction sets that miss their coverage; types that the reference lacks; the other space."""
-    settings, n = data.config["annotate"], truth_cells(data)
+    settings, n = data.config["annotate"], known_cells(data)
     final, wanted = settings["final"], settings["coverage"]
-    held = data.metric("set_coverage", final)
+    lacking = truth_cells(data)
+    lacking = lacking[~lacking.index.isin(data.reference["cell_type"])]
+    if len(lacking):
+        text = (
+            f"{lacking.sum():,} query cells have a truth that the reference lacks: "
+            f"{listed(list(lacking.index))}."
+        )
+        if lacking.sum() > n:
+            text += " Are these other names for the reference's types? Truth is compared by name."
+        yield text
+    held = data.metric("set_coverage_known", final)
     if held is not None and held < wanted - 2 * np.sqrt(wanted * (1 - wanted) / max(n, 1)):
         yield (
             f"Prediction sets hold the truth in {percent(held, n)} of the cells, less than the "
             f"{wanted:.0%} asked for: the query is not quite like the reference."
         )
-    notes = data.metrics.loc[data.metrics["embedding"] == final, "note"].str.split("; ")
-    yield from sorted({f"{part}." for note in notes for part in note if "reference lacks" in part})
     accuracy = {space: data.metric("accuracy", space) for space in EMBEDDINGS}
     for space, value in accuracy.items():
         if None not in (value, accuracy[final]) and value > accuracy[final] + 0.01:

@@ -108,7 +108,7 @@ def calls_table(
     Parameters
     ----------
     predictions : see `predictions_table`.
-    sets : cells x labels (bool), the prediction sets; they are written best label first.
+    sets : cells x labels (bool), the prediction sets; they are written in alphabetical order.
     unassigned_below : least score of an assigned cell.
     """
     columns = [name for name in predictions if name.startswith(SCORE)]
@@ -132,7 +132,7 @@ def calls_table(
             "score": predictions["score"],
             "second": np.where(second_score > 0, labels[second], ""),
             "second_score": second_score,
-            "prediction_set": ["|".join(labels[j] for j in order[i] if sets[i, j]) for i in rows],
+            "prediction_set": ["|".join(sorted(labels[sets[i]])) for i in rows],
             "entropy": entropy(scores),
             "n_anchors": predictions["n_anchors"],
             "rule": rule,
