@@ -156,7 +156,11 @@ def only_dice(path):
 def denoise_settings():
     """The `denoise` section, less what only Gibbs needs where the closed form is sure to hold."""
     kept = {k: v for k, v in config["denoise"].items() if k != "shards"}
-    if kept["method"] == "exact" and kept["likelihood"] == "gaussian" and not SAVED_PRIOR:
+    if (
+        kept["method"] == "exact"
+        and kept["likelihood"] == "gaussian"
+        and not SAVED_PRIOR
+    ):
         kept = {k: v for k, v in kept.items() if k not in ("iterations", "repeats")}
         kept["rho"] = {"end": kept["rho"]["end"]}
     return kept
