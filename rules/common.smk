@@ -129,7 +129,8 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    kept = {key: value for key, value in config.items() if key not in ("gpu", "report")}
+    without = ("gpu", "report")
+    kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
 

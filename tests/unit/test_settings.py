@@ -125,3 +125,11 @@ def test_intersection_of_genes_needs_both_roles(validate):
     require_roles(config, both)
     require_roles({**config, "prior": {"path": "p"}}, alone)
     require_roles(validate(MINIMAL), alone)
+
+
+def test_the_order_of_keys_does_not_matter(validate):
+    """Snakemake compares settings as text."""
+    written = {"rho": {"end": 0.5, "start": 9.0}, "samples": 5, "method": "exact"}
+    other = {"method": "exact", "samples": 5, "rho": {"start": 9.0, "end": 0.5}}
+    texts = {json.dumps(validate({**MINIMAL, "denoise": part})) for part in (written, other)}
+    assert len(texts) == 1

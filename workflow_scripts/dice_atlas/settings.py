@@ -48,14 +48,19 @@ def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def as_meant(value: Any, schema: dict[str, Any]) -> Any:
-    """Undo what YAML makes of an unquoted `off`, and of whole numbers written as 4.0."""
+    """Undo what YAML makes of an unquoted `off`, and of whole numbers written as 4.0.
+
+    Keys get the schema's order: Snakemake compares settings as text, and another order of the same
+    ones would rerun everything.
+    """
     if value is False and "off" in schema.get("enum", []):
         return "off"
     if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
         parts = schema.get("properties", {})
-        return {key: as_meant(part, parts.get(key, {})) for key, part in value.items()}
+        order = [key for key in parts if key in value] + [key for key in value if key not in parts]
+        return {key: as_meant(value[key], parts.get(key, {})) for key in order}
     return value
 
 
