@@ -1,6 +1,6 @@
 """Cost and agreement of the samplers, and of the two presets' training, on simulated latents.
 
-    python tests/benchmarks/samplers.py [--cells 4000] [--paper-steps 1500]
+    python tests/benchmarks/samplers.py [--cells 4000] [--paper-steps 1000]
 
 Latents of k = 25: twelve clusters of unequal size with low-rank variation within (`simulate`).
 Every row is measured in this one run; ratios are what to read, seconds depend on the machine.
@@ -187,7 +187,7 @@ def throughput(prior: DenoiserPrior, x: torch.Tensor) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=4000)
-    parser.add_argument("--paper-steps", type=int, default=1500)
+    parser.add_argument("--paper-steps", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -198,6 +198,6 @@ if __name__ == "__main__":
     throughput(prior, x)
     short_against_long_chain(prior, x)
     gibbs_against_exact(prior, x[:30], 100, 10)
-    gibbs_against_exact(paper, x[:30], 100, 10)
+    gibbs_against_exact(paper, x[:20], 100, 3)
     OUT.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(ROWS).to_csv(OUT / "samplers.tsv", sep="\t", index=False, float_format="%.5g")
