@@ -1,6 +1,6 @@
 """Cost and agreement of the samplers, and of the two presets' training, on simulated latents.
 
-    python tests/benchmarks/samplers.py [--cells 4000] [--paper-steps 1000]
+    python tests/benchmarks/samplers.py [--cells 4000] [--paper-steps 3000]
 
 Latents of k = 25: twelve clusters of unequal size with low-rank variation within (`simulate`).
 Every row is measured in this one run; ratios are what to read, seconds depend on the machine.
@@ -19,6 +19,7 @@ from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, build_network, prior_of
+from dice_atlas.dice.sampler import ROWS_AT_ONCE
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.dice.training import Trainer, preset_settings
 
@@ -135,50 +136,59 @@ def gibbs_against_exact(prior, x: torch.Tensor, iterations: int, repeats: int) -
     record("  ratio of seconds, Gibbs / exact mean", seconds / mean_seconds, "x")
     spread = x.std(dim=0).square().sum().sqrt()
     for label, other in (("Gibbs", gibbs), ("Gibbs, truncated", short.mean(dim=0))):
-        apart = (other - mean).square().sum(dim=1).mean().sqrt()
+        apart = (other - mean).detach().square().sum(dim=1).mean().sqrt()
         expected = (samples.var(dim=0).sum(dim=1).mean() / repeats).sqrt()
         note = f"Monte-Carlo error {float(expected):.3f}, spread of the cells {float(spread):.1f}"
         record(f"  {label} mean against exact mean: RMS distance", float(apart), "", note)
 
 
 def short_against_long_chain(prior: DenoiserPrior, x: torch.Tensor) -> None:
-    """The default chain of 20 steps against one of 200, over many draws of a few cells."""
+    """Chains of several lengths against one of 200 steps, over many draws of a few cells."""
     n, draws = 20, 500
     cells = torch.arange(n).repeat(draws)
     draw = torch.arange(draws).repeat_interleave(n)
     moments = {}
-    for steps in (10, 20, 200):
-        chain = DenoiserPrior(prior.denoiser, steps)
+    for density in (3.0, prior.steps_per_fold, 9.0, 75.0):
+        chain = DenoiserPrior(prior.denoiser, prior.levels, density)
+        steps = len(chain.chain(S)) - 1
         with torch.inference_mode():
             samples = chain.sample(x[:n].repeat(draws, 1), S, CellNoise(steps, cells, draw, K))
         samples = samples.view(draws, n, K)
         moments[steps] = samples.mean(dim=0), samples.var(dim=0).sum(dim=1)
-    error = float((moments[200][1].mean() / draws).sqrt())
-    for steps in (10, 20):
-        apart = float((moments[steps][0] - moments[200][0]).square().sum(dim=1).mean().sqrt())
-        ratio = float((moments[steps][1] / moments[200][1]).median())
-        record(f"chain of {steps} against 200 steps: RMS distance of the means", apart, "",
+    *shorter, longest = moments
+    error = float((moments[longest][1].mean() / draws).sqrt())
+    for steps in shorter:
+        name = f"chain of {steps} against {longest} steps"
+        name += ", the default" if steps == len(prior.chain(S)) - 1 else ""
+        apart = (moments[steps][0] - moments[longest][0]).square().sum(dim=1).mean().sqrt()
+        ratio = float((moments[steps][1] / moments[longest][1]).median())
+        record(f"{name}: RMS distance of the means", float(apart), "",
                f"Monte-Carlo error {error * 2**0.5:.3f}")  # fmt: skip
-        record(f"chain of {steps} against 200 steps: ratio of the variances", ratio, "", "median")
+        record(f"{name}: ratio of the variances", ratio, "", "median")
     covariance = posterior_covariance(prior, x[:n], S).diagonal(dim1=1, dim2=2).sum(dim=1)
-    record("trace of the covariance, Jacobian / 500 samples",
-           float((covariance / moments[200][1]).median()), "", "median of 20 cells")  # fmt: skip
+    ratio = float((covariance / moments[longest][1]).median())
+    record("trace of the covariance, Jacobian / 500 samples", ratio, "", "median of 20 cells")
 
 
 def throughput(prior: DenoiserPrior, x: torch.Tensor) -> None:
     """Cells per second of the mean and of 32 samples, after a warm-up."""
     with torch.inference_mode():
+        blocks = x.split(ROWS_AT_ONCE["cpu"])
         prior.mean(x, S)
-        _, seconds = timed(lambda: [prior.mean(x, S) for _ in range(5)])
+        _, seconds = timed(lambda: [prior.mean(part, S) for part in blocks * 5])
     record("posterior mean", 5 * len(x) / seconds, "cells/s", f"{torch.get_num_threads()} threads")
-    some = x[:500]
-    cells = torch.arange(len(some))
-    exact_posterior(prior, some[:50], cells[:50], S, 32, 0)
-    (_, exact), seconds = timed(exact_posterior, prior, some, cells, S, 32, 0)
+    some = x[:2000]
+
+    def sampled() -> torch.Tensor:
+        # In blocks as in a shard.
+        blocks = torch.arange(len(some)).split(ROWS_AT_ONCE["cpu"] // 32)
+        parts = [exact_posterior(prior, some[cells], cells, S, 32, 0)[1] for cells in blocks]
+        return torch.cat(parts, dim=1)
+
+    exact, seconds = timed(sampled)
     record("32 posterior samples", len(some) / seconds, "cells/s")
     with torch.autocast("cpu", torch.bfloat16):
-        exact_posterior(prior, some[:50], cells[:50], S, 32, 0)
-        (_, low), seconds = timed(exact_posterior, prior, some, cells, S, 32, 0)
+        low, seconds = timed(sampled)
     apart = (low.float() - exact).square().mean().sqrt() / exact.std(dim=0).square().mean().sqrt()
     record("32 posterior samples in bfloat16 (not used)", len(some) / seconds, "cells/s",
            f"a sample moves by {float(apart):.3f} of its posterior standard deviation")  # fmt: skip
@@ -187,7 +197,7 @@ def throughput(prior: DenoiserPrior, x: torch.Tensor) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=4000)
-    parser.add_argument("--paper-steps", type=int, default=1000)
+    parser.add_argument("--paper-steps", type=int, default=3000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -137,22 +137,35 @@ def mixture_denoiser(weights, centers, sd):
     return denoise
 
 
-def test_samples_split_between_two_clusters_as_the_exact_mixture_posterior():
-    weights = torch.tensor([0.5, 0.5])
-    centers = torch.tensor([[-3.0, 0.0], [3.0, 0.0]])
-    sd, s = 0.5, 1.5
-    denoiser = mixture_denoiser(weights, centers, sd)
-    point = torch.tensor([0.4, 0.3])
-    x, cells = many(point, 20_000)
-    samples = DenoiserPrior(denoiser).sample(x, s, CellNoise(0, cells, 0, 2))
-    log = -((point - centers) ** 2).sum(-1) / (2 * (sd**2 + s**2))
-    share = torch.softmax(log, dim=0)[1]
-    right = (samples[:, 0] > 0).float().mean()
-    assert right == pytest.approx(float(share), abs=0.03)
-    assert torch.allclose(samples.mean(0), denoiser(point[None], s)[0], atol=0.15)
-    within = samples[samples[:, 0] > 0]
-    variance = sd**2 * s**2 / (sd**2 + s**2)
-    assert within.var(0).mean() == pytest.approx(variance, rel=0.08)
+@pytest.mark.parametrize("apart", [2.0, 4.0, 8.0])
+@pytest.mark.parametrize("s", [0.7, 1.118, 4.0])
+def test_samples_split_between_two_clusters_as_the_exact_mixture_posterior(s, apart):
+    """Shares, mean and covariance of the short chain, `apart` in units of s."""
+    weights, centers = torch.tensor([0.4, 0.6]), torch.tensor([[-0.5, 0.0], [0.5, 0.0]]) * apart * s
+    sd, point = 0.5, torch.tensor([0.1, 0.3]) * s
+    x, cells = many(point)
+    prior = DenoiserPrior(mixture_denoiser(weights, centers, sd))
+    samples = prior.sample(x, s, CellNoise(0, cells, 0, 2))
+    total = sd**2 + s**2
+    log = torch.log(weights) - ((point - centers) ** 2).sum(-1) / (2 * total)
+    share, means = torch.softmax(log, dim=0), centers + sd**2 / total * (point - centers)
+    variance = sd**2 * s**2 / total + share @ means**2 - (share @ means) ** 2
+    if apart * s > 8 * sd:  # the clusters do not overlap
+        assert (samples[:, 0] > 0).float().mean() == pytest.approx(float(share[1]), abs=0.015)
+    assert_moments(samples, share @ means, variance)
+
+
+def test_short_chain_has_the_law_of_a_long_one():
+    weights, centers = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([[-2.0, 0], [1, 1.5], [1, -2]])
+    denoiser = mixture_denoiser(weights, centers, 0.4)
+    x, cells = many(torch.tensor([0.2, 0.1]), 20_000)
+    short, long = (
+        DenoiserPrior(denoiser, **settings).sample(x, 1.118, CellNoise(seed, cells, 0, 2))
+        for seed, settings in enumerate(({}, {"steps_per_fold": 60, "s_min": 0.02}))
+    )
+    error = (long.var(0) * 2 / len(x)).sqrt()
+    assert ((short.mean(0) - long.mean(0)).abs() < 4 * error).all()
+    assert torch.allclose(torch.cov(short.T), torch.cov(long.T), atol=0.06)
 
 
 def test_early_iterations_of_an_annealed_schedule_are_forgotten():

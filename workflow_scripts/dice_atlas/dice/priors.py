@@ -40,39 +40,47 @@ class DenoiserPrior:
     Parameters
     ----------
     denoiser : callable (u (n, k), s) -> (n, k).
-    steps : of the reverse chain.
-    s_min : noise level at which the chain ends.
     levels : noise levels that the denoiser was trained at, all by default.
+    steps_per_fold : steps of the reverse chain for each factor e between its levels.
+    s_min : noise level at which the chain ends.
     """
 
     def __init__(
-        self, denoiser, steps: int = 20, s_min: float = 0.05,
-        levels: tuple[float, float] = (0.0, math.inf),
+        self, denoiser, levels: tuple[float, float] = (0.0, math.inf),
+        steps_per_fold: float = 4.5, s_min: float = 0.08,
     ) -> None:  # fmt: skip
-        self.denoiser, self.steps, self.s_min, self.levels = denoiser, steps, s_min, levels
+        self.denoiser, self.levels = denoiser, levels
+        self.steps_per_fold, self.s_min = steps_per_fold, s_min
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """One evaluation of the denoiser."""
         return self.denoiser(u, s)
 
+    def chain(self, s: float) -> list[float]:
+        """Noise levels from s down to `s_min`; s alone where it is not above."""
+        steps = math.ceil(self.steps_per_fold * math.log(s / self.s_min)) if s > 0 else 0
+        return chain_levels(s, self.s_min, max(steps, 1)).tolist()
+
     def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
-        """Second-order multistep solver of the reverse SDE (Lu et al. 2022, SDE-DPM-Solver++(2M)).
+        """Stochastic Adams solver of the reverse SDE (Xue et al. 2023, SA-Solver, PEC mode).
 
         The first-order chain draws u_next from its Gaussian given u and the posterior mean; in
-        few steps its variance falls well short. Extrapolating the posterior mean from the step
-        before costs nothing and removes most of that.
+        few steps its variance falls well short. Predicting with the posterior mean extrapolated
+        from the step before, and correcting with the one found there, costs no evaluation and
+        removes most of that.
         """
-        levels = chain_levels(s, self.s_min, self.steps).tolist()
-        previous, last_h = None, 0.0
+        levels = self.chain(s)
+        clean = self.denoiser(u, levels[0])
+        previous, last_h = clean, 1.0
         for now, following in itertools.pairwise(levels):
             keep, h = (following / now) ** 2, math.log(now / following)
-            clean = self.denoiser(u, now)
-            target = clean
-            if previous is not None:
-                target = clean + 0.5 * h / last_h * (clean - previous)
-            u = target + keep * (u - target) + following * math.sqrt(1.0 - keep) * noise()
-            previous, last_h = clean, h
-        return self.denoiser(u, levels[-1])
+            fresh = following * math.sqrt(1.0 - keep) * noise()
+            target = clean + 0.5 * h / last_h * (clean - previous)
+            found = self.denoiser(target + keep * (u - target) + fresh, following)
+            target = (clean + found) / 2
+            u = target + keep * (u - target) + fresh
+            previous, clean, last_h = clean, found, h
+        return clean
 
 
 class DDPMPrior:

@@ -14,8 +14,9 @@ from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.errors import InputError
 
-# Rows (cells x draws) that go through the network at once.
-ROWS_AT_ONCE = 20_000
+# Rows (cells x draws) that go through the network at once: few enough for a CPU's cache, many
+# enough to fill a GPU.
+ROWS_AT_ONCE = {"cpu": 2_000, "cuda": 200_000}
 # Values (cells x genes) that a likelihood in gene space holds at once, some ten times over.
 VALUES_AT_ONCE = 4_000_000
 
@@ -112,7 +113,8 @@ class Sampler:
         """Cells of a block: bounds the memory of what goes through the network, or of genes."""
         if self.genes is not None and self.settings["likelihood"] != "gaussian":
             return max(1, VALUES_AT_ONCE // self.genes.n_genes)
-        return max(1, ROWS_AT_ONCE // (self.draws if self.method == "exact" else 1))
+        rows = ROWS_AT_ONCE[torch.device(self.device).type]
+        return max(1, rows // (self.draws if self.method == "exact" else 1))
 
     def likelihood(self, latents: torch.Tensor, cells: torch.Tensor) -> Likelihood:
         """The likelihood of a block of cells, for the Gibbs sampler."""

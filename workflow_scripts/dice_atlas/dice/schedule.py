@@ -33,16 +33,17 @@ class DDPMSchedule:
         return int(np.argmin(np.abs(self.abar - 1.0 / (1.0 + sigma**2)))) + 1
 
 
-def chain_levels(start: float, end: float, steps: int, curvature: float = 3.0) -> np.ndarray:
-    """Falling noise levels of a reverse chain, `steps` + 1 values (Karras et al. 2022, eq. 5).
+def chain_levels(start: float, end: float, steps: int) -> np.ndarray:
+    """Falling noise levels of a reverse chain, `steps` + 1 values.
 
-    Karras' curvature is 7. A lower one spends more steps on the high levels, where a sample
-    chooses its cluster, and keeps the shares of a mixture closer to the exact ones.
+    The logarithm's steps grow from a tenth of their mean to twice as much. The first step has
+    no earlier one to extrapolate from, and a sample chooses its cluster on the high levels:
+    small steps there keep the shares of a mixture at the exact ones.
     """
     if start <= end:
         return np.array([start])
-    ramp = np.linspace(0, 1, steps + 1)
-    return (start ** (1 / curvature) * (1 - ramp) + end ** (1 / curvature) * ramp) ** curvature
+    place = np.linspace(0, 1, steps + 1)
+    return start * (end / start) ** (place - 0.9 * np.sin(np.pi * place) / np.pi)
 
 
 def rho_schedule(start: float, end: float, iterations: int, schedule: str = "linear") -> np.ndarray:
