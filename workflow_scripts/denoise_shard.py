@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from anndata.io import read_elem, sparse_dataset
-from dice_atlas.dice.device import pick_device
+from dice_atlas.dice.device import has_fast_bfloat16, pick_device
 from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
 from dice_atlas.dice.sampler import Sampler
@@ -118,6 +118,8 @@ if __name__ == "__main__":
         any_of = next(iter(samplers.values()))
         for note in any_of.notes:
             log.warning(note)
+        if any_of.bfloat16 and not has_fast_bfloat16(device):
+            log.warning("no bfloat16 in this %s's hardware: float32 would be faster", device)
         log.info("%s, %d cells, %d samples each", any_of.method, len(rows), any_of.draws)
         result = denoise_rows(latents, rows, samplers, params.seed)
         part = as_anndata(latents, rows, result)

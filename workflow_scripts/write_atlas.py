@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from dice_atlas.atlas import read_part, write_atlas
 from dice_atlas.cells import require_same_cells
+from dice_atlas.dice.credible import credible_sets, label_entropy
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path, sha256
 from dice_atlas.logs import job_log
@@ -168,16 +169,20 @@ if __name__ == "__main__":
         card = json.loads(Path(given.card).read_text())
         dice = dict(denoised.uns["dice"])
         about = provenance(params.config, given.samples, card, sha256(given.prior), dice)
-        uns, calls = {"dice_atlas": about}, None
+        uns, calls, posterior = {"dice_atlas": about}, None, {}
         if "label_posterior" in denoised.obsm:
-            obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
-            uns["dice_label_posterior_names"] = np.asarray(dice["labels"], dtype=object)
+            shares = obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
+            names = uns["dice_label_posterior_names"] = np.asarray(dice["labels"], dtype=object)
+            coverage = params.config["config"]["annotate"]["coverage"]
+            posterior["dice_label_set"] = credible_sets(shares, names, coverage)
+            posterior["dice_label_entropy"] = label_entropy(shares)
         if given.calls:
             calls = read_text_table(given.calls[0], "score", "entropy", "n_anchors")
             scores, names = score_matrix(read_text_table(given.predictions[0]), obs.index)
             obsm["cell_type_scores"] = scores
             uns["cell_type_scores_names"] = about["labels"] = np.array(names, dtype=object)
         obs = obs.drop(columns="label").join(cell_types(obs, calls))
+        obs = obs.assign(**posterior)
         obs["dice_uncertainty"] = denoised.obs["dice_uncertainty"].to_numpy()
         obs["cluster"] = clusters["cluster"].to_numpy()
         genes = read_text_table(given.genes)

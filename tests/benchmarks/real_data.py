@@ -5,11 +5,13 @@
 DIR holds <name>/<name>.h5ad with raw counts and the labels of `SETS`. Three quarters of the cells,
 by label, are the reference; the others are denoised. Rows: PCA; the kernel posterior mean (exact
 under the empirical prior of the reference's latents); DICE exact with the reference's labels for
-the mixup, and without labels; split Gibbs on the same prior. Writes docs/benchmarks/real_data.tsv.
+the mixup, and without labels; the same prior with noise_variance auto (the held-out cells' residual
+outside the loadings); split Gibbs on the same prior. Writes docs/benchmarks/real_data.tsv.
 """
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
@@ -23,7 +25,7 @@ from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.priors import build_network, prior_of
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.dice.training import Trainer, preset_settings
-from dice_atlas.features.loadings import choose_k, truncated_svd
+from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
 from dice_atlas.features.normalize import log1p_normalize
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.scaling import fit_scaling, scale
@@ -61,8 +63,8 @@ def read(path: Path, column: str, min_genes: int) -> ad.AnnData:
     return data[enough & ~data.obs["label"].isin(NO_LABEL).to_numpy()].copy()
 
 
-def project(data: ad.AnnData, held: np.ndarray, seed: int) -> np.ndarray:
-    """Latents of all cells on the loadings of the reference (cells x k)."""
+def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+    """Latents (cells x k) on the loadings of the reference; the held-out cells' noise variance."""
     counts = data.X.tocsr()
     chosen, _ = variable_genes(counts[~held], MOST_GENES)
     totals = np.asarray(counts.sum(axis=1)).ravel()
@@ -74,7 +76,8 @@ def project(data: ad.AnnData, held: np.ndarray, seed: int) -> np.ndarray:
     none = np.array([], dtype=str)
     genes = data.var_names[np.sort(chosen)].to_numpy(dtype=str)
     space = LatentSpace(genes, loadings[:, :k], scaling, values, none)
-    return least_squares_latents(expression, space).astype(np.float32)
+    noise = residual_variance(scale(expression[held], scaling), scaling.center, space.loadings)
+    return least_squares_latents(expression, space).astype(np.float32), noise
 
 
 def fit(reference: np.ndarray, labels: np.ndarray, augmentation: str, seed: int):
@@ -97,7 +100,9 @@ def kernel_mean(reference: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     return weight @ reference
 
 
-def embeddings(latents: np.ndarray, labels: np.ndarray, held: np.ndarray, seed: int):
+def embeddings(
+    latents: np.ndarray, noise: float, labels: np.ndarray, held: np.ndarray, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray | None, float]]:
     """(method, embedding, posterior sd or None, seconds) of the held-out cells."""
     reference, u = latents[~held], torch.from_numpy(latents[held])
     cells = torch.arange(len(u))
@@ -109,6 +114,9 @@ def embeddings(latents: np.ndarray, labels: np.ndarray, held: np.ndarray, seed: 
         mean, samples = exact_posterior(prior, u, cells, S, 20, seed)
         yield name, mean.numpy(), samples.std(dim=0).numpy(), time.perf_counter() - start
         if augmentation == "labels":
+            s = float(np.sqrt(noise + 0.25))
+            mean, samples = exact_posterior(prior, u, cells, s, 20, seed)
+            yield "DICE exact, noise auto", mean.numpy(), samples.std(dim=0).numpy(), 0.0
             start, rho = time.perf_counter(), rho_schedule(5.0, 0.5, 100)
             likelihood = GaussianLikelihood(u, torch.eye(u.shape[1]))
             rho = rho[first_needed_iteration(rho, 1.0) :]
@@ -124,12 +132,14 @@ def one(path: Path, name: str, seed: int, cluster: dict) -> list[dict]:
     labels = data.obs["label"].to_numpy(dtype=str)
     held = split(labels, seed)
     rows = []
-    for method, found, sd, seconds in embeddings(project(data, held, seed), labels, held, seed):
+    latents, noise = project(data, held, seed)
+    for method, found, sd, seconds in embeddings(latents, noise, labels, held, seed):
         scores = label_scores(found, labels[held], seed)
         scores |= cluster_scores(found, labels[held], cluster, seed, sd)
         kept = ("silhouette", "clisi", "ari", "nmi", "n_clusters")
         values = {metric: scores[metric].value for metric in kept}
-        rows.append({"data": name, "seed": seed, "method": method, **values, "seconds": seconds})
+        rows.append({"data": name, "seed": seed, "method": method, **values, "seconds": seconds,
+                     "noise_variance": noise})  # fmt: skip
     print(pd.DataFrame(rows).round(3).to_string(index=False), flush=True)
     return rows
 

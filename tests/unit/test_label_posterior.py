@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from dice_atlas.dice.credible import credible_sets, label_entropy
 from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -25,3 +26,22 @@ def test_subsample_keeps_every_label():
     assert (kept == "rare").sum() == 1
     assert 450 < len(rows) <= 501
     assert np.array_equal(subsample_per_label(labels, 10_000, 0), np.arange(5002))
+
+
+def test_credible_sets_are_the_smallest_that_reach_the_coverage():
+    rng = np.random.default_rng(0)
+    labels, coverage = ["c", "a", "b", "d"], 0.9
+    # Multiples of 1/20 as of 20 samples: sums often meet the coverage exactly.
+    shares = rng.multinomial(20, [0.7, 0.2, 0.08, 0.02], 300).astype(np.float32) / 20
+    subsets = [[i for i in range(4) if code >> i & 1] for code in range(1, 16)]
+    for row, text in zip(shares, credible_sets(shares, labels, coverage), strict=True):
+        chosen = [labels.index(name) for name in text.split("|")]
+        assert text.split("|") == sorted(text.split("|"))
+        assert row[chosen].sum() >= coverage - 1e-6
+        smaller = (s for s in subsets if len(s) < len(chosen))
+        assert all(row[s].sum() < coverage - 1e-6 for s in smaller)
+
+
+def test_entropy_is_in_nats():
+    shares = np.array([[1, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]], dtype=np.float32)
+    assert np.allclose(label_entropy(shares), [0, np.log(4), np.log(2)])

@@ -198,11 +198,31 @@ def test_samples_do_not_depend_on_the_batch():
     assert torch.allclose(whole, torch.cat(parts, dim=1), atol=1e-5)
 
 
+def test_bfloat16_samples_depend_on_no_batch_and_stay_close_to_float32():
+    torch.manual_seed(0)
+    network = PosteriorMeanMLP(5, 64, 2)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    prior, x = prior_of("fast", network), torch.randn(60, 5) * 3
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        settings = DENOISE | {"precision": precision}
+        sampler = Sampler(prior, settings, LATENT | {"gram": np.eye(5)}, "query", 0, "cpu")
+        found[precision] = sampler(x, torch.arange(60))
+        parts = [sampler(x[rows], rows)[1] for rows in torch.arange(60).split(7)]
+        assert torch.allclose(found[precision][1], torch.cat(parts, dim=1), atol=1e-5)
+    (mean, exact, trace), (low_mean, low, low_trace) = found.values()
+    assert torch.equal(mean, low_mean)
+    assert torch.equal(trace, low_trace)
+    apart = (low - exact).square().mean().sqrt() / exact.std(dim=0).mean()
+    assert 0 < apart < 0.05
+
+
 LATENT = {"orthonormal": True, "missing_genes": 0, "gram": np.eye(3)}
 DENOISE = {
     "method": "exact", "likelihood": "gaussian", "noise_variance": 1.0,
     "rho": {"start": 50.0, "end": 0.5, "schedule": "linear"},
-    "iterations": 5, "repeats": 2, "samples": 3,
+    "iterations": 5, "repeats": 2, "samples": 3, "precision": "float32",
 }  # fmt: skip
 
 

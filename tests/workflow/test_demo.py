@@ -15,7 +15,7 @@ pytestmark = pytest.mark.workflow
 OBS = [
     "sample", "role", "batch", "n_genes", "total_counts", "percent_mito", "doublet_score",
     "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
-    "cell_type_n_anchors", "dice_uncertainty", "cluster",
+    "cell_type_n_anchors", "dice_label_set", "dice_label_entropy", "dice_uncertainty", "cluster",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import torch
 
@@ -31,3 +32,19 @@ def pick_device(wanted: str, threads: int) -> str:
     )
     logger.info("device: %s (%s)", device, name)
     return device
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether matrix products in bfloat16 run in hardware."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
+        "avx512_bf16" in cpu_flags() or "amx_bf16" in cpu_flags()
+    )
+
+
+def cpu_flags() -> set[str]:
+    """Instruction sets of the processor; empty where the system does not say."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

@@ -14,7 +14,13 @@ from dice_atlas.dice.priors import Prior
 
 @torch.inference_mode()
 def exact_posterior(
-    prior: Prior, latents: torch.Tensor, cells: torch.Tensor, s: float, draws: int, seed: int
+    prior: Prior,
+    latents: torch.Tensor,
+    cells: torch.Tensor,
+    s: float,
+    draws: int,
+    seed: int,
+    bfloat16: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Posterior mean (n, k) and samples (draws, n, k) of cells with the given latents.
 
@@ -23,12 +29,15 @@ def exact_posterior(
     latents : (n, k), V^T x.
     cells : (n,) int64, indices of the cells in the atlas.
     s : noise level.
+    bfloat16 : whether the network computes the samples in that precision; never the mean.
     """
     n, k = latents.shape
     mean = prior.mean(latents, s)
     draw = torch.arange(draws, device=cells.device).repeat_interleave(n)
     noise = CellNoise(seed, cells.repeat(draws), draw, k)
-    return mean, prior.sample(latents.repeat(draws, 1), s, noise).view(draws, n, k)
+    with torch.autocast(latents.device.type, torch.bfloat16, enabled=bfloat16):
+        samples = prior.sample(latents.repeat(draws, 1), s, noise)
+    return mean, samples.view(draws, n, k)
 
 
 def posterior_covariance(prior: Prior, latents: torch.Tensor, s: float) -> torch.Tensor:

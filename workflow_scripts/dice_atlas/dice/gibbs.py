@@ -18,6 +18,7 @@ def gibbs_samples(
     rho: np.ndarray,
     repeats: int,
     seed: int,
+    bfloat16: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """Last states of `repeats` independent chains per cell, (repeats, n, k).
@@ -27,6 +28,7 @@ def gibbs_samples(
     likelihood : of the n cells.
     cells : (n,) int64, indices of the cells in the atlas.
     rho : coupling of each iteration.
+    bfloat16 : whether the prior's network computes in that precision.
     progress : is called with the number of chains done.
     """
     ends = []
@@ -35,7 +37,8 @@ def gibbs_samples(
         noise = CellNoise(seed, cells, repeat, u.shape[1])
         for coupling in rho.tolist():
             z = likelihood.draw(z, u, coupling, noise)
-            u = prior.sample(z, coupling, noise)
+            with torch.autocast(z.device.type, torch.bfloat16, enabled=bfloat16):
+                u = prior.sample(z, coupling, noise)
         ends.append(u)
         if progress:
             progress(repeat + 1)

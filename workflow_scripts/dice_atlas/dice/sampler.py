@@ -67,6 +67,7 @@ class Sampler:
         self.noise_variance = noise_level(settings["noise_variance"], latent, role)
         self.gram = torch.as_tensor(np.asarray(latent["gram"]), dtype=torch.float32, device=device)
         self.notes: list[str] = []
+        self.bfloat16 = settings["precision"] == "bfloat16"
         self.method = settings["method"]
         if self.method == "exact" and settings["likelihood"] != "gaussian":
             self.use_gibbs(f"the likelihood {settings['likelihood']} has no closed form")
@@ -135,11 +136,13 @@ class Sampler:
         """
         if self.method == "exact":
             mean, samples = exact_posterior(
-                self.prior, latents, cells, self.s, self.draws, self.seed
+                self.prior, latents, cells, self.s, self.draws, self.seed, self.bfloat16
             )
             covariance = posterior_covariance(self.prior, latents, self.s)
             trace = covariance.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=0)
             return mean, samples, trace
         likelihood = self.likelihood(latents, cells)
-        samples = gibbs_samples(self.prior, likelihood, cells, self.rho, self.draws, self.seed)
+        samples = gibbs_samples(
+            self.prior, likelihood, cells, self.rho, self.draws, self.seed, self.bfloat16
+        )
         return samples.mean(dim=0), samples, samples.var(dim=0).sum(dim=1)

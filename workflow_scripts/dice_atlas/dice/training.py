@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.mixup import ClassMixup
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.priors import LEVELS, build_network, prior_of
@@ -105,22 +106,6 @@ def validation_loss(preset: str, network: torch.nn.Module, held: torch.Tensor, s
         errors.append(float(error.mean()) / variance)
     network.train(training)
     return sum(errors) / len(errors)
-
-
-def has_fast_bfloat16(device: str) -> bool:
-    """Whether matrix products in bfloat16 run in hardware."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
-        "avx512_bf16" in cpu_flags() or "amx_bf16" in cpu_flags()
-    )
-
-
-def cpu_flags() -> set[str]:
-    """Instruction sets of the processor; empty where the system does not say."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 class WeightAverage:
