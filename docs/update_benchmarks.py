@@ -79,8 +79,24 @@ def real_data(table: pd.DataFrame) -> str:
     rows = []
     for (name, method), part in table.groupby(["data", "method"], sort=False):
         values = [spread(part[metric]) for metric in ("ari", "clisi", "silhouette")]
-        rows.append([name, method, *values, f"{part['seconds'].mean():.0f}", str(len(part))])
-    return markdown(["data", "method", "ARI ↑", "cLISI ↓", "silhouette ↑", "s", "seeds"], rows)
+        last = [
+            f"{part['seconds'].mean():.0f}",
+            str(len(part)),
+            f"{part['noise_variance'].mean():.2f}",
+        ]
+        rows.append([name, method, *values, *last])
+    header = ["data", "method", "ARI ↑", "cLISI ↓", "silhouette ↑", "s", "seeds", "auto noise"]
+    return markdown(header, rows + mean_of_sets(table))
+
+
+def mean_of_sets(table: pd.DataFrame) -> list[list[str]]:
+    """Rows of the means over data sets."""
+    mean = table.groupby(["method", "data"], sort=False)[["ari", "clisi", "silhouette"]].mean()
+    over = mean.groupby("method", sort=False).mean()
+    return [
+        ["mean of the sets", method, *(f"{value:.3f}" for value in row), "", "", ""]
+        for method, row in over.iterrows()
+    ]
 
 
 def main() -> None:

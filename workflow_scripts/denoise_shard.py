@@ -60,6 +60,8 @@ def denoise_rows(
     roles = latents.obs["role"].to_numpy()[rows]
     for role, sampler in samplers.items():
         own = np.flatnonzero(roles == role)
+        if not len(own):
+            continue
         for block in np.split(own, range(sampler.cells_at_once, len(own), sampler.cells_at_once)):
             cells = torch.from_numpy(rows[block])
             mean, samples, trace = sampler(points[cells].to(device), cells.to(device))
@@ -127,9 +129,10 @@ if __name__ == "__main__":
             "method": any_of.method,
             "likelihood": params.denoise["likelihood"],
             "note": "; ".join(any_of.notes),
-            "noise_variance": {role: s.noise_variance for role, s in samplers.items()},
-            "s": {role: s.s for role, s in samplers.items()},
+            "noise_variance": {r: s.noise_variance for r, s in samplers.items() if s.gaussian},
+            "s": {r: s.s for r, s in samplers.items() if s.method == "exact"},
             "samples": any_of.draws,
+            "iterations": {role: s.iterations for role, s in samplers.items()},
             "preset": card["preset"],
             "labels": np.asarray(result.get("labels", []), dtype=object),
         }

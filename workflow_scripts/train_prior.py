@@ -132,6 +132,7 @@ if __name__ == "__main__":
                 "augmentation": classes,
                 "seed": snakemake.params.seed,
                 "device": device,
+                "precision": "bfloat16" if trainer.bfloat16 else "float32",
                 "n_cells": int(rows.sum()),
                 "n_held_out": held,
                 "latents_sha256": sha256(snakemake.input.latents),

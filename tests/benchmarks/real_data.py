@@ -1,6 +1,6 @@
 """Denoising of held-out cells of real data sets, protocol blind.
 
-    python tests/benchmarks/real_data.py --data DIR [--seeds 5]
+    python tests/benchmarks/real_data.py --data DIR [--seeds 5] [--jobs 2]
 
 DIR holds <name>/<name>.h5ad with raw counts and the labels of `SETS`. Three quarters of the cells,
 by label, are the reference; the others are denoised. Rows: PCA; the kernel posterior mean (exact
@@ -31,6 +31,7 @@ from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.scaling import fit_scaling, scale
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.metrics.groups import cluster_scores, label_scores
+from joblib import Parallel, delayed
 from train_prior import mixup_classes
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,7 @@ def embeddings(
 
 def one(path: Path, name: str, seed: int, cluster: dict) -> list[dict]:
     """Rows of one data set and seed."""
+    torch.set_num_threads(1)
     column, min_genes = SETS[name]
     data = read(path, column, min_genes)
     labels = data.obs["label"].to_numpy(dtype=str)
@@ -148,13 +150,21 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2, help="data sets at once, a thread each")
     options = parser.parse_args()
-    torch.set_num_threads(2)
     cluster = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["cluster"]
-    rows = []
-    for seed in range(options.seeds):
-        for name in SETS:
-            rows += one(options.data / name / f"{name}.h5ad", name, seed, cluster)
+    # About as good as leidenalg (clustering/leiden.py) in a tenth of its time.
+    cluster["flavor"] = "igraph"
+    paths = {name: options.data / name / f"{name}.h5ad" for name in SETS}
+    jobs = Parallel(n_jobs=options.jobs)(
+        delayed(one)(path, name, seed, cluster)
+        for seed in range(options.seeds)
+        for name, path in paths.items()
+    )
+    rows = pd.DataFrame([row for job in jobs for row in job])
+    rows["data"] = pd.Categorical(rows["data"], list(SETS))
     out = ROOT / "docs" / "benchmarks" / "real_data.tsv"
     out.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(out, sep="\t", index=False, float_format="%.5g")
+    rows.sort_values(["data", "seed"], kind="stable").to_csv(
+        out, sep="\t", index=False, float_format="%.5g"
+    )

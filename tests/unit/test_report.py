@@ -70,6 +70,7 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
         "noise_variance": {"reference": 1.0, "query": 1.0},
         "samples": 20,
         "s": {"reference": 1.118, "query": 1.118},
+        "iterations": {"reference": 22 if gibbs else 0, "query": 22 if gibbs else 0},
         "note": "3 genes are missing: Gibbs in place of exact" if gibbs else "",
     }
     about = {

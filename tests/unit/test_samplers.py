@@ -72,6 +72,14 @@ def test_chain_of_the_fast_prior_samples_the_gaussian_posterior(s):
     assert_moments(samples, *posterior(x[0], s))
 
 
+@pytest.mark.parametrize("s", [0.06, 0.1, 0.2])
+def test_a_low_level_has_its_spread_too(s):
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]))
+    prior = DenoiserPrior(gaussian_denoiser, levels=(0.01, 15.0))
+    samples = prior.sample(x, s, CellNoise(0, cells, 0, 3))
+    assert_moments(samples, *posterior(x[0], s))
+
+
 @pytest.mark.parametrize("s", [1.118, 5.0])
 def test_chain_of_the_papers_prior_samples_the_gaussian_posterior(s):
     prior = ddpm_prior()
@@ -187,6 +195,47 @@ def test_early_iterations_of_an_annealed_schedule_are_forgotten():
     assert (u - whole[0]).abs().max() < 1e-3
 
 
+MIXTURE = mixture_denoiser(torch.tensor([0.4, 0.6]), torch.tensor([[-2.0, 0], [2, 0.5]]), 0.5)
+
+
+def assert_same_law(samples, other, atol):
+    """Share of the right cluster, means and covariances."""
+    share = [float((values[:, 0] > 0).float().mean()) for values in (samples, other)]
+    assert share[0] == pytest.approx(share[1], abs=atol / 2)
+    assert torch.allclose(samples.mean(0), other.mean(0), atol=2 * atol)
+    assert torch.allclose(torch.cov(samples.T), torch.cov(other.T), atol=3 * atol)
+
+
+def test_truncated_annealed_gibbs_has_the_law_of_the_whole_schedule():
+    rho = rho_schedule(5.0, 0.5, 60)
+    first = first_needed_iteration(rho, 1.0)
+    assert 30 < first < 50
+    x, cells = many(torch.tensor([0.1, 0.2]), 8_000)
+    likelihood, prior = GaussianLikelihood(x, torch.eye(2)), DenoiserPrior(MIXTURE)
+    whole = gibbs_samples(prior, likelihood, cells, rho, 1, seed=1)[0]
+    short = gibbs_samples(prior, likelihood, cells, rho[first:], 1, seed=2)[0]
+    assert_same_law(short, whole, 0.05)
+
+
+def test_gibbs_and_exact_mode_split_between_clusters_alike():
+    rho = 1.5
+    x, cells = many(torch.tensor([0.1, 0.2]), 8_000)
+    prior, likelihood = DenoiserPrior(MIXTURE), GaussianLikelihood(x, torch.eye(2))
+    gibbs = gibbs_samples(prior, likelihood, cells, np.full(15, rho), 1, seed=1)[0]
+    mean, exact = exact_posterior(prior, x, cells, math.sqrt(1 + rho**2), 1, seed=2)
+    assert_same_law(gibbs, exact[0], 0.05)
+    assert torch.allclose(gibbs.mean(0), mean[0], atol=0.1)
+
+
+def test_gibbs_with_the_papers_chain_reaches_the_closed_form():
+    prior = ddpm_prior()
+    rho = float(prior.schedule.sigma[prior.schedule.step_of(0.8) - 1])
+    x, cells = many(torch.tensor([2.0, 0.5, -1.0]), 8_000)
+    likelihood = GaussianLikelihood(x, torch.eye(3))
+    samples = gibbs_samples(prior, likelihood, cells, np.full(12, rho), 1, seed=1)[0]
+    assert_moments(samples, *posterior(x[0], math.sqrt(1 + rho**2)))
+
+
 def test_samples_do_not_depend_on_the_batch():
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     prior, cells = DenoiserPrior(gaussian_denoiser), torch.arange(40)
@@ -224,6 +273,23 @@ DENOISE = {
     "rho": {"start": 50.0, "end": 0.5, "schedule": "linear"},
     "iterations": 5, "repeats": 2, "samples": 3, "precision": "float32",
 }  # fmt: skip
+
+
+def test_iterations_are_counted_at_the_rho_that_runs():
+    """A larger rho forgets faster, but only up to the prior's largest level."""
+    prior = DenoiserPrior(gaussian_denoiser, levels=(0.04, 15.0))
+    constant = {"method": "gibbs", "rho": {"start": 1e3, "end": 1e3, "schedule": "linear"}}
+    sampler = Sampler(prior, DENOISE | constant | {"iterations": 50}, LATENT, "query", 0, "cpu")
+    assert (1 / (1 + 15.0**2)) ** sampler.iterations < 1e-6
+    assert (1 / (1 + 15.0**2)) ** (sampler.iterations - 1) >= 1e-6
+    exact = Sampler(prior, DENOISE, LATENT, "query", 0, "cpu")
+    assert exact.iterations == 0
+
+
+def test_other_likelihoods_need_no_noise_variance():
+    settings = DENOISE | {"noise_variance": "auto", "likelihood": "poisson"}
+    sampler = Sampler(ddpm_prior(), settings, LATENT, "query", 0, "cpu")
+    assert sampler.method == "gibbs"
 
 
 def test_rho_is_limited_to_the_noise_that_the_prior_knows():
@@ -287,6 +353,7 @@ def test_exponential_schedule():
     rho = rho_schedule(8.0, 0.5, 5, "exponential")
     assert rho.tolist() == pytest.approx([8.0, 4.0, 2.0, 1.0, 0.5])
     assert rho_schedule(8.0, 0.5, 4).tolist() == [8.0, 5.5, 3.0, 0.5]
+    assert rho_schedule(8.0, 0.5, 1).tolist() == [0.5]
 
 
 def test_annealed_gibbs_has_the_law_of_its_end_and_not_of_the_schedule():

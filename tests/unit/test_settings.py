@@ -73,7 +73,10 @@ def test_what_yaml_makes_of_off_and_whole_numbers(validate):
             "annotate: {spaces: [pca]}",
             "annotate.final: seen 'dice', expected one of annotate.spaces",
         ),
-        ("denoise: {rho: {start: 1, end: 2}}", "denoise.rho: end (2) is larger than start (1)"),
+        (
+            "denoise: {method: gibbs, rho: {start: 1, end: 2}}",
+            "denoise.rho: end (2) is larger than start (1)",
+        ),
         ("latent: {k: 60}", "latent.k: seen 60, expected at most max_k (50)"),
         ("prior: {overrides: {layers: 3}}", "prior.overrides: unknown key 'layers'"),
     ],

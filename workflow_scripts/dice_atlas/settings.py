@@ -96,7 +96,9 @@ def conflicts(config: dict[str, Any]) -> list[str]:
             f"annotate.final: seen {annotate['final']!r}, expected one of annotate.spaces "
             f"({', '.join(annotate['spaces'])})"
         )
-    if denoise["rho"]["end"] > denoise["rho"]["start"]:
+    # The closed form has no start.
+    gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
+    if gibbs and denoise["rho"]["end"] > denoise["rho"]["start"]:
         found.append(
             f"denoise.rho: end ({denoise['rho']['end']}) is larger than start "
             f"({denoise['rho']['start']}); the coupling is lowered, not raised"

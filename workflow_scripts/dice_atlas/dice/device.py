@@ -20,7 +20,7 @@ def pick_device(wanted: str, threads: int) -> str:
         If `cuda` is wanted and torch sees no CUDA device.
     """
     # More threads than cores make torch many times slower.
-    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)))))
+    torch.set_num_threads(max(1, min(threads, available_cores())))
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "device is cuda, but torch sees no CUDA device (torch "
@@ -34,13 +34,19 @@ def pick_device(wanted: str, threads: int) -> str:
     return device
 
 
+def available_cores() -> int:
+    """Cores that this process may use, where the system says so; else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def has_fast_bfloat16(device: str) -> bool:
     """Whether matrix products in bfloat16 run in hardware."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
-        "avx512_bf16" in cpu_flags() or "amx_bf16" in cpu_flags()
-    )
+    in_hardware = bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+    return in_hardware and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def cpu_flags() -> set[str]:

@@ -1,7 +1,5 @@
 """Split Gibbs sampling of the latents (DICE, Algorithm 1) with any likelihood."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -19,7 +17,6 @@ def gibbs_samples(
     repeats: int,
     seed: int,
     bfloat16: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """Last states of `repeats` independent chains per cell, (repeats, n, k).
 
@@ -29,7 +26,6 @@ def gibbs_samples(
     cells : (n,) int64, indices of the cells in the atlas.
     rho : coupling of each iteration.
     bfloat16 : whether the prior's network computes in that precision.
-    progress : is called with the number of chains done.
     """
     ends = []
     for repeat in range(repeats):
@@ -40,6 +36,4 @@ def gibbs_samples(
             with torch.autocast(z.device.type, torch.bfloat16, enabled=bfloat16):
                 u = prior.sample(z, coupling, noise)
         ends.append(u)
-        if progress:
-            progress(repeat + 1)
     return torch.stack(ends)

@@ -125,9 +125,10 @@ class CountModel:
         rate, slope = self.rate(theta)
         a = torch.as_tensor(self.dispersion, dtype=theta.dtype, device=theta.device)
         inflated = 1 + a * rate
-        # lgamma terms do not depend on theta. log(1 + a mu) / a is mu for a = 0.
-        spread = torch.where(a > 0, torch.log(inflated) / a.clamp(min=1e-12), rate)
-        value = self.counts * torch.log(rate / inflated) - spread
+        # lgamma terms do not depend on theta. log(1 + a mu) / a tends to mu for small a.
+        log_inflated = torch.log1p(a * rate)
+        spread = torch.where(a > 1e-6, log_inflated / a.clamp(min=1e-6), rate)
+        value = self.counts * (torch.log(rate) - log_inflated) - spread
         gradient = (self.counts - rate) / (rate * inflated) * slope
         return value.sum(dim=1), gradient
 
@@ -163,7 +164,10 @@ class LangevinLikelihood:
         self.model, self.loadings, self.shift, self.steps = model, loadings, shift, steps
         self.first = start
         weight = model.information((start - shift) @ loadings.T)
-        self.precision = torch.einsum("nd,dk,dl->nkl", weight, loadings, loadings)
+        # V^T diag(weight) V of every cell, by one product with the outer products of V's rows.
+        n, k = start.shape
+        outer = (loadings[:, :, None] * loadings[:, None, :]).flatten(1)
+        self.precision = (weight @ outer).view(n, k, k)
         self.length = 1.65**2 * loadings.shape[1] ** (-1 / 3)
         self.accepted, self.proposed = 0.0, 0
 

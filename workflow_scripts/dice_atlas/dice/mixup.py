@@ -7,7 +7,8 @@ class ClassMixup:
     """Replaces latents by convex combinations with cells of their own class.
 
     With probability `probability` a cell becomes the combination of itself and four others of
-    its class, weights Dirichlet(1, 1, 1, 1, 1).
+    its class, weights Dirichlet(1, 1, 1, 1, 1). The others are drawn with replacement, the cell
+    among them, so that a class may have fewer than five cells.
 
     Parameters
     ----------
@@ -38,8 +39,7 @@ class ClassMixup:
         others = self.members[self.start[own][:, None] + pick]
         group = torch.cat([rows[:, None], others], dim=1)
         # Dirichlet(1, ..., 1): normalised exponentials. 1 - uniform is never 0.
-        weights = -torch.log1p(-uniform(*group.shape)).clamp(max=50.0)
-        weights = weights.clamp(min=1e-30)
+        weights = (-torch.log1p(-uniform(*group.shape))).clamp(min=1e-30)
         weights = weights / weights.sum(dim=1, keepdim=True)
         keep = uniform(len(rows), 1) >= self.probability
         weights = torch.where(keep, torch.eye(1, group.shape[1], device=device), weights)

@@ -42,7 +42,7 @@ class DenoiserPrior:
     denoiser : callable (u (n, k), s) -> (n, k).
     levels : noise levels that the denoiser was trained at, all by default.
     steps_per_fold : steps of the reverse chain for each factor e between its levels.
-    s_min : noise level at which the chain ends.
+    s_min : noise level at which the chain ends, or a quarter of its start if that is lower.
     """
 
     def __init__(
@@ -57,9 +57,11 @@ class DenoiserPrior:
         return self.denoiser(u, s)
 
     def chain(self, s: float) -> list[float]:
-        """Noise levels from s down to `s_min`; s alone where it is not above."""
-        steps = math.ceil(self.steps_per_fold * math.log(s / self.s_min)) if s > 0 else 0
-        return chain_levels(s, self.s_min, max(steps, 1)).tolist()
+        """Noise levels from s down; s alone where the denoiser knows no lower one."""
+        end = max(min(self.s_min, s / 4), self.levels[0])
+        if s <= end:
+            return [s]
+        return chain_levels(s, end, math.ceil(self.steps_per_fold * math.log(s / end))).tolist()
 
     def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
         """Stochastic Adams solver of the reverse SDE (Xue et al. 2023, SA-Solver, PEC mode).

@@ -1,5 +1,6 @@
 """Posterior of any cells by the configured method: exact mode, or split Gibbs where it must be."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,16 +10,20 @@ import torch
 from dice_atlas.dice.exact import exact_posterior, posterior_covariance
 from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.gibbs import gibbs_samples
-from dice_atlas.dice.likelihoods import GaussianLikelihood, Likelihood
+from dice_atlas.dice.likelihoods import GaussianLikelihood, LangevinLikelihood, Likelihood
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.errors import InputError
 
 # Rows (cells x draws) that go through the network at once: few enough for a CPU's cache, many
 # enough to fill a GPU.
-ROWS_AT_ONCE = {"cpu": 2_000, "cuda": 200_000}
+ROWS_AT_ONCE = {"cpu": 2_000, "cuda": 50_000}
 # Values (cells x genes) that a likelihood in gene space holds at once, some ten times over.
 VALUES_AT_ONCE = 4_000_000
+# Langevin steps have an acceptance near 0.57 at best; a chain far below hardly moves.
+LOW_ACCEPTANCE = 0.2
+
+logger = logging.getLogger(__name__)
 
 
 def noise_level(noise_variance: float | str, latent: Mapping[str, Any], role: str) -> float:
@@ -64,12 +69,16 @@ class Sampler:
     ) -> None:
         self.prior, self.settings, self.genes = prior, settings, genes
         self.seed, self.device = seed, device
-        self.noise_variance = noise_level(settings["noise_variance"], latent, role)
+        self.gaussian = settings["likelihood"] == "gaussian"
+        # The other likelihoods have a noise of their own.
+        self.noise_variance = (
+            noise_level(settings["noise_variance"], latent, role) if self.gaussian else float("nan")
+        )
         self.gram = torch.as_tensor(np.asarray(latent["gram"]), dtype=torch.float32, device=device)
         self.notes: list[str] = []
         self.bfloat16 = settings["precision"] == "bfloat16"
         self.method = settings["method"]
-        if self.method == "exact" and settings["likelihood"] != "gaussian":
+        if self.method == "exact" and not self.gaussian:
             self.use_gibbs(f"the likelihood {settings['likelihood']} has no closed form")
         elif self.method == "exact" and not latent["orthonormal"]:
             self.use_gibbs(
@@ -81,14 +90,14 @@ class Sampler:
         if self.method == "exact":
             self.require_level(*prior.levels)
             return
-        self.rho = rho_schedule(rho["start"], rho["end"], settings["iterations"], rho["schedule"])
-        if latent["orthonormal"] and settings["likelihood"] == "gaussian":
-            self.rho = self.rho[first_needed_iteration(self.rho, self.noise_variance) :]
-        limited = np.clip(self.rho, *prior.levels)
-        if (limited != self.rho).any():
+        start = max(rho["start"], rho["end"])
+        wanted = rho_schedule(start, rho["end"], settings["iterations"], rho["schedule"])
+        self.rho = np.clip(wanted, *prior.levels)
+        if (self.rho != wanted).any():
             low, high = prior.levels
             self.notes.append(f"rho is limited to the prior's levels, {low:.3g} to {high:.3g}")
-        self.rho = limited
+        if latent["orthonormal"] and self.gaussian:
+            self.rho = self.rho[first_needed_iteration(self.rho, self.noise_variance) :]
 
     def use_gibbs(self, why: str) -> None:
         """Take the Gibbs sampler, and note why."""
@@ -105,6 +114,11 @@ class Sampler:
             )
 
     @property
+    def iterations(self) -> int:
+        """Gibbs iterations that run: those whose start can still matter; none in exact mode."""
+        return 0 if self.method == "exact" else len(self.rho)
+
+    @property
     def draws(self) -> int:
         """Samples per cell."""
         return self.settings["samples" if self.method == "exact" else "repeats"]
@@ -112,14 +126,14 @@ class Sampler:
     @property
     def cells_at_once(self) -> int:
         """Cells of a block: bounds the memory of what goes through the network, or of genes."""
-        if self.genes is not None and self.settings["likelihood"] != "gaussian":
+        if not self.gaussian:
             return max(1, VALUES_AT_ONCE // self.genes.n_genes)
         rows = ROWS_AT_ONCE[torch.device(self.device).type]
         return max(1, rows // (self.draws if self.method == "exact" else 1))
 
     def likelihood(self, latents: torch.Tensor, cells: torch.Tensor) -> Likelihood:
         """The likelihood of a block of cells, for the Gibbs sampler."""
-        if self.settings["likelihood"] == "gaussian":
+        if self.gaussian:
             statistic = latents @ self.gram / self.noise_variance
             return GaussianLikelihood(statistic, self.gram / self.noise_variance)
         return self.genes.likelihood(self.settings["likelihood"], latents, cells)
@@ -145,4 +159,8 @@ class Sampler:
         samples = gibbs_samples(
             self.prior, likelihood, cells, self.rho, self.draws, self.seed, self.bfloat16
         )
+        if isinstance(likelihood, LangevinLikelihood):
+            log = logger.warning if likelihood.acceptance < LOW_ACCEPTANCE else logger.info
+            log("%d cells: %.0f %% of the Langevin steps accepted", len(cells),
+                100 * likelihood.acceptance)  # fmt: skip
         return samples.mean(dim=0), samples, samples.var(dim=0).sum(dim=1)

@@ -40,14 +40,16 @@ def chain_levels(start: float, end: float, steps: int) -> np.ndarray:
     no earlier one to extrapolate from, and a sample chooses its cluster on the high levels:
     small steps there keep the shares of a mixture at the exact ones.
     """
-    if start <= end:
-        return np.array([start])
     place = np.linspace(0, 1, steps + 1)
     return start * (end / start) ** (place - 0.9 * np.sin(np.pi * place) / np.pi)
 
 
 def rho_schedule(start: float, end: float, iterations: int, schedule: str = "linear") -> np.ndarray:
-    """Coupling of each iteration from `start` to `end`: `linear` (the paper's) or `exponential`."""
+    """Coupling of each iteration from `start` to `end`: `linear` (the paper's) or `exponential`.
+
+    One iteration alone runs at `end`.
+    """
+    start = start if iterations > 1 else end
     if schedule == "exponential":
         return np.geomspace(start, end, iterations)
     return np.linspace(start, end, iterations)

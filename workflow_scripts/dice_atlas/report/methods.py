@@ -1,6 +1,7 @@
 """The methods section: what was done, with the settings of the run, as paragraphs to copy."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -148,9 +149,16 @@ def denoising(data: ReportData) -> str:
         )
     return text + (
         f"by split Gibbs sampling ({noise}, rho from {rho['start']:g} to {rho['end']:g} "
-        f"({rho['schedule']}) in {config['denoise']['iterations']} iterations, "
+        f"({rho['schedule']}) in {config['denoise']['iterations']} iterations"
+        f"{skipped(dice, config['denoise']['iterations'])}, "
         f"{dice['samples']} chains per cell)."
     )
+
+
+def skipped(dice: Mapping[str, Any], iterations: int) -> str:
+    """How many Gibbs iterations ran, where the first ones could be left out."""
+    ran = by_role(dice["iterations"], "d")
+    return "" if ran == str(iterations) else f", of which the last {ran} can still matter and ran"
 
 
 def by_role(values: Mapping[str, float], form: str) -> str:
