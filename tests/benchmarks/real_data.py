@@ -22,7 +22,7 @@ import yaml
 from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
-from dice_atlas.dice.priors import build_network, prior_of
+from dice_atlas.dice.priors import prior_of, trained_network
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.dice.training import Trainer, preset_settings
 from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
@@ -90,8 +90,9 @@ def fit(reference: np.ndarray, labels: np.ndarray, augmentation: str, seed: int)
         kind != "none", seed, "cpu",
     )  # fmt: skip
     trainer.run()
-    network = build_network("fast", reference.shape[1], settings.width, settings.blocks)
-    network.load_state_dict(trainer.best)
+    network = trained_network(
+        "fast", reference.shape[1], settings.width, settings.blocks, trainer.best
+    )
     return prior_of("fast", network)
 
 

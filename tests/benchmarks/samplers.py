@@ -18,7 +18,7 @@ from dice_atlas.dice.exact import exact_posterior, posterior_covariance
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.noise import CellNoise
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, build_network, prior_of
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, prior_of, trained_network
 from dice_atlas.dice.sampler import ROWS_AT_ONCE
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.dice.training import Trainer, preset_settings
@@ -64,8 +64,7 @@ def trainer_of(preset: str, points: np.ndarray, cluster: np.ndarray, **overrides
 def to_prior(trainer: Trainer):
     """The trained prior."""
     settings = trainer.settings
-    network = build_network(trainer.preset, K, settings.width, settings.blocks)
-    network.load_state_dict(trainer.best)
+    network = trained_network(trainer.preset, K, settings.width, settings.blocks, trainer.best)
     return prior_of(trainer.preset, network)
 
 

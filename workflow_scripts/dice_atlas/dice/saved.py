@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-from dice_atlas.dice.priors import Prior, build_network, prior_of
+from dice_atlas.dice.priors import Prior, prior_of, trained_network
 from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, space_arrays
 from dice_atlas.files import atomic_path
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_prior(
@@ -44,9 +44,9 @@ def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
         )
     tensors = load_file(path, device=device)
     settings = card["settings"]
-    network = build_network(card["preset"], card["k"], settings["width"], settings["blocks"])
     prefix = "network."
-    network.load_state_dict(
-        {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    network = trained_network(
+        card["preset"], card["k"], settings["width"], settings["blocks"], weights
     )
     return prior_of(card["preset"], network.to(device)), card
