@@ -94,8 +94,8 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_weights(tmp_path):
     resumed = trainer(steps=60, validate_every=20)
     resumed.run(path)
     assert resumed.step == 60
-    assert [row[0] for row in resumed.rows] == [20, 40, 60]
-    assert resumed.rows == straight.rows
+    assert [row[0] for row in resumed.rows] == [0, 20, 40, 60]
+    assert resumed.rows[1:] == straight.rows[1:]
     for part in ("network", "average.network"):
         weights = operator.attrgetter(part)(straight).state_dict()
         again = operator.attrgetter(part)(resumed).state_dict()
@@ -131,7 +131,7 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1, "the prior must be as readable as its card"
     prior, read = load_prior(tmp_path / "prior.safetensors", "cpu")
-    assert read == {"format": 1, **json.loads(json.dumps(card))}
+    assert read == {"format": 2, **json.loads(json.dumps(card))}
     run.chosen().load_state_dict(run.best)
     from dice_atlas.dice.priors import prior_of
 
@@ -146,8 +146,8 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
 
 
 def test_a_saved_prior_of_another_format_is_refused(tmp_path):
-    (tmp_path / "card.json").write_text('{"format": 2, "dice_atlas": "9.0"}')
-    with pytest.raises(InputError, match=r"seen format 2 \(dice-atlas 9.0\), expected 1"):
+    (tmp_path / "card.json").write_text('{"format": 9, "dice_atlas": "9.0"}')
+    with pytest.raises(InputError, match=r"seen format 9 \(dice-atlas 9.0\), expected 2"):
         load_prior(tmp_path / "prior.safetensors", "cpu")
 
 

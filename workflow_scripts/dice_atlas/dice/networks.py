@@ -78,22 +78,67 @@ class ModulatedBlock(nn.Module):
         return x + self.body(self.norm(x) * (1 + scale) + shift)
 
 
-class PosteriorMeanMLP(nn.Module):
-    """Predicts E[u | u + s eps] at any noise level s, preconditioned per latent dimension.
+class GaussianMixtureMean(nn.Module):
+    """E[u | u + s eps] under a Gaussian mixture with full covariances, exactly.
 
-    With data of mean m and standard deviation sd in each dimension (Karras et al. 2022, Table 1):
-    skip = sd^2 / (sd^2 + s^2), output = s sd / sqrt(sd^2 + s^2), input = 1 / sqrt(sd^2 + s^2).
+    Parameters
+    ----------
+    k : latent dimensions.
+    components : of the mixture; one standard normal until `set` is called.
+    """
+
+    def __init__(self, k: int, components: int) -> None:
+        super().__init__()
+        self.register_buffer("log_weight", torch.zeros(components))
+        self.register_buffer("center", torch.zeros(components, k))
+        # Covariance of component c: basis[c] diag(variance[c]) basis[c]^T.
+        self.register_buffer("variance", torch.ones(components, k))
+        self.register_buffer("basis", torch.eye(k).repeat(components, 1, 1))
+
+    def set(self, weight: torch.Tensor, center: torch.Tensor, covariance: torch.Tensor) -> None:
+        """Take weights (c,), centers (c, k) and covariances (c, k, k)."""
+        variance, basis = torch.linalg.eigh(covariance)
+        self.log_weight.copy_(weight.log())
+        self.center.copy_(center)
+        self.variance.copy_(variance)
+        self.basis.copy_(basis)
+
+    def forward(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        """Posterior mean (n, k) of u (n, k) at noise level s (n or 1, 1)."""
+        # Not in low precision: the log densities are differences of large numbers.
+        with torch.autocast(u.device.type, enabled=False):
+            logs, means = [], []
+            # One component at a time stays in a CPU's cache; all at once take twice as long.
+            for log_weight, center, variance, basis in zip(
+                self.log_weight, self.center, self.variance, self.basis, strict=True
+            ):
+                apart, total = (u.float() - center) @ basis, variance + s**2
+                logs.append(log_weight - (apart**2 / total + total.log()).sum(dim=1) / 2)
+                means.append(center + (apart * (variance / total)) @ basis.mT)
+            shares = torch.softmax(torch.stack(logs), dim=0)
+            return sum(share[:, None] * mean for share, mean in zip(shares, means, strict=True))
+
+
+class PosteriorMeanMLP(nn.Module):
+    """Predicts E[u | u + s eps] at any noise level s: a Gaussian mixture's mean, corrected.
+
+    Preconditioning of Karras et al. 2022 (Table 1) per latent dimension, with data of mean m and
+    standard deviation sd: input = 1 / sqrt(sd^2 + s^2), output = s sd / sqrt(sd^2 + s^2). Their
+    skip connection sd^2 / (sd^2 + s^2) is the posterior mean under one Gaussian; here it is that
+    under a mixture fitted to the data (`GaussianMixtureMean`).
 
     Parameters
     ----------
     k : latent dimensions.
     width, blocks : size of the network.
+    components : of the mixture.
     """
 
-    def __init__(self, k: int, width: int = 256, blocks: int = 4) -> None:
+    def __init__(self, k: int, width: int = 256, blocks: int = 4, components: int = 1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("sd", torch.ones(k))
+        self.mixture = GaussianMixtureMean(k, components)
         self.data = nn.Linear(k, width)
         self.level = nn.Sequential(nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList([ModulatedBlock(width) for _ in range(blocks)])
@@ -109,21 +154,19 @@ class PosteriorMeanMLP(nn.Module):
             x = block(x, embedding)
         return self.head(x)
 
+    def scales(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and output factors (n or 1, k) at noise level s."""
+        root = (self.sd**2 + s**2).rsqrt()
+        return root, s * self.sd * root
+
     def forward(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """Posterior mean (n, k) of u (n, k) at noise level s (n or 1, 1)."""
-        total = self.sd**2 + s**2
-        centered = u - self.mean
-        output = s * self.sd * total.rsqrt()
-        return (
-            self.mean
-            + self.sd**2 / total * centered
-            + output * self.raw(centered * total.rsqrt(), s)
-        )
+        inward, outward = self.scales(s)
+        return self.mixture(u, s) + outward * self.raw((u - self.mean) * inward, s)
 
     def loss(self, u: torch.Tensor, s: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Mean squared error of the network's own target, of unit size at every level."""
-        total = self.sd**2 + s**2
-        clean = u - self.mean
-        noisy = clean + s * noise
-        target = (clean - self.sd**2 / total * noisy) * total.sqrt() / (s * self.sd)
-        return ((self.raw(noisy * total.rsqrt(), s) - target) ** 2).mean()
+        """Mean squared error of the network's own target, of about unit size at every level."""
+        inward, outward = self.scales(s)
+        noisy = u + s * noise
+        target = (u - self.mixture(noisy, s)) / outward
+        return ((self.raw((noisy - self.mean) * inward, s) - target) ** 2).mean()

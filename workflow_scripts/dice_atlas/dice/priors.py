@@ -121,10 +121,23 @@ class DDPMPrior:
         return u_t
 
 
-def build_network(preset: str, k: int, width: int, blocks: int) -> torch.nn.Module:
-    """The network of a preset: `fast` or `paper`."""
-    kind = {"fast": PosteriorMeanMLP, "paper": TabularDiffusionMLP}[preset]
-    return kind(k, width, blocks)
+def build_network(
+    preset: str, k: int, width: int, blocks: int, components: int = 1
+) -> torch.nn.Module:
+    """The network of a preset: `fast`, with a mixture of so many components, or `paper`."""
+    if preset == "paper":
+        return TabularDiffusionMLP(k, width, blocks)
+    return PosteriorMeanMLP(k, width, blocks, components)
+
+
+def trained_network(
+    preset: str, k: int, width: int, blocks: int, weights: dict[str, torch.Tensor]
+) -> torch.nn.Module:
+    """The network of a preset with the given weights."""
+    components = len(weights["mixture.log_weight"]) if preset == "fast" else 1
+    network = build_network(preset, k, width, blocks, components)
+    network.load_state_dict(weights)
+    return network
 
 
 def trained_network(

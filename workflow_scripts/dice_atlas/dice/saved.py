@@ -12,7 +12,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, space_arrays
 from dice_atlas.files import atomic_path
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_prior(

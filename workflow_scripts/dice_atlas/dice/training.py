@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dice_atlas.dice.device import has_fast_bfloat16
+from dice_atlas.dice.mixture import fit_mixture
 from dice_atlas.dice.mixup import ClassMixup
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.priors import LEVELS, build_network, prior_of
@@ -161,10 +162,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build_network(preset, latents.shape[1], settings.width, settings.blocks)
-        if isinstance(network, PosteriorMeanMLP):
-            network.mean.copy_(latents[train].mean(dim=0))
-            network.sd.copy_(latents[train].std(dim=0).clamp(min=1e-3))
+            network = self.build_network(latents[train], latents[held])
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
         self.optimizer = torch.optim.AdamW(
@@ -173,6 +171,18 @@ class Trainer:
         self.scheduler = self.build_scheduler()
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.best, self.best_loss, self.since_best = self.weights(), math.inf, 0
+
+    def build_network(self, train: torch.Tensor, held: torch.Tensor) -> torch.nn.Module:
+        """The preset's network, preconditioned by the training latents (n, k)."""
+        shape = train.shape[1], self.settings.width, self.settings.blocks
+        if self.preset == "paper":
+            return build_network(self.preset, *shape)
+        weight, center, covariance = fit_mixture(train.numpy(), held.numpy(), self.seed)
+        network = build_network(self.preset, *shape, len(weight))
+        network.mean.copy_(train.mean(dim=0))
+        network.sd.copy_(train.std(dim=0).clamp(min=1e-3))
+        network.mixture.set(*map(torch.from_numpy, (weight, center, covariance)))
+        return network
 
     def build_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler:
         """Cosine annealing to 0 for the paper's preset, one cycle for the fast one."""
@@ -236,6 +246,9 @@ class Trainer:
         start, last_saved = time.perf_counter() - self.seconds, time.perf_counter()
         self.network.train()
         losses: list[float] = []
+        if self.step == 0:
+            # The fast network starts as its mixture, which may be the best there is.
+            self.validate(math.nan)
         while self.step < settings.steps and self.since_best < settings.patience:
             losses.append(self.train_step())
             self.seconds = time.perf_counter() - start
