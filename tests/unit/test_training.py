@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from dice_atlas.cells import calibration_cells
-from dice_atlas.dice.mixup import ClassMixup
+from dice_atlas.dice.mixup import ClassMixup, augmented
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings, validation_loss
 from dice_atlas.errors import InputError
@@ -181,3 +181,18 @@ def test_a_training_that_diverges_is_an_error():
     run = trainer(steps=40, validate_every=20, learning_rate=1e20)
     with pytest.raises(InputError, match="training diverged at step"):
         run.run()
+
+
+def test_augmented_draws_are_those_of_the_mixup():
+    points, classes = torch.randn(30, 3), torch.arange(30) % 3 + 1
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(augmented(points, classes, 0.0, generator), points)
+    drawn = augmented(points, classes, 1.0, generator, at_least=3000)
+    assert drawn.shape == (3000, 3)
+    # A mean of five with Dirichlet weights, drawn with replacement: the class's mean stays, its
+    # variance shrinks to that of one cell times E[sum w^2] = 1 / 3, about.
+    for label in (1, 2, 3):
+        mine = drawn[classes.repeat(100) == label]
+        own = points[classes == label]
+        assert torch.allclose(mine.mean(0), own.mean(0), atol=0.06)
+        assert torch.allclose(mine.var(0) / own.var(0, correction=0), torch.tensor(1 / 3), atol=0.1)

@@ -1,4 +1,4 @@
-"""A Gaussian mixture of the reference's latents, from which the fast network starts."""
+"""A Gaussian mixture of latents, from which the fast network starts."""
 
 import logging
 import warnings
@@ -20,8 +20,8 @@ def fit_mixture(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (c,), centers (c, k) and covariances (c, k, k) of a mixture, by EM.
 
-    The number of components rises as long as the likelihood of the held-out latents does (of the
-    latents themselves, where none are held out: one component then).
+    The number of components rises as long as the likelihood of the held-out latents does; it is 1
+    where none are held out.
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(latents))[:MOST_CELLS]

@@ -44,3 +44,23 @@ class ClassMixup:
         keep = uniform(len(rows), 1) >= self.probability
         weights = torch.where(keep, torch.eye(1, group.shape[1], device=device), weights)
         return (weights[:, :, None] * latents[group]).sum(dim=1)
+
+
+def augmented(
+    latents: torch.Tensor,
+    classes: torch.Tensor,
+    probability: float,
+    generator: torch.Generator,
+    at_least: int = 10_000,
+) -> torch.Tensor:
+    """Augmented draws (m, k), every cell (n, k) equally often; the cells as they are without mixup.
+
+    Parameters
+    ----------
+    classes : (n,) int64.
+    at_least : number of draws.
+    """
+    if not probability or not len(latents):
+        return latents
+    rows = torch.arange(len(latents)).repeat(-(-at_least // len(latents)))
+    return ClassMixup(classes, probability)(latents, rows, generator)

@@ -140,15 +140,6 @@ def trained_network(
     return network
 
 
-def trained_network(
-    preset: str, k: int, width: int, blocks: int, weights: dict[str, torch.Tensor]
-) -> torch.nn.Module:
-    """The network of a preset with the given weights."""
-    network = build_network(preset, k, width, blocks)
-    network.load_state_dict(weights)
-    return network
-
-
 def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:
     """A copy for inference whose batch norms are part of the linear layers before them."""
     folded = copy.deepcopy(network).eval()

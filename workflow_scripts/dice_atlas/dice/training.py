@@ -13,7 +13,7 @@ import torch
 
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.mixture import fit_mixture
-from dice_atlas.dice.mixup import ClassMixup
+from dice_atlas.dice.mixup import ClassMixup, augmented
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.priors import LEVELS, build_network, prior_of
 from dice_atlas.dice.schedule import DDPMSchedule
@@ -162,7 +162,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self.build_network(latents[train], latents[held])
+            network = self.build_network(latents, classes, train, held, probability)
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
         self.optimizer = torch.optim.AdamW(
@@ -172,15 +172,31 @@ class Trainer:
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.best, self.best_loss, self.since_best = self.weights(), math.inf, 0
 
-    def build_network(self, train: torch.Tensor, held: torch.Tensor) -> torch.nn.Module:
-        """The preset's network, preconditioned by the training latents (n, k)."""
-        shape = train.shape[1], self.settings.width, self.settings.blocks
+    def build_network(
+        self,
+        latents: torch.Tensor,
+        classes: torch.Tensor,
+        train: torch.Tensor,
+        held: torch.Tensor,
+        probability: float,
+    ) -> torch.nn.Module:
+        """The preset's network; the fast one starts from a mixture of what it will be shown.
+
+        That is the augmented latents. A mixture of the latents as they are is wider, and on
+        pbmc3k the network did not come back from it (silhouette 0.53 in place of 0.61).
+        """
+        shape = latents.shape[1], self.settings.width, self.settings.blocks
         if self.preset == "paper":
             return build_network(self.preset, *shape)
-        weight, center, covariance = fit_mixture(train.numpy(), held.numpy(), self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = [
+            augmented(latents[rows], classes[rows], probability, generator).numpy()
+            for rows in (train, held)
+        ]
+        weight, center, covariance = fit_mixture(*drawn, self.seed)
         network = build_network(self.preset, *shape, len(weight))
-        network.mean.copy_(train.mean(dim=0))
-        network.sd.copy_(train.std(dim=0).clamp(min=1e-3))
+        network.mean.copy_(latents[train].mean(dim=0))
+        network.sd.copy_(latents[train].std(dim=0).clamp(min=1e-3))
         network.mixture.set(*map(torch.from_numpy, (weight, center, covariance)))
         return network
 
