@@ -183,7 +183,7 @@ class Trainer:
         """The preset's network; the fast one starts from a mixture of what it will be shown.
 
         That is the augmented latents. A mixture of the latents as they are is wider, and on
-        pbmc3k the network did not come back from it (silhouette 0.53 in place of 0.61).
+        pbmc3k the network did not come back from it (silhouette 0.53 in place of 0.60).
         """
         shape = latents.shape[1], self.settings.width, self.settings.blocks
         if self.preset == "paper":
@@ -193,7 +193,7 @@ class Trainer:
             augmented(latents[rows], classes[rows], probability, generator).numpy()
             for rows in (train, held)
         ]
-        weight, center, covariance = fit_mixture(*drawn, self.seed)
+        weight, center, covariance = fit_mixture(*drawn, len(train), self.seed)
         network = build_network(self.preset, *shape, len(weight))
         network.mean.copy_(latents[train].mean(dim=0))
         network.sd.copy_(latents[train].std(dim=0).clamp(min=1e-3))
