@@ -46,7 +46,7 @@ def test_posterior_mean_of_a_mixture_is_exact_at_every_level():
 
 def test_fit_finds_the_components():
     points, component = draw(3000, 2)
-    weight, center, covariance = fit_mixture(points[:2700], points[2700:], 2700, 0)
+    weight, center, covariance = fit_mixture(points[:2700], points[2700:], 2700, 300, 0)
     assert len(weight) == 2
     order = np.argsort(weight)
     assert np.allclose(weight[order], WEIGHT, atol=0.03)
@@ -59,14 +59,24 @@ def test_fit_finds_the_components():
 
 def test_few_cells_make_one_component_however_often_they_are_drawn():
     points = draw(3000, 2)[0]
-    assert len(fit_mixture(points[:2700], points[2700:], 299, 0)[0]) == 1
-    assert len(fit_mixture(points[:2700], points[2700:], 300, 0)[0]) == 2
+    assert len(fit_mixture(points[:2700], points[2700:], 199, 300, 0)[0]) == 1
+    assert len(fit_mixture(points[:2700], points[2700:], 200, 300, 0)[0]) == 2
+
+
+def test_draws_of_few_held_out_cells_are_little_evidence():
+    # Two components that overlap: 3,000 held-out cells tell them apart, draws of three do not.
+    rng = np.random.default_rng(4)
+    points = rng.standard_normal((20_000, 2)).astype(np.float32)
+    points[::2, 0] += 2.5
+    fit, held = points[:17_000], points[17_000:]
+    assert len(fit_mixture(fit, held, 17_000, 3_000, 0)[0]) == 2
+    assert len(fit_mixture(fit, held, 17_000, 3, 0)[0]) == 1
 
 
 def test_one_gaussian_is_enough_for_a_gaussian():
     points = np.random.default_rng(0).standard_normal((2000, 4)).astype(np.float32) * 3
-    assert len(fit_mixture(points[:1800], points[1800:], 1800, 0)[0]) == 1
-    assert len(fit_mixture(points, points[:0], 2000, 0)[0]) == 1
+    assert len(fit_mixture(points[:1800], points[1800:], 1800, 200, 0)[0]) == 1
+    assert len(fit_mixture(points, points[:0], 2000, 0, 0)[0]) == 1
 
 
 def test_training_starts_from_the_mixture_and_never_ends_below_it():

@@ -13,27 +13,27 @@ COMPONENTS = (1, 2, 3, 5, 8, 12, 18, 25)
 # Added to the variances: a tenth of the noise of one gene, which is 1 in the latents' unit.
 LEAST_VARIANCE = 0.1
 MOST_DRAWS = 20_000
-# A full covariance of fewer cells fits them and not the query: on the demo's 237 cells several
-# components lose what one keeps (cLISI 1.67 against 1.64).
-CELLS_PER_COMPONENT = 150
+# A full covariance of fewer cells fits them and not the query.
+CELLS_PER_COMPONENT = 100
 
 
 def fit_mixture(
-    latents: np.ndarray, held: np.ndarray, n_cells: int, seed: int
+    latents: np.ndarray, held: np.ndarray, n_cells: int, n_held: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (c,), centers (c, k) and covariances (c, k, k) of a mixture, by EM.
 
-    The number of components rises as long as the likelihood of the held-out latents does; it is 1
-    where none are held out, and at most one for `CELLS_PER_COMPONENT` cells.
+    The number of components rises as long as the held-out log-likelihood does by more than its
+    standard error; it is 1 where nothing is held out, and at most one for `CELLS_PER_COMPONENT`.
 
     Parameters
     ----------
     latents, held : (n, k), draws to fit and to judge.
-    n_cells : that the draws were made of.
+    n_cells, n_held : cells that the draws were made of; draws of one cell are no new evidence.
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(latents))[:MOST_DRAWS]
-    data, best, best_score = latents[rows].astype(np.float64), None, -np.inf
+    data, held = latents[rows].astype(np.float64), held.astype(np.float64)
+    best, best_scores = None, np.empty(0)
     for components in COMPONENTS if len(held) else COMPONENTS[:1]:
         if components > max(1, n_cells // CELLS_PER_COMPONENT):
             break
@@ -43,10 +43,12 @@ def fit_mixture(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(data)
-        score = model.score(held.astype(np.float64)) if len(held) else 0.0
-        if score <= best_score:
-            break
-        best, best_score = model, score
+        scores = model.score_samples(held) if len(held) else np.empty(0)
+        if best is not None:
+            gain = scores - best_scores
+            if gain.mean() <= gain.std() / np.sqrt(n_held):
+                break
+        best, best_scores = model, scores
     logger.info("a mixture of %d Gaussians to start from", len(best.weights_))
     return (
         best.weights_.astype(np.float32),

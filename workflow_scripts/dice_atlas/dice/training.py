@@ -193,7 +193,7 @@ class Trainer:
             augmented(latents[rows], classes[rows], probability, generator).numpy()
             for rows in (train, held)
         ]
-        weight, center, covariance = fit_mixture(*drawn, len(train), self.seed)
+        weight, center, covariance = fit_mixture(*drawn, len(train), len(held), self.seed)
         network = build_network(self.preset, *shape, len(weight))
         network.mean.copy_(latents[train].mean(dim=0))
         network.sd.copy_(latents[train].std(dim=0).clamp(min=1e-3))
