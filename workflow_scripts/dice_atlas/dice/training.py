@@ -160,16 +160,17 @@ class Trainer:
         self.bfloat16 = preset == "fast" and has_fast_bfloat16(device)
         self.mixup = ClassMixup(classes[train].to(device), probability)
         self.generator = torch.Generator(device).manual_seed(seed)
+        start = time.perf_counter()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self.build_network(latents, classes, train, held, probability)
+        self.step, self.seconds, self.rows = 0, time.perf_counter() - start, []
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, fused=None
         )
         self.scheduler = self.build_scheduler()
-        self.step, self.seconds, self.rows = 0, 0.0, []
         self.best, self.best_loss, self.since_best = self.weights(), math.inf, 0
 
     def build_network(
