@@ -49,8 +49,8 @@ SAVED_PRIOR = config["prior"]["path"]
 TRUTH_FILES = [row["truth_source"] for row in SHEET.values() if row["truth"]]
 TEMPLATE = str(Path(workflow.basedir) / "resources" / "report.html.j2")
 # What each stage of the label transfer depends on, so that nothing else reruns it.
-CALL_SETTINGS = ("unassigned_below", "coverage")
-WEIGHT_SETTINGS = ("k.weight", "sd.weight")
+CALL_SETTINGS = ("unassigned_below", "outside_below", "coverage")
+WEIGHT_SETTINGS = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
 
 
 def out(path):

@@ -88,6 +88,8 @@ rule fit_loadings:
         mem_mb=mem_mb(2000, 12),
         runtime=runtime(60),
     params:
+        # The calibration cells must be new to the loadings.
+        calibrated=TRANSFER,
         latent=config["latent"],
         target_sum=config["normalization"]["target_sum"],
         max_value=config["normalization"]["max_value"],

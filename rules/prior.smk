@@ -22,8 +22,8 @@ rule train_prior:
         runtime=runtime(120),
         gpu=config["gpu"],
     params:
-        # The denoised space's calibration cells must be new to the prior.
-        calibrated="dice" in SPACES,
+        # The calibration cells must be new to the prior.
+        calibrated=TRANSFER,
         prior={k: v for k, v in config["prior"].items() if k != "path"},
         seed=config["seed"],
         device=config["device"],

@@ -44,7 +44,7 @@ rule write_atlas:
         umap=out("clusters/umap.tsv.gz"),
         prior=out("prior/prior.safetensors"),
         card=out("prior/card.json"),
-        calls=final_annotation("calls.tsv.gz"),
+        calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
         predictions=final_annotation("predictions.tsv.gz"),
     output:
         atlas=out("atlas.h5ad"),

@@ -42,7 +42,11 @@ def reference_labels(
 def denoise_rows(
     latents: ad.AnnData, rows: np.ndarray, samplers: Mapping[str, Sampler], seed: int
 ) -> dict[str, np.ndarray]:
-    """Posterior mean, sd, trace of the covariance and label shares of the given rows.
+    """Posterior mean, sd, trace of the covariance, residual and label shares of the given rows.
+
+    The residual is the distance of a cell's latents from their posterior mean, in standard
+    deviations of the noise: s times the length of the score of the density at noise level s
+    (Tweedie). It grows with the distance from where the reference is.
 
     Parameters
     ----------
@@ -53,7 +57,7 @@ def denoise_rows(
     reference, codes, names = reference_labels(latents, seed, device)
     n, k = len(rows), points.shape[1]
     result = {"mean": np.zeros((n, k), np.float32), "sd": np.zeros((n, k), np.float32)}
-    result["uncertainty"] = np.zeros(n, np.float32)
+    result |= {name: np.zeros(n, np.float32) for name in ("uncertainty", "residual")}
     if len(names):
         result |= {"shares": np.zeros((n, len(names)), np.float32), "labels": names}
     progress, done = Progress(n, "cell"), 0
@@ -68,6 +72,9 @@ def denoise_rows(
             result["mean"][block] = mean.cpu()
             result["sd"][block] = samples.std(dim=0).cpu()
             result["uncertainty"][block] = trace.cpu()
+            # The other likelihoods have a noise of their own.
+            unit = sampler.s if sampler.gaussian else 1.0
+            result["residual"][block] = (points[cells] - mean.cpu()).norm(dim=1) / unit
             if len(names):
                 shares = label_shares(samples, reference, codes, len(names))
                 result["shares"][block] = shares.cpu()
@@ -79,7 +86,8 @@ def denoise_rows(
 def as_anndata(latents: ad.AnnData, rows: np.ndarray, result: dict[str, np.ndarray]) -> ad.AnnData:
     """The shard's part of denoised.h5ad."""
     obs = latents.obs.iloc[rows].copy()
-    obs["dice_uncertainty"] = result["uncertainty"]
+    for name in ("uncertainty", "residual"):
+        obs[f"dice_{name}"] = result[name]
     part = ad.AnnData(obs=obs, obsm={"X_dice": result["mean"], "X_dice_sd": result["sd"]})
     if "shares" in result:
         part.obsm["label_posterior"] = result["shares"]

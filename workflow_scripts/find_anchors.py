@@ -16,6 +16,7 @@ from dice_atlas.transfer.dataset import (
     reference_features,
 )
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
+from dice_atlas.transfer.weights import WeightSettings
 
 
 def expression_space(paths: Sequence[str | Path], annotate: Mapping, seed: int) -> ExpressionSpace:
@@ -89,8 +90,7 @@ def find(
         known.index,
         known["label"],
         settings,
-        annotate["k.weight"],
-        annotate["sd.weight"],
+        WeightSettings.from_config(annotate),
     )
     names = cells.index[query]
     return (

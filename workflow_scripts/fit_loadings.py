@@ -5,7 +5,7 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
-from dice_atlas.cells import reference_rows
+from dice_atlas.cells import reference_rows, training_rows
 from dice_atlas.features.gene_noise import gene_noise
 from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
@@ -15,10 +15,14 @@ logger = logging.getLogger("dice_atlas")
 
 
 def fit_space(
-    normalized: ad.AnnData, harmony: ad.AnnData, latent: dict[str, Any], max_value: float, seed: int
+    normalized: ad.AnnData,
+    harmony: ad.AnnData,
+    rows: np.ndarray,
+    latent: dict[str, Any],
+    max_value: float,
+    seed: int,
 ) -> LatentSpace:
-    """Loadings of the reference's corrected, centred and scaled expression."""
-    rows = reference_rows(normalized.obs)
+    """Loadings of the corrected, centred and scaled expression of the cells of the mask `rows`."""
     scaling = fit_scaling(normalized.X[rows], max_value)
     scaled = scale(normalized.X[rows], scaling)
     shift = correction(harmony)[rows]
@@ -99,6 +103,7 @@ if __name__ == "__main__":
             whole = space = fit_space(
                 normalized,
                 harmony,
+                training_rows(normalized.obs, snakemake.params.calibrated),
                 snakemake.params.latent,
                 snakemake.params.max_value,
                 snakemake.params.seed,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from dice_atlas import __version__
-from dice_atlas.cells import calibration_cells, reference_rows
+from dice_atlas.cells import reference_rows, training_rows
 from dice_atlas.dice.device import pick_device
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings
@@ -19,22 +19,6 @@ from dice_atlas.features.projection import load_saved_space, load_space
 from dice_atlas.files import atomic_path, sha256, write_table
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
-
-
-def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
-    """Mask of the cells that the prior is trained on.
-
-    Those that calibrate the prediction sets in the denoised space are left out: a prior that has
-    seen a cell beside others of its label denoises it better than it does a query cell, and the
-    sets of the query would be too small.
-    """
-    rows = reference_rows(cells)
-    if calibrated:
-        reference = np.flatnonzero(rows)
-        rows[
-            reference[calibration_cells(cells.index[reference], cells["label"].iloc[reference])]
-        ] = False
-    return rows
 
 
 def mixup_classes(

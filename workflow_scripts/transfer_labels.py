@@ -1,12 +1,14 @@
 """transfer_labels: labels of the query cells from the anchors, and what is said of each cell."""
 
+import logging
 from collections.abc import Mapping
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+from dice_atlas.cells import calibration_cells
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
+from dice_atlas.transfer.conformal import class_thresholds, conformal_p_values, prediction_sets
 from dice_atlas.transfer.transfer import (
     SCORE,
     LabelScores,
@@ -14,6 +16,9 @@ from dice_atlas.transfer.transfer import (
     predictions_table,
     transfer_labels,
 )
+from dice_atlas.transfer.weights import WeightSettings
+
+logger = logging.getLogger("dice_atlas")
 
 
 def anchors_of(table: pd.DataFrame, reference: pd.Index, query: pd.Index) -> Anchors:
@@ -33,12 +38,33 @@ def transfer(anchors: pd.DataFrame, weights: ad.AnnData, annotate: Mapping) -> L
         positions,
         np.asarray(weights.obsm["X_weight"], dtype=np.float64),
         reference["labels"].astype(str).tolist(),
-        annotate["k.weight"],
-        annotate["sd.weight"],
+        WeightSettings.from_config(annotate),
     )
 
 
-def call(predictions: pd.DataFrame, calibration: pd.DataFrame, annotate: Mapping) -> pd.DataFrame:
+def reference_p_values(residual: pd.Series, weights: ad.AnnData) -> np.ndarray:
+    """How usual each query cell's residual is, beside the held-out reference cells'.
+
+    Parameters
+    ----------
+    residual : `dice_residual` of all cells, by name.
+    weights : see `find_anchors.weight_table`.
+    """
+    reference = weights.uns["reference_labels"]
+    cells = reference["cells"].astype(str)
+    held = cells[calibration_cells(cells, reference["labels"].astype(str))]
+    p_values = conformal_p_values(
+        residual.loc[held].to_numpy(), residual.loc[weights.obs_names].to_numpy()
+    )
+    for level in (0.01, 0.05):
+        share = (p_values < level).mean()
+        logger.info("%.1f %% of the query cells have p_reference < %g", 100 * share, level)
+    return p_values
+
+
+def call(
+    predictions: pd.DataFrame, calibration: pd.DataFrame, p_values: np.ndarray, annotate: Mapping
+) -> pd.DataFrame:
     """Label or unassigned, second best, prediction set and entropy of every query cell."""
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = [name.removeprefix(SCORE) for name in columns]
@@ -46,7 +72,8 @@ def call(predictions: pd.DataFrame, calibration: pd.DataFrame, annotate: Mapping
         calibration["label"].astype(str), calibration[columns], labels, annotate["coverage"]
     )
     sets = prediction_sets(predictions[columns], thresholds)
-    return calls_table(predictions, sets, annotate["unassigned_below"])
+    below = annotate["unassigned_below"], annotate["outside_below"]
+    return calls_table(predictions, sets, p_values, *below)
 
 
 if __name__ == "__main__":
@@ -63,7 +90,9 @@ if __name__ == "__main__":
         weights = ad.read_h5ad(snakemake.input.weights)
         result = transfer(read(snakemake.input.anchors), weights, annotate)
         predictions = predictions_table(weights.obs_names, result)
-        calls = call(predictions, read(snakemake.input.calibration), annotate)
+        residual = ad.read_h5ad(snakemake.input.denoised, backed="r").obs["dice_residual"]
+        p_values = reference_p_values(residual, weights)
+        calls = call(predictions, read(snakemake.input.calibration), p_values, annotate)
         log.info("%s", calls["cell_type"].value_counts().to_dict())
         write_table(predictions, snakemake.output.predictions)
         write_table(calls, snakemake.output.calls)

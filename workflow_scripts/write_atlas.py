@@ -50,6 +50,8 @@ def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
             "cell_type_set": "",
             "cell_type_entropy": np.nan,
             "cell_type_n_anchors": 0,
+            "cell_type_second": "",
+            "cell_type_p_reference": np.nan,
             "cell_type_rule": np.where(label == "", none_given, ""),
         },
         index=obs.index,
@@ -64,7 +66,24 @@ def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
     table.loc[query, "cell_type_set"] = found["prediction_set"]
     table.loc[query, "cell_type_entropy"] = found["entropy"]
     table.loc[query, "cell_type_n_anchors"] = found["n_anchors"].astype(int)
+    table.loc[query, "cell_type_second"] = found["second"]
+    table.loc[query, "cell_type_p_reference"] = found["p_reference"]
     table.loc[query, "cell_type_rule"] = found["rule"]
+    return table
+
+
+def labels_of_spaces(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Columns `cell_type_in_<space>`: the label that each space alone gives.
+
+    Parameters
+    ----------
+    cell_type : final label of all cells, by name; kept for the reference's.
+    calls : calls.tsv.gz by space.
+    """
+    table = pd.DataFrame(index=cell_type.index)
+    for space, own in calls.items():
+        table[f"cell_type_in_{space}"] = cell_type
+        table.loc[own["cell"], f"cell_type_in_{space}"] = own["cell_type"].to_numpy()
     return table
 
 
@@ -177,13 +196,19 @@ if __name__ == "__main__":
             posterior["dice_label_set"] = credible_sets(shares, names, coverage)
             posterior["dice_label_entropy"] = label_entropy(shares)
         if given.calls:
-            calls = read_text_table(given.calls[0], "score", "entropy", "n_anchors")
+            numbers = ("score", "entropy", "n_anchors", "p_reference")
+            by_space = {Path(path).parent.name: read_text_table(path, *numbers)
+                        for path in given.calls}  # fmt: skip
+            calls = by_space[params.config["config"]["annotate"]["final"]]
             scores, names = score_matrix(read_text_table(given.predictions[0]), obs.index)
             obsm["cell_type_scores"] = scores
             uns["cell_type_scores_names"] = about["labels"] = np.array(names, dtype=object)
         obs = obs.drop(columns="label").join(cell_types(obs, calls))
+        if calls is not None and len(by_space) > 1:
+            obs = obs.join(labels_of_spaces(obs["cell_type"], by_space))
         obs = obs.assign(**posterior)
-        obs["dice_uncertainty"] = denoised.obs["dice_uncertainty"].to_numpy()
+        for name in ("dice_uncertainty", "dice_residual"):
+            obs[name] = denoised.obs[name].to_numpy()
         obs["cluster"] = clusters["cluster"].to_numpy()
         genes = read_text_table(given.genes)
         selected = genes["gene"][genes["selected"] == "True"]

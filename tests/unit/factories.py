@@ -112,6 +112,7 @@ def write_embeddings(folder: Path, obs: pd.DataFrame, hidden: np.ndarray) -> dic
     )
     denoised = ad.AnnData(obs=latents.obs.copy())
     denoised.obs["dice_uncertainty"] = rng.random(len(codes))
+    denoised.obs["dice_residual"] = rng.random(len(codes))
     denoised.obsm["X_dice"] = (9 * center + noise).astype(np.float32)
     denoised.obsm["X_dice_sd"] = np.full((len(codes), 6), 0.5, dtype=np.float32)
     denoised.uns["dice"] = {"labels": np.array(TYPES, dtype=object), "noise_variance": 1.0}
@@ -154,6 +155,7 @@ def write_calls(folder: Path, cells: pd.Index, truth: np.ndarray) -> dict[str, P
     calls["second"], calls["second_score"] = TYPES[0], 0.1
     calls["prediction_set"] = np.where(low, "|".join(TYPES), truth)
     calls["entropy"] = 0.5
+    calls["p_reference"] = 0.5
     calls["rule"] = np.where(low, "score_below_0.5", "")
     paths = {"calls": folder / "calls.tsv.gz", "predictions": folder / "predictions.tsv.gz"}
     write_table(calls, paths["calls"])

@@ -32,7 +32,7 @@ def paths(tmp_path_factory):
 def write(paths, target):
     files = [paths[name] for name in SAMPLES]
     obs = sample_obs(files, SHEET)
-    calls = read_text_table(paths["calls"], "score", "entropy", "n_anchors")
+    calls = read_text_table(paths["calls"], "score", "entropy", "n_anchors", "p_reference")
     matrix, names = score_matrix(read_text_table(paths["predictions"]), obs.index)
     about = provenance(
         {"config": {"seed": 4, "n": None}, "samples": SHEET},

@@ -1,7 +1,8 @@
 """Which cells are held out: a fixed share of every class, by their names alone."""
 
 import numpy as np
-from dice_atlas.cells import calibration_cells
+import pandas as pd
+from dice_atlas.cells import calibration_cells, training_rows
 
 
 def test_a_share_of_every_class_is_held_out():
@@ -34,3 +35,15 @@ def test_the_held_out_cells_are_a_random_sample():
     assert len(held) == 5000
     # Mean of a random quarter of 0..n-1: its standard deviation is n / sqrt(12 * 5000) * sqrt(3/4).
     assert abs(held.mean() - 9999.5) < 4 * 20_000 / np.sqrt(12 * 5000)
+
+
+def test_the_calibration_cells_are_not_fitted_on():
+    cells = pd.DataFrame(
+        {"role": ["reference"] * 40 + ["query"] * 10, "label": ["a"] * 40 + [""] * 10},
+        index=[f"c{i}" for i in range(50)],
+    )
+    assert training_rows(cells, False).tolist() == [True] * 40 + [False] * 10
+    rows = training_rows(cells, True)
+    held = calibration_cells(cells.index[:40], cells["label"][:40])
+    assert sorted(set(range(40)) - set(np.flatnonzero(rows))) == held.tolist()
+    assert len(held) == 10

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+from dice_atlas.cells import reference_rows
 from dice_atlas.errors import InputError
 from dice_atlas.features.harmony import correct_batches
 from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
@@ -145,7 +146,8 @@ def test_corrected_latents_are_those_of_the_corrected_matrix(normalized):
         varm={"loadings": weights},
         uns={"harmony": {"scope": "within_role"}},
     )
-    space = fit_space(normalized, harmony, {"k": 4, "max_k": 20}, 10.0, 0)
+    rows = reference_rows(normalized.obs)
+    space = fit_space(normalized, harmony, rows, {"k": 4, "max_k": 20}, 10.0, 0)
     result = compute_latents(normalized, harmony, space, 1e4)
     shift = corrected - pcs
     shift[:150] -= shift[:150].mean(0)

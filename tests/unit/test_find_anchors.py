@@ -16,13 +16,20 @@ from dice_atlas.transfer.dataset import (
 )
 from dice_atlas.transfer.transfer import predictions_table
 from find_anchors import dice_space, expression_space, find
-from transfer_labels import call, transfer
+from transfer_labels import call, reference_p_values, transfer
 
 GENES = [f"G{i}" for i in range(150)]
 ANNOTATE = {
     **{"reduction": "pcaproject", "nfeatures": 80, "dims": 10, "k.anchor": 5, "k.filter": 50},
-    **{"k.score": 15, "max.features": 60, "k.weight": 20, "sd.weight": 1},
-    **{"unassigned_below": 0.5, "coverage": 0.8},
+    **{
+        "k.score": 15,
+        "max.features": 60,
+        "k.weight": 20,
+        "sd.weight": 1,
+        "seurat_version": "v4",
+        "exact_up_to": 1000,
+    },
+    **{"outside_below": 0, "unassigned_below": 0.5, "coverage": 0.8},
 }
 
 
@@ -94,7 +101,13 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
     anchors = pd.read_csv(tmp_path / "anchors.tsv.gz", sep="\t", keep_default_na=False)
     weights = ad.read_h5ad(tmp_path / "weights.h5ad")
     predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
-    calls = call(predictions, calibration, ANNOTATE)
+    # A residual that is 100 for the first query cell, and below 1 for the others.
+    residual = pd.Series(np.linspace(0, 1, len(cells)), index=cells.index)
+    residual[weights.obs_names[0]] = 100.0
+    p_values = reference_p_values(residual, weights)
+    assert p_values.argmin() == 0
+    assert p_values[0] == pytest.approx(1 / (1 + len(calibration)))
+    calls = call(predictions, calibration, p_values, ANNOTATE)
 
     expected = truth(samples, "query")
     assert calls["cell"].tolist() == expected.index.tolist() == weights.obs_names.tolist()

@@ -30,7 +30,9 @@ CONFIG = {
     "denoise": {"rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}, "iterations": 100},
     "annotate": {"spaces": ["pca", "dice"], "final": "dice", "reduction": "pcaproject",
                  "nfeatures": 2000, "dims": 30, "k.anchor": 5, "k.filter": 200, "k.score": 30,
-                 "k.weight": 50, "sd.weight": 1, "unassigned_below": 0.5, "coverage": 0.9},
+                 "max.features": 200, "k.weight": 50, "sd.weight": 1, "seurat_version": "v4",
+                 "exact_up_to": 50_000, "unassigned_below": 0.5, "outside_below": 0,
+                 "coverage": 0.9},
     "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg"},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip

@@ -4,17 +4,15 @@ import json
 import operator
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from dice_atlas.cells import calibration_cells
 from dice_atlas.dice.mixup import ClassMixup, augmented
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings, validation_loss
 from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, load_saved_space
 from dice_atlas.features.scaling import Scaling
-from train_prior import mixup_classes, training_rows
+from train_prior import mixup_classes
 
 
 def latents(n=600, k=4):
@@ -149,18 +147,6 @@ def test_a_saved_prior_of_another_format_is_refused(tmp_path):
     (tmp_path / "card.json").write_text('{"format": 9, "dice_atlas": "9.0"}')
     with pytest.raises(InputError, match=r"seen format 9 \(dice-atlas 9.0\), expected 2"):
         load_prior(tmp_path / "prior.safetensors", "cpu")
-
-
-def test_the_calibration_cells_are_not_trained_on():
-    cells = pd.DataFrame(
-        {"role": ["reference"] * 40 + ["query"] * 10, "label": ["a"] * 40 + [""] * 10},
-        index=[f"c{i}" for i in range(50)],
-    )
-    assert training_rows(cells, False).tolist() == [True] * 40 + [False] * 10
-    rows = training_rows(cells, True)
-    held = calibration_cells(cells.index[:40], cells["label"][:40])
-    assert sorted(set(range(40)) - set(np.flatnonzero(rows))) == held.tolist()
-    assert len(held) == 10
 
 
 def test_classes_fall_back_to_clusters_without_labels():

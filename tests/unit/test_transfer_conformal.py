@@ -4,7 +4,12 @@ import logging
 
 import numpy as np
 import pytest
-from dice_atlas.transfer.conformal import class_thresholds, conformal_quantile, prediction_sets
+from dice_atlas.transfer.conformal import (
+    class_thresholds,
+    conformal_p_values,
+    conformal_quantile,
+    prediction_sets,
+)
 
 LABELS = ["a", "b", "c"]
 
@@ -105,3 +110,15 @@ def test_small_classes_reach_the_coverage_as_a_group():
     easy, hard = np.mean(covered, axis=0)
     assert easy > 0.89
     assert hard > 0.89
+
+
+def test_p_values_are_uniform_for_exchangeable_values():
+    rng = np.random.default_rng(0)
+    by_hand = conformal_p_values(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 3.0, 4.0]))
+    assert by_hand.tolist() == [1.0, 0.75, 0.5, 0.25]
+    found = [conformal_p_values(rng.normal(size=99), rng.normal(size=20)) for _ in range(400)]
+    for level in (0.01, 0.05, 0.5):
+        assert (np.concatenate(found) <= level).mean() == pytest.approx(
+            level, abs=0.03 * level**0.5
+        )
+    assert np.isnan(conformal_p_values(np.empty(0), np.ones(2))).all()

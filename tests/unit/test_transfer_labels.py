@@ -14,7 +14,7 @@ from dice_atlas.transfer.transfer import (
     transfer_labels,
     winners,
 )
-from dice_atlas.transfer.weights import anchor_weights
+from dice_atlas.transfer.weights import WeightSettings, anchor_weights
 from scipy.stats import entropy as scipy_entropy
 
 # Query cells on a line; cells 0, 1 and 2 have anchors, cell 1 two of them.
@@ -23,7 +23,7 @@ ANCHORS = Anchors(np.array([0, 1, 2, 3]), np.array([0, 1, 1, 2]), np.array([1.0,
 
 
 def test_weights_in_closed_form():
-    weights = anchor_weights(ANCHORS, LINE, k_weight=3).toarray()
+    weights = anchor_weights(ANCHORS, LINE, WeightSettings(3)).toarray()
     # Cell 3: anchor cells 0 and 1 at 0.5, 2 at 3.5; the farthest weighs nothing, and only
     # three anchors count: those of 0 and 1.
     d = 1 - 0.5 / 3.5
@@ -37,45 +37,63 @@ def test_weights_in_closed_form():
 
 def test_the_number_of_anchors_is_capped():
     # k = 2 nearest anchor cells, and two anchors: cell 0's and the first of cell 1's.
-    weights = anchor_weights(ANCHORS, LINE, k_weight=2).toarray()
+    weights = anchor_weights(ANCHORS, LINE, WeightSettings(2)).toarray()
     assert weights[0].tolist() == [1.0, 0, 0, 0]
     # Cell 2: its own anchor; cell 1 is the farthest of the two and weighs nothing.
     assert weights[2].tolist() == [0, 0, 0, 1.0]
     many = Anchors(np.arange(4), np.array([0, 0, 0, 1]), np.ones(4))
     np.testing.assert_allclose(
-        anchor_weights(many, LINE, k_weight=2).toarray()[0], [0.5, 0.5, 0, 0]
+        anchor_weights(many, LINE, WeightSettings(2)).toarray()[0], [0.5, 0.5, 0, 0]
     )
 
 
 def test_sd_weight_changes_the_kernel():
-    weights = anchor_weights(ANCHORS, LINE, k_weight=3, sd_weight=2.0).toarray()
+    weights = anchor_weights(ANCHORS, LINE, WeightSettings(3, 2.0)).toarray()
     d = 1 - 0.5 / 3.5
     raw = 1 - np.exp(-np.array([d * 1.0, d * 0.5, d * 1.0, 0.0]))
     np.testing.assert_allclose(weights[3], raw / raw.sum())
 
 
+def test_weights_of_seurat_v3():
+    # Cell 3: anchors 0, 1 and 2 (the last two of cell 1) at 0.5, anchor 3 at 3.5; the first is
+    # dropped and the farthest weighs nothing.
+    weights = anchor_weights(ANCHORS, LINE, WeightSettings(3, 1.0, "v3")).toarray()
+    d = 1 - 0.5 / 3.5
+    raw = 1 - np.exp(-np.array([0.0, d * 0.5, d * 1.0, 0.0]) / 2)
+    np.testing.assert_allclose(weights[3], raw / raw.sum())
+    wide = anchor_weights(ANCHORS, LINE, WeightSettings(3, 2.0, "v3")).toarray()
+    raw = 1 - np.exp(-np.array([0.0, d * 0.5, d * 1.0, 0.0]) / 8)
+    np.testing.assert_allclose(wide[3], raw / raw.sum())
+    one = Anchors(np.array([0]), np.array([1]), np.ones(1))
+    assert (
+        anchor_weights(one, LINE, WeightSettings(50, 1.0, "v3")).toarray().tolist() == [[1.0]] * 4
+    )
+
+
 def test_k_weight_is_cut_to_the_anchor_cells(caplog):
     with caplog.at_level(logging.WARNING):
-        found = anchor_weights(ANCHORS, LINE, k_weight=50).toarray()
+        found = anchor_weights(ANCHORS, LINE, WeightSettings(50)).toarray()
     assert "3 query cells have anchors: 3 is used" in caplog.text
-    np.testing.assert_array_equal(found, anchor_weights(ANCHORS, LINE, k_weight=3).toarray())
+    np.testing.assert_array_equal(found, anchor_weights(ANCHORS, LINE, WeightSettings(3)).toarray())
 
 
 def test_weights_without_information_are_uniform(caplog):
     same = np.zeros((3, 2))
     anchors = Anchors(np.array([0, 1]), np.array([0, 1]), np.ones(2))
     with caplog.at_level(logging.WARNING):
-        assert anchor_weights(anchors, same, k_weight=2).toarray().tolist() == [[0.5, 0.5]] * 3
+        assert (
+            anchor_weights(anchors, same, WeightSettings(2)).toarray().tolist() == [[0.5, 0.5]] * 3
+        )
     assert "3 query cells have anchors of weight 0 only" in caplog.text
     no_score = Anchors(ANCHORS.reference, ANCHORS.query, np.zeros(4))
-    weights = anchor_weights(no_score, LINE, k_weight=3).toarray()
+    weights = anchor_weights(no_score, LINE, WeightSettings(3)).toarray()
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     assert set(np.round(weights[3][:3], 12)) == {round(1 / 3, 12)}
 
 
 def test_scores_add_up_over_labels():
-    result = transfer_labels(ANCHORS, LINE, ["B", "T", "B", "NK"], k_weight=3)
-    weights = anchor_weights(ANCHORS, LINE, k_weight=3).toarray()
+    result = transfer_labels(ANCHORS, LINE, ["B", "T", "B", "NK"], WeightSettings(3))
+    weights = anchor_weights(ANCHORS, LINE, WeightSettings(3)).toarray()
     assert result.labels == ["B", "T", "NK"]
     np.testing.assert_allclose(result.scores[:, 0], weights[:, 0] + weights[:, 2])
     np.testing.assert_allclose(result.scores[:, 1], weights[:, 1])
@@ -83,9 +101,9 @@ def test_scores_add_up_over_labels():
 
 
 def test_cells_without_label_take_part_but_have_no_column():
-    result = transfer_labels(ANCHORS, LINE, ["", "T", "", ""], k_weight=3)
+    result = transfer_labels(ANCHORS, LINE, ["", "T", "", ""], WeightSettings(3))
     assert result.labels == ["T"]
-    weights = anchor_weights(ANCHORS, LINE, k_weight=3).toarray()
+    weights = anchor_weights(ANCHORS, LINE, WeightSettings(3)).toarray()
     np.testing.assert_allclose(result.scores[:, 0], weights[:, 1])
     assert (result.scores < 1).all()
     with pytest.raises(InputError, match="no reference cell has a label"):
@@ -98,7 +116,7 @@ def test_winner_is_the_earlier_label_at_a_tie_and_none_without_score():
 
 
 def test_predictions_and_calls():
-    result = transfer_labels(ANCHORS, LINE, ["B", "T", "B", "NK"], k_weight=3)
+    result = transfer_labels(ANCHORS, LINE, ["B", "T", "B", "NK"], WeightSettings(3))
     table = predictions_table(["c0", "c1", "c2", "c3"], result)
     assert table.columns.tolist() == [
         *("cell", "predicted", "score", "n_anchors"),
@@ -107,7 +125,7 @@ def test_predictions_and_calls():
     assert table["predicted"].tolist() == ["B", "B", "NK", "B"]
     np.testing.assert_allclose(table["score"], result.scores.max(axis=1))
     sets = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]], dtype=bool)
-    calls = calls_table(table, sets, 0.8)
+    calls = calls_table(table, sets, np.full(4, np.nan), 0.8, 0.01)
     assert calls["prediction_set"].tolist() == ["B|T", "B", "", "B|NK|T"]
     assert calls.loc[0, "second"] == "T"
     low = table["score"] < 0.8
@@ -116,13 +134,16 @@ def test_predictions_and_calls():
     assert set(calls.loc[low, "rule"]) == {"score_below_0.8"}
     assert set(calls.loc[~low, "rule"]) == {""}
     assert calls["predicted"].tolist() == table["predicted"].tolist()
+    outside = calls_table(table, sets, np.array([0.5, 0.009, 0.01, 0.02]), 0.0, 0.01)
+    assert outside["rule"].tolist() == ["", "p_reference_below_0.01", "", ""]
+    assert (outside["cell_type"] == "unassigned").tolist() == [False, True, False, False]
 
 
 def test_a_cell_without_labelled_anchors_is_unassigned_at_any_threshold():
     table = pd.DataFrame(
         {"cell": ["c"], "predicted": [""], "score": [0.0], "n_anchors": [0], "score:B": [0.0]}
     )
-    calls = calls_table(table, np.array([[False]]), 0.0)
+    calls = calls_table(table, np.array([[False]]), np.ones(1), 0.0, 0.0)
     assert calls.loc[0, ["cell_type", "rule"]].tolist() == ["unassigned", "no_labelled_anchor"]
     assert calls.loc[0, "second"] == ""
 

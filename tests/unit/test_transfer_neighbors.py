@@ -36,8 +36,14 @@ def test_ties_go_to_the_lower_index():
 
 def test_a_point_is_its_own_first_neighbour():
     points = np.array([[0.0], [0], [0], [3], [4]])
-    assert nb.nearest_to_self(points, 2).tolist() == [[0, 1], [1, 0], [2, 0], [3, 4], [4, 3]]
-    assert nb.nearest_to_self(points, 1).tolist() == [[0], [1], [2], [3], [4]]
+    assert nb.Neighbors(points).nearest_to_self(2).tolist() == [
+        [0, 1],
+        [1, 0],
+        [2, 0],
+        [3, 4],
+        [4, 3],
+    ]
+    assert nb.Neighbors(points).nearest_to_self(1).tolist() == [[0], [1], [2], [3], [4]]
 
 
 @pytest.mark.parametrize("k", [1, 7, 60, 200])
@@ -51,6 +57,22 @@ def test_among_nearest_is_membership(k):
     found = nb.among_nearest(queries, points, rows, columns, k)
     np.testing.assert_array_equal(found, expected)
     assert k == 200 or 0 < found.sum() < 500
+
+
+def test_approximate_neighbours_are_nearly_all_the_exact_ones():
+    rng = np.random.default_rng(2)
+    points, queries = rng.standard_normal((3000, 8)), rng.standard_normal((200, 8))
+    exact, index = nb.Neighbors(points), nb.Neighbors(points, exact_up_to=2999)
+    assert exact.index is None
+    assert index.index is not None
+    found, distance = index.nearest(queries, 30)
+    position, expected = exact.nearest(queries, 30)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(found, position, strict=True)]) > 0.95
+    np.testing.assert_allclose(distance[:, 0], expected[:, 0], rtol=1e-3)
+    assert (index.nearest_to_self(5)[:, 0] == np.arange(3000)).all()
+    rows, columns = rng.integers(0, 200, 2000), position[rng.integers(0, 200, 2000), 3]
+    both = [n.among_nearest(queries, rows, columns, 200) for n in (exact, index)]
+    assert (both[0] == both[1]).mean() > 0.98
 
 
 def test_too_many_neighbours():

@@ -8,15 +8,14 @@ import pandas as pd
 
 from dice_atlas.errors import InputError
 
+CALIBRATION_SHARE = 0.25
+MIN_CLASS = 4
+
 
 def reference_rows(cells: pd.DataFrame) -> np.ndarray:
     """Mask of the cells that the space is fitted on: the reference, or all where there is none."""
     reference = (cells["role"] == "reference").to_numpy()
     return reference if reference.any() else np.ones(len(cells), dtype=bool)
-
-
-CALIBRATION_SHARE = 0.25
-MIN_CLASS = 4
 
 
 def calibration_cells(
@@ -41,6 +40,26 @@ def calibration_cells(
         if members.size >= MIN_CLASS:
             held.append(members[: max(round(share * members.size), 1)])
     return np.sort(np.concatenate(held))
+
+
+def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
+    """Mask of the cells that loadings and prior are fitted on.
+
+    Those that calibrate what is said of the query in the denoised space are left out. Loadings
+    follow the noise of the cells that they are fitted on, and a prior denoises a cell better that
+    it has seen beside others of its label: the query would look worse than it is beside them.
+
+    Parameters
+    ----------
+    cells : `role` and `label` of all cells, index: names.
+    calibrated : whether anything is calibrated.
+    """
+    rows = reference_rows(cells)
+    if calibrated:
+        reference = np.flatnonzero(rows)
+        held = calibration_cells(cells.index[reference], cells["label"].iloc[reference])
+        rows[reference[held]] = False
+    return rows
 
 
 def require_same_cells(seen: Sequence[str], expected: Sequence[str], what: str) -> None:

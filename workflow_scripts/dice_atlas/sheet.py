@@ -21,7 +21,9 @@ OBS_SUFFIXES = (".h5ad", ".loom")
 RESERVED_COLUMNS = (
     "barcode", "cell", "label", "n_genes", "total_counts", "percent_mito", "doublet_score",
     "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
-    "cell_type_n_anchors", "cell_type_rule", "dice_uncertainty", "cluster", "_index", "index",
+    "cell_type_n_anchors", "cell_type_second", "cell_type_p_reference", "cell_type_rule",
+    "cell_type_in_pca", "cell_type_in_dice", "dice_label_set", "dice_label_entropy",
+    "dice_uncertainty", "dice_residual", "cluster", "_index", "index",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.findings import plural
 from dice_atlas.report.style import UNASSIGNED
+from dice_atlas.transfer.anchors import AnchorSettings
 
 REFERENCES = {
     "DICE": "Meier, Yu, Nandy, Ghosal, Gan. Clustering by Denoising: Latent Plug-and-Play "
@@ -179,17 +180,22 @@ def transfer(data: ReportData) -> str:
         "dice": "the denoised one",
     }
     used = [spaces[space] for space in settings["spaces"]]
-    given = "none" if settings["k.filter"] is None else settings["k.filter"]
+    version = settings["seurat_version"]
+    k_filter = AnchorSettings.from_config(settings).k_filter
+    given = "none" if k_filter is None else k_filter
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
-        "cells with the anchor algorithm of Seurat 4 (Stuart et al. 2019; k.anchor "
+        f"cells with the anchor algorithm of Seurat {version} (Stuart et al. 2019; k.anchor "
         f"{settings['k.anchor']}, k.filter {given}, k.score {settings['k.score']}, k.weight "
         f"{settings['k.weight']}, sd.weight {settings['sd.weight']:g}) in "
         f"{plural(len(used), 'space')}: {' and '.join(used)}"
     )
     text += f"; the labels of the {'denoised' if settings['final'] == 'dice' else 'PCA'} space "
     text += "were kept. " if len(used) > 1 else "are the final ones. "
-    text += f"Cells with a best score below {settings['unassigned_below']:g} are unassigned."
+    text += f"Cells with a best score below {settings['unassigned_below']:g} are unassigned"
+    if settings["outside_below"]:
+        text += f", and those with cell_type_p_reference below {settings['outside_below']:g}"
+    text += "."
     if len(data.calibration):
         text += (
             f" Prediction sets of {settings['coverage']:.0%} coverage are split-conformal, type by "

@@ -1,4 +1,4 @@
-"""Anchors between reference and query cells: found, filtered and scored (Seurat v4)."""
+"""Anchors between reference and query cells: found, filtered and scored (as in Seurat)."""
 
 import logging
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.transfer.neighbors import among_nearest, nearest, nearest_to_self
+from dice_atlas.transfer.neighbors import EXACT_UP_TO, Neighbors
 from dice_atlas.transfer.reduction import l2_normalize
 
 logger = logging.getLogger(__name__)
@@ -15,17 +15,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AnchorSettings:
-    """Settings of FindTransferAnchors, by Seurat's names with "_" for "."."""
+    """Settings of FindTransferAnchors, by Seurat's names with "_" for ".".
+
+    `exact_up_to`: cells up to which neighbours are exact.
+    """
 
     k_anchor: int = 5
     k_filter: int | None = 200
     k_score: int | None = 30
     max_features: int = 200
+    exact_up_to: int = EXACT_UP_TO
 
     @classmethod
     def from_config(cls, annotate: Mapping) -> "AnchorSettings":
         """Settings from the `annotate` section of the config."""
-        return cls(**{name: annotate[name.replace("_", ".")] for name in cls.__dataclass_fields__})
+        k_filter = annotate["k.filter"]
+        if k_filter == "auto":
+            k_filter = None if annotate["seurat_version"] == "v5" else cls.k_filter
+        return cls(
+            annotate["k.anchor"], k_filter, annotate["k.score"], annotate["max.features"],
+            annotate["exact_up_to"],
+        )  # fmt: skip
 
     def fitted(self, n_reference: int, n_query: int) -> "AnchorSettings":
         """Settings that so few cells allow, each change with a warning.
@@ -98,13 +108,16 @@ def find_anchors(
     settings = settings.fitted(reference.shape[0], query.shape[0])
     k = max(settings.k_anchor, settings.k_score or 1)
     reference, query = l2_normalize(reference), l2_normalize(query)
-    query_of_reference, _ = nearest(reference, query, k)
-    reference_of_query, _ = nearest(query, reference, k)
+    among_reference = Neighbors(reference, settings.exact_up_to)
+    among_query = Neighbors(query, settings.exact_up_to)
+    query_of_reference, _ = among_query.nearest(reference, k)
+    reference_of_query, _ = among_reference.nearest(query, k)
     rows, columns = mutual_pairs(query_of_reference, reference_of_query, settings.k_anchor)
     found = rows.size
     if settings.k_filter is not None and expression is not None:
         r, q = (l2_normalize(cells) for cells in expression)
-        kept = among_nearest(r, q, rows, columns, settings.k_filter)
+        among = Neighbors(q, settings.exact_up_to)
+        kept = among.among_nearest(r, rows, columns, settings.k_filter)
         rows, columns = rows[kept], columns[kept]
     logger.info(
         "%d anchors of %d found are kept, on %d of %d query cells",
@@ -124,10 +137,10 @@ def find_anchors(
     raw = shared_neighbors(
         rows,
         columns,
-        nearest_to_self(reference, k)[:, : settings.k_score],
+        among_reference.nearest_to_self(k)[:, : settings.k_score],
         query_of_reference[:, : settings.k_score],
         reference_of_query[:, : settings.k_score],
-        nearest_to_self(query, k)[:, : settings.k_score],
+        among_query.nearest_to_self(k)[:, : settings.k_score],
     )
     return Anchors(rows, columns, rescale_scores(raw))
 

@@ -11,6 +11,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import AnchorSettings
 from dice_atlas.transfer.spaces import Space
 from dice_atlas.transfer.transfer import score_columns, transfer_labels, winners
+from dice_atlas.transfer.weights import WeightSettings
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,7 @@ def calibration_table(
     cells: Sequence[str],
     labels: Sequence[str],
     settings: AnchorSettings,
-    k_weight: int,
-    sd_weight: float,
+    weights: WeightSettings,
 ) -> pd.DataFrame:
     """Transfer labels to held-out reference cells (calibration.tsv.gz).
 
@@ -31,7 +31,7 @@ def calibration_table(
     space : where anchors are found.
     reference : positions of the reference cells in `space`.
     cells, labels : names and labels ("" = none) of these cells.
-    settings, k_weight, sd_weight : as of the transfer to the query.
+    settings, weights : as of the transfer to the query.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def calibration_table(
         if held.size == 0:
             raise InputError("no reference class has enough cells")
         anchors, embedding = space.anchors(reference[rest], reference[held], settings)
-        result = transfer_labels(anchors, embedding, [labels[i] for i in rest], k_weight, sd_weight)
+        result = transfer_labels(anchors, embedding, [labels[i] for i in rest], weights)
         scores = result.scores[:, [result.labels.index(label) for label in columns]]
     except InputError as error:
         logger.warning("prediction sets cannot be calibrated: %s", error)

@@ -29,6 +29,19 @@ def conformal_quantile(nonconformity: np.ndarray, coverage: float) -> float:
     return float(np.sort(nonconformity)[rank - 1]) if rank <= n else np.inf
 
 
+def conformal_p_values(calibration: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of calibration values that are as large, the value itself counted (values).
+
+    A value exchangeable with the n calibration values has p <= x with probability x at the most
+    (Vovk et al. 2005, sec. 2.2); NaN where n = 0.
+    """
+    n = calibration.size
+    if n == 0:
+        return np.full(values.shape, np.nan)
+    as_large = n - np.searchsorted(np.sort(calibration), values, side="left")
+    return (as_large + 1) / (n + 1)
+
+
 def class_thresholds(
     truth: Sequence[str], scores: np.ndarray, labels: Sequence[str], coverage: float
 ) -> np.ndarray:

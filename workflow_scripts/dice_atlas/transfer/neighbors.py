@@ -1,17 +1,72 @@
-"""Exact Euclidean nearest neighbours by blocked brute force; ties go to the lower index.
+"""Euclidean nearest neighbours: exact by blocked brute force, or approximate by pynndescent.
 
-Blocks of squared distances come from float32 matrix products. Whatever their rounding could
-have put on either side of the k-th distance is measured again in float64, so the result is
-that of float64 throughout and does not depend on the blocks.
+Ties go to the lower index. Blocks of squared distances come from float32 matrix products. Whatever
+their rounding could have put on either side of the k-th distance is measured again in float64, so
+the result is that of float64 throughout and does not depend on the blocks.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+
+# Points up to which the search is exact.
+EXACT_UP_TO = 50_000
+
 # Values of one block of distances (float32: 16 MiB) and of one block of differences (float64).
 BLOCK = 1 << 22
 PAIRS = 1 << 22
+
+
+class Neighbors:
+    """Nearest neighbours among some points, for several sets of queries.
+
+    Parameters
+    ----------
+    points : n x d.
+    exact_up_to : more points than this get an approximate index (pynndescent).
+    """
+
+    def __init__(self, points: np.ndarray, exact_up_to: int = EXACT_UP_TO) -> None:
+        self.points, self.index = points, None
+        if len(points) > exact_up_to:
+            # Its compiler takes seconds to load.
+            from pynndescent import NNDescent
+
+            logger.info("neighbours among %d cells are approximate (pynndescent)", len(points))
+            self.index = NNDescent(
+                points.astype(np.float32), n_neighbors=min(60, len(points) - 1), random_state=0
+            )
+
+    def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (m x k) and distances of the `k` nearest points; see the function `nearest`."""
+        if self.index is None:
+            return nearest(queries, self.points, k)
+        index, distance = self.index.query(queries.astype(np.float32), k=k, epsilon=0.2)
+        return index.astype(np.int64), distance.astype(np.float64)
+
+    def nearest_to_self(self, k: int) -> np.ndarray:
+        """The `k` nearest points of each point, itself first even among duplicates (n x k)."""
+        index, _ = self.nearest(self.points, k)
+        own = np.arange(len(index))[:, None]
+        is_own = index == own
+        # Among more than k duplicates a point may miss itself: it takes the last place.
+        is_own[~is_own.any(axis=1), -1] = True
+        others = index[~is_own].reshape(len(index), k - 1)
+        return np.hstack([own, others])
+
+    def among_nearest(
+        self, queries: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
+    ) -> np.ndarray:
+        """Whether point `columns[a]` is one of the `k` nearest points of query `rows[a]` (bool)."""
+        if self.index is None:
+            return among_nearest(queries, self.points, rows, columns, k)
+        asked, position = np.unique(rows, return_inverse=True)
+        index, _ = self.nearest(queries[asked], k)
+        kept = [column in index[at] for at, column in zip(position, columns, strict=True)]
+        return np.array(kept, dtype=bool)
 
 
 def nearest(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,17 +106,6 @@ def nearest(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray
         index[rows] = column[chosen]
         distance[rows] = exact[chosen]
     return index, distance
-
-
-def nearest_to_self(points: np.ndarray, k: int) -> np.ndarray:
-    """The `k` nearest points of each point, itself first even among duplicates (n x k)."""
-    index, _ = nearest(points, points, k)
-    own = np.arange(points.shape[0])[:, None]
-    is_own = index == own
-    # Among more than k duplicates a point may miss itself: it takes the last place.
-    is_own[~is_own.any(axis=1), -1] = True
-    others = index[~is_own].reshape(points.shape[0], k - 1)
-    return np.hstack([own, others])
 
 
 def among_nearest(

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.weights import anchor_weights
+from dice_atlas.transfer.weights import WeightSettings, anchor_weights
 
 SCORE = "score:"
 UNASSIGNED = "unassigned"
@@ -35,8 +35,7 @@ def transfer_labels(
     anchors: Anchors,
     embedding: np.ndarray,
     reference_labels: Sequence[str],
-    k_weight: int = 50,
-    sd_weight: float = 1.0,
+    settings: WeightSettings | None = None,
 ) -> LabelScores:
     """Class scores of the query cells: the weights of the anchors that carry each label.
 
@@ -45,12 +44,12 @@ def transfer_labels(
     anchors : from `find_anchors`.
     embedding : query cells x dims in which weights are measured, not normalised.
     reference_labels : label of every reference cell; "" takes part, but has no column.
-    k_weight, sd_weight : see `weights.anchor_weights`.
+    settings : see `weights.anchor_weights`.
     """
     labels = [label for label in dict.fromkeys(map(str, reference_labels)) if label]
     if not labels:
         raise InputError("no reference cell has a label: name the reference's labels column")
-    weights = anchor_weights(anchors, embedding, k_weight, sd_weight)
+    weights = anchor_weights(anchors, embedding, settings)
     position = {label: i for i, label in enumerate(labels)}
     of_cell = np.array([position.get(str(label), -1) for label in reference_labels])
     of_anchor = of_cell[anchors.reference]
@@ -101,7 +100,11 @@ def entropy(scores: np.ndarray) -> np.ndarray:
 
 
 def calls_table(
-    predictions: pd.DataFrame, sets: np.ndarray, unassigned_below: float
+    predictions: pd.DataFrame,
+    sets: np.ndarray,
+    p_reference: np.ndarray,
+    unassigned_below: float,
+    outside_below: float,
 ) -> pd.DataFrame:
     """What is said of each query cell (calls.tsv.gz).
 
@@ -109,7 +112,9 @@ def calls_table(
     ----------
     predictions : see `predictions_table`.
     sets : cells x labels (bool), the prediction sets; they are written in alphabetical order.
-    unassigned_below : least score of an assigned cell.
+    p_reference : how usual the cell is for the reference (cells), see `conformal_p_values`; NaN
+        where that is not known.
+    unassigned_below, outside_below : least score, and least of these p-values, of an assigned cell.
     """
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
@@ -121,9 +126,13 @@ def calls_table(
     second_score = scores[rows, second] if has_second else np.zeros(len(rows))
     low = predictions["score"].to_numpy() < unassigned_below
     none = predictions["predicted"].to_numpy() == ""
-    rule = np.where(
-        none, "no_labelled_anchor", np.where(low, f"score_below_{unassigned_below:g}", "")
-    )
+    outside = p_reference < outside_below
+    rule = np.select(
+        [none, outside, low],
+        ["no_labelled_anchor", f"p_reference_below_{outside_below:g}",
+         f"score_below_{unassigned_below:g}"],
+        "",
+    )  # fmt: skip
     return pd.DataFrame(
         {
             "cell": predictions["cell"],
@@ -135,6 +144,7 @@ def calls_table(
             "prediction_set": ["|".join(sorted(labels[sets[i]])) for i in rows],
             "entropy": entropy(scores),
             "n_anchors": predictions["n_anchors"],
+            "p_reference": p_reference,
             "rule": rule,
         }
     )

@@ -1,52 +1,63 @@
-"""Weights of the anchors for every query cell (Seurat v4's TransferData)."""
+"""Weights of the anchors for every query cell (Seurat's TransferData)."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.neighbors import nearest
+from dice_atlas.transfer.neighbors import EXACT_UP_TO, Neighbors
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class WeightSettings:
+    """Settings of TransferData, by Seurat's names with "_" for ".".
+
+    `seurat_version`: v3, v4 or v5 (as v4); `exact_up_to`: cells up to which neighbours are exact.
+    """
+
+    k_weight: int = 50
+    sd_weight: float = 1.0
+    seurat_version: str = "v4"
+    exact_up_to: int = EXACT_UP_TO
+
+    @classmethod
+    def from_config(cls, annotate: Mapping) -> "WeightSettings":
+        """Settings from the `annotate` section of the config."""
+        names = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
+        return cls(*(annotate[name] for name in names))
+
+
 def anchor_weights(
-    anchors: Anchors, embedding: np.ndarray, k_weight: int = 50, sd_weight: float = 1.0
+    anchors: Anchors, embedding: np.ndarray, settings: WeightSettings | None = None
 ) -> sp.csr_matrix:
     """Weight of each anchor for each query cell.
 
-    The anchors of a cell's `k_weight` nearest anchor cells are taken nearest first, until
-    `k_weight` anchors are used; each weighs 1 - exp(-D score / (2 / sd_weight)^2), with
+    v4 and v5: the anchors of a cell's `k_weight` nearest anchor cells are taken nearest first,
+    until `k_weight` anchors are used; each weighs 1 - exp(-D score / (2 / sd_weight)^2), with
     D = 1 - d / d_k and d_k the distance of the farthest of these cells.
+    v3: the `k_weight` + 1 nearest anchors, a cell being listed once for each of its anchors,
+    without the first one; each weighs 1 - exp(-D score / 2 / sd_weight^2).
 
     Parameters
     ----------
     anchors : at least one.
     embedding : query cells x dims, NOT L2-normalised, though anchors were found so.
-    k_weight : lowered, with a warning, to the number of query cells that have anchors.
-    sd_weight : width of the kernel.
+    settings : `k_weight` is lowered, with a warning, to what there is.
 
     Returns
     -------
     Query cells x anchors, rows sum to 1. Where every weight of a cell is 0 (0 / 0 in
     Seurat) its anchors weigh the same.
     """
-    cells = np.array(list(dict.fromkeys(anchors.query.tolist())), dtype=np.int64)
-    k = min(k_weight, cells.size)
-    if k < k_weight:
-        logger.warning(
-            "annotate.k.weight is %d, but %d query cells have anchors: %d is used",
-            k_weight,
-            cells.size,
-            k,
-        )
-    index, distance = nearest(embedding, embedding[cells], k)
-    farthest = distance[:, -1:]
-    nearness = 1 - np.divide(distance, farthest, out=np.ones_like(distance), where=farthest > 0)
-    row, column, place = _used_anchors(anchors.query, cells, index, k)
-    exponent = nearness[row, place] * anchors.score[column] / (2 / sd_weight) ** 2
-    weight = -np.expm1(-exponent)
+    settings = settings or WeightSettings()
+    of_version = _v3_anchors if settings.seurat_version == "v3" else _v4_anchors
+    row, column, nearness, width = of_version(anchors, embedding, settings)
+    weight = -np.expm1(-nearness * anchors.score[column] / width)
     total = np.bincount(row, weight, minlength=embedding.shape[0])
     empty = total <= 0
     if empty.any():
@@ -57,6 +68,44 @@ def anchor_weights(
         total = np.bincount(row, weight, minlength=embedding.shape[0])
     shape = (embedding.shape[0], anchors.query.size)
     return sp.csr_matrix((weight / total[row], (row, column)), shape=shape)
+
+
+def _v4_anchors(
+    anchors: Anchors, embedding: np.ndarray, settings: WeightSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Query cell, anchor and nearness of each anchor that counts, and the kernel's width."""
+    cells = np.array(list(dict.fromkeys(anchors.query.tolist())), dtype=np.int64)
+    k = _at_most(settings.k_weight, cells.size, "query cells have anchors")
+    index, distance = Neighbors(embedding[cells], settings.exact_up_to).nearest(embedding, k)
+    row, column, place = _used_anchors(anchors.query, cells, index, k)
+    return row, column, _nearness(distance)[row, place], (2 / settings.sd_weight) ** 2
+
+
+def _v3_anchors(
+    anchors: Anchors, embedding: np.ndarray, settings: WeightSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """As `_v4_anchors`."""
+    # One more is found than is used; one anchor alone is used itself.
+    k = _at_most(settings.k_weight, max(anchors.query.size - 1, 1), "anchors come after the first")
+    among = Neighbors(embedding[anchors.query], settings.exact_up_to)
+    index, distance = among.nearest(embedding, min(k + 1, anchors.query.size))
+    index, nearness = index[:, -k:], _nearness(distance)[:, -k:]
+    row = np.repeat(np.arange(len(embedding)), k)
+    return row, index.ravel(), nearness.ravel(), 2 * settings.sd_weight**2
+
+
+def _nearness(distance: np.ndarray) -> np.ndarray:
+    """1 at distance 0, 0 at the farthest of a row."""
+    farthest = distance[:, -1:]
+    return 1 - np.divide(distance, farthest, out=np.ones_like(distance), where=farthest > 0)
+
+
+def _at_most(k_weight: int, there: int, what: str) -> int:
+    if there < k_weight:
+        logger.warning(
+            "annotate.k.weight is %d, but %d %s: %d is used", k_weight, there, what, there
+        )
+    return min(k_weight, there)
 
 
 def _used_anchors(
