@@ -87,6 +87,7 @@ def find(
     calibration = calibration_table(
         space,
         reference,
+        query,
         known.index,
         known["label"],
         settings,

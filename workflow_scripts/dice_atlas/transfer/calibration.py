@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 def calibration_table(
     space: Space,
     reference: np.ndarray,
+    query: np.ndarray,
     cells: Sequence[str],
     labels: Sequence[str],
     settings: AnchorSettings,
@@ -26,11 +27,14 @@ def calibration_table(
 ) -> pd.DataFrame:
     """Transfer labels to held-out reference cells (calibration.tsv.gz).
 
+    They stand among the query cells, as one of them: a cell's scores hang on how many cells are
+    asked about and on which of them have anchors, and few held-out cells alone have other scores.
+
     Parameters
     ----------
     space : where anchors are found.
-    reference : positions of the reference cells in `space`.
-    cells, labels : names and labels ("" = none) of these cells.
+    reference, query : positions of the cells in `space`.
+    cells, labels : names and labels ("" = none) of the reference cells.
     settings, weights : as of the transfer to the query.
 
     Returns
@@ -47,9 +51,10 @@ def calibration_table(
     try:
         if held.size == 0:
             raise InputError("no reference class has enough cells")
-        anchors, embedding = space.anchors(reference[rest], reference[held], settings)
+        asked = np.concatenate([reference[held], query])
+        anchors, embedding = space.anchors(reference[rest], asked, settings)
         result = transfer_labels(anchors, embedding, [labels[i] for i in rest], weights)
-        scores = result.scores[:, [result.labels.index(label) for label in columns]]
+        scores = result.scores[: held.size, [result.labels.index(label) for label in columns]]
     except InputError as error:
         logger.warning("prediction sets cannot be calibrated: %s", error)
         held = held[:0]
