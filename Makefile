@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test bench readme lint lock clean
+.PHONY: demo test bench oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -24,6 +24,13 @@ bench: $(VENV)/.ready-dev
 	for part in table1 samplers uncertainty; do \
 		PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/$$part.py || exit 1; done
 	$(BIN)/python docs/update_benchmarks.py
+
+# The stored outputs of Seurat 4.3.0 on the demo's cells; needs R with Seurat (Debian: r-cran-seurat).
+oracle: $(VENV)/.ready
+	PYTHONPATH=workflow_scripts $(BIN)/python tests/oracle/write_inputs.py results/oracle_inputs
+	for reduction in pcaproject cca; do \
+		Rscript tests/oracle/seurat_transfer.R results/oracle_inputs/reference \
+			results/oracle_inputs/query tests/oracle/demo-$$reduction 500 200 $$reduction annoy || exit 1; done
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

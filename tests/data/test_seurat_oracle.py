@@ -17,6 +17,7 @@ from dice_atlas.transfer.spaces import ExpressionSpace
 from dice_atlas.transfer.transfer import transfer_labels, winners
 from dice_atlas.transfer.weights import anchor_weights
 from sklearn.metrics import f1_score
+from write_inputs import demo_halves
 
 PAIRS = {
     "pbmc-3pv2-to-5p": ("pbmc_3pv2", "pbmc_5p"),
@@ -25,15 +26,15 @@ PAIRS = {
     "sc_celseq2-to-sc_dropseq": ("sc_celseq2", "sc_dropseq"),
     "worm-half": ("worm_ref", "worm_query"),
 }
+# The project's own, by `make oracle`, on data that needs nothing else.
+OWN = Path(__file__).parents[1] / "oracle"
+DEMO = ("demo-pcaproject", "demo-cca")
 
 
 class Input:
-    def __init__(self, folder):
-        matrix = scipy.io.mmread(folder / "matrix.mtx.gz")
-        self.counts = sp.csr_matrix(matrix.T)
-        self.genes = pd.Index(_names(folder / "features.tsv.gz"))
-        cells = _names(folder / "barcodes.tsv.gz")
-        self.labels = pd.read_csv(folder / "labels.csv", index_col=0)["label"].loc[cells]
+    def __init__(self, counts, genes, cells, labels):
+        self.counts, self.genes = sp.csr_matrix(counts), pd.Index(genes)
+        self.labels = pd.Series(list(labels), index=list(cells))
         self.totals = np.asarray(self.counts.sum(axis=1)).ravel()
 
     def expression(self, genes):
@@ -43,13 +44,12 @@ class Input:
 class Pair:
     """The inputs and Seurat's outputs of a pair."""
 
-    def __init__(self, shared, name):
-        self.folder = shared / "oracle" / "seurat" / name
-        inputs = self.folder.parent / "inputs"
-        self.reference, self.query = (read_input(inputs / part) for part in PAIRS[name])
-        self.metrics = json.loads((self.folder / "metrics.json").read_text())
+    def __init__(self, folder, reference, query):
+        self.folder, self.reference, self.query = folder, reference, query
+        self.metrics = json.loads((folder / "metrics.json").read_text())
         self.predictions = self.table("predictions").set_index("cell")
-        self.n_features = 1000 if name.endswith("hvg1000") else 2000
+        given = self.metrics.get("nfeatures", 2000)
+        self.n_features = 1000 if folder.name.endswith("hvg1000") else given
 
     def table(self, name):
         return pd.read_csv(self.folder / f"{name}.csv.gz")
@@ -86,14 +86,29 @@ def _names(path):
 
 @cache
 def read_input(folder: Path) -> Input:
-    return Input(folder)
+    matrix = scipy.io.mmread(folder / "matrix.mtx.gz")
+    cells = _names(folder / "barcodes.tsv.gz")
+    labels = pd.read_csv(folder / "labels.csv", index_col=0)["label"].loc[cells]
+    return Input(matrix.T, _names(folder / "features.tsv.gz"), cells, labels)
 
 
-@pytest.fixture(params=list(PAIRS), scope="module")
-def pair(request, shared):
-    if not (shared / "oracle" / "seurat" / request.param).is_dir():
+@cache
+def demo_inputs() -> list[Input]:
+    return [
+        Input(half.X, half.var_names, half.obs_names, half.obs["cell_type"])
+        for half in demo_halves().values()
+    ]
+
+
+@pytest.fixture(params=[*DEMO, *PAIRS], scope="module")
+def pair(request):
+    if request.param in DEMO:
+        return Pair(OWN / request.param, *demo_inputs())
+    folder = request.getfixturevalue("shared") / "oracle" / "seurat"
+    if not (folder / request.param).is_dir():
         pytest.skip(f"no stored Seurat output of {request.param}")
-    return Pair(shared, request.param)
+    inputs = (read_input(folder / "inputs" / part) for part in PAIRS[request.param])
+    return Pair(folder / request.param, *inputs)
 
 
 @pytest.fixture(scope="module")
