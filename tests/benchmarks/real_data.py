@@ -64,8 +64,8 @@ def read(path: Path, column: str, min_genes: int) -> ad.AnnData:
     return data[enough & ~data.obs["label"].isin(NO_LABEL).to_numpy()].copy()
 
 
-def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """Latents (cells x k) on the loadings of the reference; the held-out cells' noise variance."""
+def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, float, LatentSpace]:
+    """Latents (cells x k), the held-out cells' noise variance, and the reference's loadings."""
     counts = data.X.tocsr()
     chosen, _ = variable_genes(counts[~held], MOST_GENES)
     totals = np.asarray(counts.sum(axis=1)).ravel()
@@ -78,7 +78,7 @@ def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, 
     genes = data.var_names[np.sort(chosen)].to_numpy(dtype=str)
     space = LatentSpace(genes, loadings[:, :k], scaling, values, none)
     noise = residual_variance(scale(expression[held], scaling), scaling.center, space.loadings)
-    return least_squares_latents(expression, space).astype(np.float32), noise
+    return least_squares_latents(expression, space).astype(np.float32), noise, space
 
 
 def fit(reference: np.ndarray, labels: np.ndarray, augmentation: str, seed: int):
@@ -135,7 +135,7 @@ def one(path: Path, name: str, seed: int, cluster: dict) -> list[dict]:
     labels = data.obs["label"].to_numpy(dtype=str)
     held = split(labels, seed)
     rows = []
-    latents, noise = project(data, held, seed)
+    latents, noise, _ = project(data, held, seed)
     for method, found, sd, seconds in embeddings(latents, noise, labels, held, seed):
         scores = label_scores(found, labels[held], seed)
         scores |= cluster_scores(found, labels[held], cluster, seed, sd)

@@ -1,0 +1,297 @@
+"""Label transfer: beside Seurat, its prediction sets, types that the reference lacks, its speed.
+
+    python tests/benchmarks/transfer.py pairs --oracle DIR
+    python tests/benchmarks/transfer.py sets --data DIR [--seeds 3]
+    python tests/benchmarks/transfer.py speed --data DIR
+
+pairs: accuracy and macro F1 of the stored outputs of Seurat 4.3.0 (DIR/<pair>) and of ours, in PCA
+space and in the denoised one. sets: three quarters of the cells of each data set of real_data.py
+are the reference, the others the query: coverage and size of the prediction sets, and, with one
+type at a time left out of the reference, what becomes of its cells. speed: cells resampled and
+thinned from zheng_facs_pbmc, ours and, where R has Seurat, the original (SEURAT_CELLS each).
+Writes docs/benchmarks/transfer_<part>.tsv.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.io
+import scipy.sparse as sp
+import torch
+import yaml
+from dice_atlas.cells import calibration_cells
+from dice_atlas.dice.exact import exact_posterior
+from dice_atlas.features.variable_genes import variable_genes
+from dice_atlas.transfer.anchors import AnchorSettings, top_dim_features
+from dice_atlas.transfer.dataset import log_normalize
+from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
+from dice_atlas.transfer.transfer import predictions_table, transfer_labels
+from find_anchors import find
+from real_data import SETS, S, fit, project, read, split
+from sklearn.metrics import f1_score
+from transfer_labels import call, reference_p_values, transfer
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests" / "oracle"))
+from write_inputs import write_input  # noqa: E402
+
+OUT = ROOT / "docs" / "benchmarks"
+ANNOTATE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["annotate"]
+PAIRS = {
+    "pbmc-3pv2-to-5p": ("pbmc_3pv2", "pbmc_5p"),
+    "sc_celseq2-to-sc_dropseq": ("sc_celseq2", "sc_dropseq"),
+    "worm-half": ("worm_ref", "worm_query"),
+}
+# One common type, one of middling size: those of few cells say little.
+LEFT_OUT = (1, 3)
+SEURAT_CELLS = 10_000
+
+
+def spaces_of(
+    data: ad.AnnData, reference: np.ndarray, seed: int
+) -> Iterator[tuple[str, Space, np.ndarray | None]]:
+    """Both spaces of labelled counts, and the residual of all cells (denoised space).
+
+    `reference` is the mask of the reference cells; calibration cells are held out of the loadings
+    and of the prior as in the workflow.
+    """
+    counts, labels = sp.csr_matrix(data.X), data.obs["label"].to_numpy(dtype=str)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    order, _ = variable_genes(counts[reference], ANNOTATE["nfeatures"])
+    yield "pca", ExpressionSpace(log_normalize(counts[:, order], totals), seed=seed), None
+    rows = np.flatnonzero(reference)
+    trained = reference.copy()
+    trained[rows[calibration_cells(data.obs_names[rows], labels[rows])]] = False
+    latents, _, space = project(data, ~trained, seed)
+    prior = fit(latents[trained], labels[trained], "labels", seed)
+    points = torch.from_numpy(latents)
+    mean, _ = exact_posterior(prior, points, torch.arange(len(points)), S, 2, seed)
+    best = space.genes[top_dim_features(space.loadings, ANNOTATE["max.features"])]
+    expression = log_normalize(counts[:, data.var_names.get_indexer(best)], totals)
+    residual = (points - mean).norm(dim=1).numpy() / S
+    yield "dice", EmbeddingSpace(mean.numpy().astype(np.float64), expression), residual
+
+
+def calls_of(
+    space: Space, data: ad.AnnData, reference: np.ndarray, residual: np.ndarray | None, **changes
+) -> pd.DataFrame:
+    """calls.tsv.gz of the query cells, through the rules' own functions."""
+    role = np.where(reference, "reference", "query")
+    label = np.where(reference, data.obs["label"], "")
+    cells = pd.DataFrame({"role": role, "label": label}, index=data.obs_names)
+    annotate = ANNOTATE | changes
+    anchors, weights, calibration = find(space, cells, annotate)
+    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, annotate))
+    p_values = np.full(weights.n_obs, np.nan)
+    if residual is not None:
+        p_values = reference_p_values(pd.Series(residual, index=data.obs_names), weights)
+    tables = []
+    for coverage in (0.8, 0.9, 0.95):
+        own = call(predictions, calibration, p_values, annotate | {"coverage": coverage})
+        tables.append(own.assign(coverage=coverage))
+    return pd.concat(tables)
+
+
+def pairs(options: argparse.Namespace) -> pd.DataFrame:
+    """Accuracy and macro F1 of each pair."""
+    rows = []
+    for name, parts in PAIRS.items():
+        both = {}
+        for role, part in zip(("reference", "query"), parts, strict=True):
+            both[role] = read_mtx(options.oracle / "inputs" / part)
+        data = ad.concat(both, label="role", index_unique="-")
+        reference = (data.obs["role"] == "reference").to_numpy()
+        truth = data.obs["label"].to_numpy(dtype=str)[~reference]
+        stored = json.loads((options.oracle / name / "metrics.json").read_text())
+        rows.append(
+            {"pair": name, "method": "Seurat 4.3.0", "accuracy": stored["accuracy"],
+             "macro_f1": stored["macro_f1"]}
+        )  # fmt: skip
+        for space_name, space, residual in spaces_of(data, reference, 0):
+            calls = calls_of(space, data, reference, residual, unassigned_below=0.0)
+            found = calls["predicted"][calls["coverage"] == 0.9].to_numpy(dtype=str)
+            rows.append(
+                {"pair": name, "method": f"ours, space {space_name}",
+                 "accuracy": (found == truth).mean(),
+                 "macro_f1": f1_score(truth, found, average="macro", labels=np.unique(truth),
+                                      zero_division=0)}
+            )  # fmt: skip
+        print(pd.DataFrame(rows[-3:]).round(4).to_string(index=False), flush=True)
+    return pd.DataFrame(rows)
+
+
+def read_mtx(folder: Path) -> ad.AnnData:
+    """Labelled counts of an input of the oracle."""
+    genes, cells = (
+        pd.read_csv(folder / f"{name}.tsv.gz", header=None, sep="\t", dtype=str)[0].tolist()
+        for name in ("features", "barcodes")
+    )
+    labels = pd.read_csv(folder / "labels.csv", index_col=0)["label"].loc[cells].to_numpy()
+    counts = sp.csr_matrix(scipy.io.mmread(folder / "matrix.mtx.gz").T)
+    return ad.AnnData(
+        counts, obs=pd.DataFrame({"label": labels}, index=cells), var=pd.DataFrame(index=genes)
+    )
+
+
+def sets(options: argparse.Namespace) -> pd.DataFrame:
+    """Coverage and size of the sets; labels and p values of types that the reference lacks."""
+    rows = []
+    for seed in range(options.seeds):
+        for name in SETS:
+            data = read(options.data / name / f"{name}.h5ad", *SETS[name])
+            labels = data.obs["label"].to_numpy(dtype=str)
+            query = split(labels, seed)
+            rows += coverage_rows(name, seed, data, query)
+            common = pd.Series(labels[query]).value_counts().index
+            for place in LEFT_OUT if seed == 0 else ():
+                rows += left_out_rows(name, seed, data, query, common[min(place, len(common) - 1)])
+            print(pd.DataFrame(rows).query("data == @name and seed == @seed").round(3)
+                  .to_string(index=False), flush=True)  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def coverage_rows(name: str, seed: int, data: ad.AnnData, query: np.ndarray) -> Iterator[dict]:
+    """Of both spaces, at three coverages."""
+    truth = data.obs["label"].to_numpy(dtype=str)[query]
+    for space_name, space, residual in spaces_of(data, ~query, seed):
+        calls = calls_of(space, data, ~query, residual)
+        for coverage, own in calls.groupby("coverage"):
+            given = [set(text.split("|")) - {""} for text in own["prediction_set"]]
+            yield {
+                "data": name, "seed": seed, "space": space_name, "asked": coverage,
+                "coverage": np.mean([t in found for t, found in zip(truth, given, strict=True)]),
+                "set_size": np.mean([len(found) for found in given]),
+                "accuracy": (own["predicted"].to_numpy(dtype=str) == truth).mean(),
+                **flagged("p_below_{}", own["p_reference"].to_numpy()),
+            }  # fmt: skip
+
+
+def flagged(name: str, p_values: np.ndarray) -> dict[str, float]:
+    """Share of the cells with a small p value; NaN where there are none (space pca)."""
+    return {
+        name.format(level): np.where(np.isnan(p_values), np.nan, p_values < level).mean()
+        for level in (0.01, 0.05)
+    }
+
+
+def left_out_rows(
+    name: str, seed: int, data: ad.AnnData, query: np.ndarray, label: str
+) -> Iterator[dict]:
+    """What becomes of the query cells of a type that the reference lacks, and of the others."""
+    kept = query | (data.obs["label"] != label).to_numpy()
+    data, query = data[kept].copy(), query[kept]
+    new = (data.obs["label"] == label).to_numpy()[query]
+    for space_name, space, residual in spaces_of(data, ~query, seed):
+        own = calls_of(space, data, ~query, residual).query("coverage == 0.9")
+        low = own["cell_type"].to_numpy() == "unassigned"
+        p_values = own["p_reference"].to_numpy()
+        yield {
+            "data": name, "seed": seed, "space": space_name, "left_out": label, "cells": new.sum(),
+            "unassigned": low[new].mean(), "unassigned_others": low[~new].mean(),
+            **flagged("p_below_{}", p_values[new]), **flagged("p_below_{}_others", p_values[~new]),
+        }  # fmt: skip
+
+
+def resampled(source: ad.AnnData, n: int, seed: int) -> ad.AnnData:
+    """Cells drawn with replacement, each count kept with a probability of its cell's (0.6 to 1)."""
+    rng = np.random.default_rng(seed)
+    drawn = source[rng.integers(source.n_obs, size=n)]
+    counts = sp.csr_matrix(drawn.X).astype(np.int64)
+    share = np.repeat(rng.uniform(0.6, 1.0, n), np.diff(counts.indptr))
+    counts.data = rng.binomial(counts.data, share)
+    counts.eliminate_zeros()
+    names = [f"cell{seed}-{i}" for i in range(n)]
+    obs = pd.DataFrame({"label": drawn.obs["label"].to_numpy(dtype=str)}, index=names)
+    return ad.AnnData(counts, obs=obs, var=source.var[[]])
+
+
+def speed(options: argparse.Namespace) -> pd.DataFrame:
+    """Seconds of anchors and transfer, the filter on; peak memory of a process of its own."""
+    rows = []
+    for n in (5_000, 10_000, 20_000, 40_000):
+        command = [sys.executable, __file__, "one", "--data", options.data, "--cells", n]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(rows[-1], flush=True)
+    seurat = shutil.which("Rscript") and subprocess.run(
+        ["Rscript", "-e", "library(Seurat)"], capture_output=True, check=False
+    )
+    if seurat and seurat.returncode == 0:
+        rows.append(seurat_speed(options.data))
+        print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def zheng(data: Path) -> ad.AnnData:
+    return read(data / "zheng_facs_pbmc" / "zheng_facs_pbmc.h5ad", *SETS["zheng_facs_pbmc"])
+
+
+def one_speed(options: argparse.Namespace) -> None:
+    """Print the figures of one size as JSON."""
+    source, n = zheng(options.data), options.cells
+    reference, query = resampled(source, n, 1), resampled(source, n, 2)
+    order, _ = variable_genes(reference.X, ANNOTATE["nfeatures"])
+    both = [sp.csr_matrix(part.X) for part in (reference, query)]
+    expression = sp.vstack(
+        [log_normalize(c[:, order], np.asarray(c.sum(axis=1)).ravel()) for c in both], format="csr"
+    )
+    space, rows = ExpressionSpace(expression), np.arange(n)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start = time.perf_counter()
+    anchors, embedding = space.anchors(rows, rows + n, AnchorSettings.from_config(ANNOTATE))
+    found = time.perf_counter()
+    result = transfer_labels(anchors, embedding, reference.obs["label"])
+    done = time.perf_counter()
+    predicted = np.array(result.labels)[result.scores.argmax(axis=1)]
+    print(json.dumps({
+        "method": "ours", "cells": n, "anchors_s": found - start, "transfer_s": done - found,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "input_mb": before,
+        "accuracy": float((predicted == query.obs["label"].to_numpy()).mean()),
+    }))  # fmt: skip
+
+
+def seurat_speed(data: Path) -> dict:
+    """The original on the same cells, without its filter, which takes many minutes."""
+    source = zheng(data)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, seed in (("reference", 1), ("query", 2)):
+            drawn = resampled(source, SEURAT_CELLS, seed)
+            write_input(Path(folder) / name, drawn, drawn.obs["label"].to_numpy())
+        script = ROOT / "tests" / "oracle" / "seurat_transfer.R"
+        arguments = [f"{folder}/reference", f"{folder}/query", f"{folder}/out", "2000", "NA",
+                     "pcaproject", "annoy"]  # fmt: skip
+        subprocess.run(["Rscript", script, *arguments], check=True, capture_output=True)
+        found = json.loads((Path(folder) / "out" / "metrics.json").read_text())
+    return {
+        "method": "Seurat 4.3.0, k.filter NA", "cells": SEURAT_CELLS,
+        "anchors_s": found["anchors_seconds"], "transfer_s": found["transfer_seconds"],
+        "accuracy": found["accuracy"],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["pairs", "sets", "speed", "one"])
+    parser.add_argument("--oracle", type=Path, help="folder of <pair>/metrics.json and inputs/")
+    parser.add_argument("--data", type=Path, help="folder of <name>/<name>.h5ad")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cells", type=int, default=SEURAT_CELLS)
+    options = parser.parse_args()
+    if options.part == "one":
+        one_speed(options)
+    else:
+        table = {"pairs": pairs, "sets": sets, "speed": speed}[options.part](options)
+        OUT.mkdir(parents=True, exist_ok=True)
+        path = OUT / f"transfer_{options.part}.tsv"
+        table.to_csv(path, sep="\t", index=False, float_format="%.5g")
