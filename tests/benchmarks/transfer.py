@@ -9,7 +9,7 @@ space and in the denoised one. sets: three quarters of the cells of each data se
 are the reference, the others the query: coverage and size of the prediction sets, and, with one
 type at a time left out of the reference, what becomes of its cells. speed: cells resampled and
 thinned from zheng_facs_pbmc, ours and, where R has Seurat, the original (SEURAT_CELLS each).
-Writes docs/benchmarks/transfer_<part>.tsv.
+Writes docs/benchmarks/transfer_<part>.tsv, and transfer_left_out.tsv.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def calls_of(
     return pd.concat(tables)
 
 
-def pairs(options: argparse.Namespace) -> pd.DataFrame:
+def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
     """Accuracy and macro F1 of each pair."""
     rows = []
     for name, parts in PAIRS.items():
@@ -128,7 +128,7 @@ def pairs(options: argparse.Namespace) -> pd.DataFrame:
                                       zero_division=0)}
             )  # fmt: skip
         print(pd.DataFrame(rows[-3:]).round(4).to_string(index=False), flush=True)
-    return pd.DataFrame(rows)
+    return {"pairs": pd.DataFrame(rows)}
 
 
 def read_mtx(folder: Path) -> ad.AnnData:
@@ -144,21 +144,21 @@ def read_mtx(folder: Path) -> ad.AnnData:
     )
 
 
-def sets(options: argparse.Namespace) -> pd.DataFrame:
+def sets(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
     """Coverage and size of the sets; labels and p values of types that the reference lacks."""
-    rows = []
+    covered, lacking = [], []
     for seed in range(options.seeds):
         for name in SETS:
             data = read(options.data / name / f"{name}.h5ad", *SETS[name])
             labels = data.obs["label"].to_numpy(dtype=str)
             query = split(labels, seed)
-            rows += coverage_rows(name, seed, data, query)
+            covered += coverage_rows(name, seed, data, query)
+            print(pd.DataFrame(covered[-6:]).round(3).to_string(index=False), flush=True)
             common = pd.Series(labels[query]).value_counts().index
             for place in LEFT_OUT if seed == 0 else ():
-                rows += left_out_rows(name, seed, data, query, common[min(place, len(common) - 1)])
-            print(pd.DataFrame(rows).query("data == @name and seed == @seed").round(3)
-                  .to_string(index=False), flush=True)  # fmt: skip
-    return pd.DataFrame(rows)
+                lacking += left_out_rows(name, data, query, common[place])
+                print(pd.DataFrame(lacking[-2:]).round(3).to_string(index=False), flush=True)
+    return {"sets": pd.DataFrame(covered), "left_out": pd.DataFrame(lacking)}
 
 
 def coverage_rows(name: str, seed: int, data: ad.AnnData, query: np.ndarray) -> Iterator[dict]:
@@ -185,19 +185,17 @@ def flagged(name: str, p_values: np.ndarray) -> dict[str, float]:
     }
 
 
-def left_out_rows(
-    name: str, seed: int, data: ad.AnnData, query: np.ndarray, label: str
-) -> Iterator[dict]:
+def left_out_rows(name: str, data: ad.AnnData, query: np.ndarray, label: str) -> Iterator[dict]:
     """What becomes of the query cells of a type that the reference lacks, and of the others."""
     kept = query | (data.obs["label"] != label).to_numpy()
     data, query = data[kept].copy(), query[kept]
     new = (data.obs["label"] == label).to_numpy()[query]
-    for space_name, space, residual in spaces_of(data, ~query, seed):
+    for space_name, space, residual in spaces_of(data, ~query, 0):
         own = calls_of(space, data, ~query, residual).query("coverage == 0.9")
         low = own["cell_type"].to_numpy() == "unassigned"
         p_values = own["p_reference"].to_numpy()
         yield {
-            "data": name, "seed": seed, "space": space_name, "left_out": label, "cells": new.sum(),
+            "data": name, "space": space_name, "left_out": label, "cells": new.sum(),
             "unassigned": low[new].mean(), "unassigned_others": low[~new].mean(),
             **flagged("p_below_{}", p_values[new]), **flagged("p_below_{}_others", p_values[~new]),
         }  # fmt: skip
@@ -216,7 +214,7 @@ def resampled(source: ad.AnnData, n: int, seed: int) -> ad.AnnData:
     return ad.AnnData(counts, obs=obs, var=source.var[[]])
 
 
-def speed(options: argparse.Namespace) -> pd.DataFrame:
+def speed(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
     """Seconds of anchors and transfer, the filter on; peak memory of a process of its own."""
     rows = []
     for n in (5_000, 10_000, 20_000, 40_000):
@@ -230,7 +228,7 @@ def speed(options: argparse.Namespace) -> pd.DataFrame:
     if seurat and seurat.returncode == 0:
         rows.append(seurat_speed(options.data))
         print(rows[-1], flush=True)
-    return pd.DataFrame(rows)
+    return {"speed": pd.DataFrame(rows)}
 
 
 def zheng(data: Path) -> ad.AnnData:
@@ -291,7 +289,8 @@ if __name__ == "__main__":
     if options.part == "one":
         one_speed(options)
     else:
-        table = {"pairs": pairs, "sets": sets, "speed": speed}[options.part](options)
         OUT.mkdir(parents=True, exist_ok=True)
-        path = OUT / f"transfer_{options.part}.tsv"
-        table.to_csv(path, sep="\t", index=False, float_format="%.5g")
+        made = {"pairs": pairs, "sets": sets, "speed": speed}[options.part](options)
+        for name, table in made.items():
+            path = OUT / f"transfer_{name}.tsv"
+            table.to_csv(path, sep="\t", index=False, float_format="%.5g")
