@@ -50,3 +50,25 @@ rule transfer_labels:
         annotate={k: config["annotate"][k] for k in CALL_SETTINGS + WEIGHT_SETTINGS},
     script:
         "../workflow_scripts/transfer_labels.py"
+
+
+rule explain_labels:
+    input:
+        denoised=out("denoise/denoised.h5ad"),
+        loadings=out("latent/loadings.npz"),
+        calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
+        clusters=out("clusters/clusters.tsv.gz"),
+    output:
+        genes=out("annotation/label_genes.tsv"),
+        clusters=out("annotation/cluster_labels.tsv"),
+    log:
+        log_of("explain_labels"),
+    benchmark:
+        benchmark_of("explain_labels")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 6),
+        runtime=runtime(20),
+    script:
+        "../workflow_scripts/explain_labels.py"

@@ -79,6 +79,8 @@ rule render_report:
         resolutions=out("clusters/resolutions.tsv"),
         markers=out("clusters/markers.tsv.gz"),
         calibration=final_annotation("calibration.tsv.gz"),
+        label_genes=explanation("label_genes.tsv"),
+        cluster_labels=explanation("cluster_labels.tsv"),
         template=TEMPLATE,
     output:
         report=report(

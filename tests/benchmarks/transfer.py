@@ -33,6 +33,7 @@ import yaml
 from dice_atlas.cells import calibration_cells
 from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.features.variable_genes import variable_genes
+from dice_atlas.settings import validate_config
 from dice_atlas.transfer.anchors import AnchorSettings, top_dim_features
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
@@ -47,7 +48,9 @@ sys.path.append(str(ROOT / "tests" / "oracle"))
 from write_inputs import write_input  # noqa: E402
 
 OUT = ROOT / "docs" / "benchmarks"
-ANNOTATE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["annotate"]
+CONFIG = ROOT / "config" / "config.yaml"
+SCHEMA = ROOT / "config" / "schemas" / "config.schema.json"
+ANNOTATE = validate_config(yaml.safe_load(CONFIG.read_text()), SCHEMA)["annotate"]
 PAIRS = {
     "pbmc-3pv2-to-5p": ("pbmc_3pv2", "pbmc_5p"),
     "sc_celseq2-to-sc_dropseq": ("sc_celseq2", "sc_dropseq"),

@@ -15,6 +15,7 @@ from dice_atlas.report import annotation, expression, findings, maps, methods, p
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import class_thresholds
+from dice_atlas.transfer.explain import cluster_agreement, label_genes
 from PIL import Image
 
 LABELS = ["T cell", "B & <plasma>", "NA"]
@@ -59,6 +60,7 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
             "cell_type_entropy": np.where(query & transfer, 0.4, np.nan),
             "cell_type_set": np.where(query & ~lost & transfer, sets, blank),
             "cell_type_n_anchors": np.where(query & transfer, 20, 0),
+            "cell_type_p_reference": np.where(query & transfer, np.where(lost, 0.001, 0.5), np.nan),
             "cell_type_rule": np.where(lost, "score_below_0.5", ""),
             "dice_uncertainty": rng.uniform(5, 9, n),
             "cluster": (kind % clusters).astype(str),
@@ -138,8 +140,27 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
     write_table(pd.DataFrame(resolutions), folder / "resolutions.tsv")
     steps = {"step": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [0.9, 0.6]}
     write_table(pd.DataFrame(steps), folder / "loss.tsv")
+    if transfer:
+        write_explanations(folder, rng, obs)
     genes = {"gene": [f"G{i}" for i in range(12)], "selected": [i < 8 for i in range(12)]}
     write_table(pd.DataFrame(genes), folder / "genes.tsv")
+
+
+def write_explanations(folder, rng, obs):
+    """label_genes.tsv and cluster_labels.tsv, as the rule writes them."""
+    cells = obs[["role"]].assign(label=obs["cell_type"].where(obs["role"] == "reference", ""))
+    query = obs[obs["role"] == "query"].rename_axis("cell").reset_index()
+    clusters = obs["cluster"].astype(str)
+    calls = {"pca": query, "dice": query}
+    write_table(cluster_agreement(cells, calls, clusters), folder / "cluster_labels.tsv")
+    labelled = cells["label"] != ""
+    labels = cells["label"][labelled].to_numpy(dtype=str)
+    embedding = (
+        rng.normal(size=(len(labels), 5)) + np.unique(labels, return_inverse=True)[1][:, None]
+    )
+    names = np.array([f"G{i}" for i in range(12)])
+    genes = label_genes(embedding, labels, np.linalg.qr(rng.normal(size=(12, 5)))[0], names)
+    write_table(genes, folder / "label_genes.tsv")
 
 
 @pytest.fixture
@@ -174,7 +195,10 @@ def make_files(tmp_path, root):
             "atlas": tmp_path / "atlas.h5ad", "loadings": tmp_path / "loadings.npz",
             "harmony": tmp_path / "harmony.h5ad", "card": tmp_path / "card.json",
             "markers": tmp_path / "markers.tsv.gz", "qc_figures": figures,
-            "calibration": [tmp_path / "calibration.tsv.gz"] if transfer else [],
+            **{
+                name.split(".")[0]: [tmp_path / name] if transfer else []
+                for name in ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv")
+            },
             "template": root / "resources" / "report.html.j2",
             **{name: tmp_path / f"{name}.tsv" for name in tables},
         }  # fmt: skip
@@ -298,6 +322,8 @@ def test_warnings_name_what_deserves_a_look(make_files):
         "Prediction sets hold the truth in 50% of the cells",
         "in the PCA space are right more often: 99.0% against 87.5%",
         "B & <plasma> (0)",
+        "unlike anything in the reference (cell_type_p_reference below 0.01; 1% are to be "
+        "expected), by sample: q2 (23%)",
     ):
         assert part in text
     assert "Sample r: only" not in text

@@ -26,7 +26,21 @@ def test_config_file_holds_the_defaults(root, validate):
     """config.yaml shows every key with its default: it says nothing that the schema does not."""
     shown = yaml.safe_load((root / "config/config.yaml").read_text())
     filled = validate({"atlas": shown["atlas"], "samples": shown["samples"]})
+    assert shown["annotate"].pop("k.filter") == "auto"
+    assert filled["annotate"].pop("k.filter") == 200
     assert shown == filled
+
+
+@pytest.mark.parametrize(("version", "k_filter"), [("v3", 200), ("v4", 200), ("v5", None)])
+def test_the_filter_follows_the_version_unless_given(validate, version, k_filter):
+    def of(**annotate):
+        return validate({**MINIMAL, "annotate": {"seurat_version": version, **annotate}})[
+            "annotate"
+        ]
+
+    assert of()["k.filter"] == k_filter
+    assert of(**{"k.filter": 100})["k.filter"] == 100
+    assert of(**{"k.filter": None})["k.filter"] is None
 
 
 def test_input_is_not_changed(validate):

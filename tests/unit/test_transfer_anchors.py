@@ -129,6 +129,3 @@ def test_settings_from_the_config():
     annotate = {"k.anchor": 4, "k.filter": None, "k.score": 20, "max.features": 100, "dims": 30,
                 "seurat_version": "v4", "exact_up_to": 10}  # fmt: skip
     assert AnchorSettings.from_config(annotate) == AnchorSettings(4, None, 20, 100, 10)
-    for version, k_filter in (("v3", 200), ("v4", 200), ("v5", None)):
-        some = annotate | {"k.filter": "auto", "seurat_version": version}
-        assert AnchorSettings.from_config(some).k_filter == k_filter

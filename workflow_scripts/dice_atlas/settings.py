@@ -13,7 +13,7 @@ from dice_atlas.errors import InputError
 
 
 def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str, Any]:
-    """Return `config` with the schema's defaults filled in.
+    """Return `config` with the schema's defaults filled in, and `k.filter: auto` resolved.
 
     Raises
     ------
@@ -33,6 +33,9 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
             "the config is not valid (keys are described in config/README.md):\n"
             + "\n".join(f"  - {message}" for message in messages)
         )
+    annotate = filled["annotate"]
+    if annotate["k.filter"] == "auto":
+        annotate["k.filter"] = None if annotate["seurat_version"] == "v5" else 200
     return filled
 
 

@@ -15,12 +15,14 @@ from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.style import UNASSIGNED
 from dice_atlas.tables import read_text_table
 
-TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes", "calibration")
+TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
+# Those that there are only where labels were transferred.
+TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
 # Columns that are text whatever they look like: a label may read "NA", a cluster is a name.
 TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
     "mito_pattern", "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
-    "gene_id", "chosen", "selected",
+    "gene_id", "chosen", "selected", "nearest_label", "reference_label",
 )  # fmt: skip
 NOT_NUMBERS = {"metrics": ("cells",)}
 
@@ -39,6 +41,8 @@ class ReportData:
         The tables of those names (workflow_scripts/README.md).
     calibration
         Held-out reference cells of the final space, or None where no labels were transferred.
+    label_genes, cluster_labels
+        The tables of those names, or None where no labels were transferred.
     expression
         Of the top markers, by cluster (`expression_by_cluster`).
     singular_values, k
@@ -61,6 +65,8 @@ class ReportData:
     loss: pd.DataFrame
     genes: pd.DataFrame
     calibration: pd.DataFrame | None
+    label_genes: pd.DataFrame | None
+    cluster_labels: pd.DataFrame | None
     expression: pd.DataFrame
     singular_values: np.ndarray
     k: int
@@ -155,8 +161,10 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
     umap = read_part(files["atlas"], "obsm/X_umap")
     with np.load(files["loadings"]) as loadings:
         singular_values, k = loadings["singular_values"], int(loadings["k"])
-    given = {**files, "calibration": next(iter(files["calibration"]), None)}
-    tables = {name: read_table(given[name], name) if given[name] else None for name in TABLES}
+    tables = {name: read_table(files[name], name) for name in TABLES}
+    for name in TRANSFER_TABLES:
+        path = next(iter(files[name]), None)
+        tables[name] = read_table(path) if path else None
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
     clusters = obs["cluster"].to_numpy()
     seed = int(provenance["config"]["seed"])

@@ -16,6 +16,9 @@ MUCH_LOST = 0.5
 MANY_DOUBLETS = 0.1
 MANY_UNASSIGNED = 0.2
 FEW_ANCHORS = 5
+# Cells with a smaller p value are unlike the reference; more than this share of them is too many.
+UNLIKE = 0.01
+MANY_UNLIKE = 0.1
 SMALL_GROUP = 20
 LEAST_STABILITY = 0.5
 
@@ -113,7 +116,7 @@ def warnings(data: ReportData) -> list[str]:
     """What a reader should look at first."""
     checks = [quality(data), batches(data), clusters(data), denoising(data)]
     if data.transferred and len(data.query):
-        checks += [unassigned(data), evidence(data), against_truth(data)]
+        checks += [unassigned(data), outside(data), evidence(data), against_truth(data)]
     return [text for check in checks for text in check]
 
 
@@ -193,6 +196,27 @@ def unassigned(data: ReportData) -> Iterator[str]:
                 f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
                 f"{len(of_cluster):,} query cells are unassigned; it may be a type that the "
                 "reference lacks."
+            )
+
+
+def outside(data: ReportData) -> Iterator[str]:
+    """Samples and clusters whose query cells are unlike the reference."""
+    query = data.query
+    unlike = query["cell_type_p_reference"] < UNLIKE
+    for key, meaning in (
+        ("sample", "a batch effect, or types that the reference lacks"),
+        ("cluster", "perhaps a type that the reference lacks"),
+    ):
+        shares = unlike.groupby(query[key].astype(str)).agg(["mean", "size"])
+        found = shares[(shares["mean"] > MANY_UNLIKE) & (shares["size"] >= SMALL_GROUP)]
+        names = [
+            f"{name} ({percent(row['mean'], int(row['size']))})" for name, row in found.iterrows()
+        ]
+        if names:
+            yield (
+                f"Query cells unlike anything in the reference (cell_type_p_reference below "
+                f"{UNLIKE:g}; {UNLIKE:.0%} are to be expected), by {key}: {listed(names)}. This is "
+                f"{meaning}."
             )
 
 

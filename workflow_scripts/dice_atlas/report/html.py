@@ -35,6 +35,8 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
     metrics, embeddings = data.metrics, tables.EMBEDDINGS
     return {
         "types": tables.type_table(data) if data.transferred else None,
+        "agreement": tables.agreement_table(data) if data.transferred else None,
+        "label_genes": tables.label_gene_table(data, n_markers) if data.transferred else None,
         "markers": tables.marker_table(data, n_markers) if len(data.markers) else None,
         "separation": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["query"]),
         "reference": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["reference"]),

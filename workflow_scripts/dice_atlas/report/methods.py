@@ -8,7 +8,6 @@ import pandas as pd
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.findings import plural
 from dice_atlas.report.style import UNASSIGNED
-from dice_atlas.transfer.anchors import AnchorSettings
 
 REFERENCES = {
     "DICE": "Meier, Yu, Nandy, Ghosal, Gan. Clustering by Denoising: Latent Plug-and-Play "
@@ -181,8 +180,7 @@ def transfer(data: ReportData) -> str:
     }
     used = [spaces[space] for space in settings["spaces"]]
     version = settings["seurat_version"]
-    k_filter = AnchorSettings.from_config(settings).k_filter
-    given = "none" if k_filter is None else k_filter
+    given = "none" if settings["k.filter"] is None else settings["k.filter"]
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
         f"cells with the anchor algorithm of Seurat {version} (Stuart et al. 2019; k.anchor "

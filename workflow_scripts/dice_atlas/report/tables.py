@@ -210,6 +210,52 @@ def type_table(data: ReportData) -> Table | None:
     return Table(columns, rows, [False, *[True] * (len(columns) - 1)])
 
 
+def agreement_table(data: ReportData) -> Table | None:
+    """One row per cluster: the query's most frequent label in each space, the reference's own."""
+    spaces = list(dict.fromkeys(data.cluster_labels["space"]))
+    columns = ["cluster", "query cells"]
+    for space in spaces:
+        columns += [f"label in {space}", "agreement", "unassigned"]
+    columns += ["reference cells", "their label", "agreement"]
+    rows = []
+    for cluster in data.clusters:
+        of_cluster = data.cluster_labels[data.cluster_labels["cluster"] == cluster]
+        own = of_cluster.set_index("space")
+        first = own.iloc[0]
+        row = [cluster, number(first["query_cells"])]
+        for space in spaces:
+            one, n = own.loc[space], int(first["query_cells"])
+            row += [
+                one["label"] or "–",
+                percent(one["agreement"], n),
+                percent(one["unassigned"], n),
+            ]
+        n = int(first["reference_cells"])
+        row += [number(n), first["reference_label"] or "–"]
+        rows.append([*row, percent(first["reference_agreement"], n)])
+    numeric = [False, True, *[False, True, True] * len(spaces), True, False, True]
+    return Table(columns, rows, numeric)
+
+
+def label_gene_table(data: ReportData, n: int) -> Table | None:
+    """The first n genes behind each label, in one row."""
+    columns = ["cell type", "genes that set it apart", "nearest type", "and from that"]
+    rows = []
+    for label in data.labels:
+        genes = data.label_genes[data.label_genes["label"] == label]
+        if genes.empty:
+            continue
+        nearest = genes.sort_values("weight_to_nearest", ascending=False, kind="stable")
+        texts = [
+            ", ".join(
+                f"{gene} {weight:+.1f}" for gene, weight in zip(of["gene"], of[by], strict=True)
+            )
+            for of, by in ((genes.head(n), "weight"), (nearest.head(n), "weight_to_nearest"))
+        ]
+        rows.append([label, texts[0], genes["nearest_label"].iloc[0], texts[1]])
+    return Table(columns, rows, [False] * 4) if rows else None
+
+
 def fold_change(value: float) -> str:
     """A log2 fold change; a gene that is absent elsewhere has no finite one."""
     return f"{value:+.1f}" if value < 10 else ">10"

@@ -29,13 +29,8 @@ class AnchorSettings:
     @classmethod
     def from_config(cls, annotate: Mapping) -> "AnchorSettings":
         """Settings from the `annotate` section of the config."""
-        k_filter = annotate["k.filter"]
-        if k_filter == "auto":
-            k_filter = None if annotate["seurat_version"] == "v5" else cls.k_filter
-        return cls(
-            annotate["k.anchor"], k_filter, annotate["k.score"], annotate["max.features"],
-            annotate["exact_up_to"],
-        )  # fmt: skip
+        dotted = ("k.anchor", "k.filter", "k.score", "max.features", "exact_up_to")
+        return cls(*(annotate[name] for name in dotted))
 
     def fitted(self, n_reference: int, n_query: int) -> "AnchorSettings":
         """Settings that so few cells allow, each change with a warning.

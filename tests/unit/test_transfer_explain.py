@@ -1,0 +1,62 @@
+"""What stands behind labels, against means of expression and counts by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from dice_atlas.transfer.explain import cluster_agreement, label_genes
+
+GENES = np.array([f"G{i}" for i in range(30)])
+
+
+def test_weights_are_differences_of_mean_expression():
+    """With as many dimensions as genes nothing is lost: V V^T is the identity."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b", "c"], [30, 20, 10])
+    expression = rng.normal(size=(60, 30))
+    expression[:30, 3] += 4
+    expression[30:50, 7] += 4
+    expression[50:, 7] += 2
+    loadings = np.linalg.qr(rng.normal(size=(30, 30)))[0]
+    found = label_genes(expression @ loadings, labels, loadings, GENES)
+    mean = pd.DataFrame(expression, columns=GENES).groupby(labels).mean()
+    for label, nearest in (("a", "c"), ("b", "c"), ("c", "b")):
+        own = found[found["label"] == label].set_index("gene")
+        assert len(own) == 20
+        assert own["rank"].tolist() == list(range(1, 21))
+        apart = mean.loc[label] - mean.drop(label).mean()
+        np.testing.assert_allclose(own["weight"], apart[own.index])
+        assert set(own.index) == set(apart.nlargest(20).index)
+        assert set(own["nearest_label"]) == {nearest}
+        np.testing.assert_allclose(
+            own["weight_to_nearest"], (mean.loc[label] - mean.loc[nearest])[own.index]
+        )
+    assert found.query("label == 'a'")["gene"].iloc[0] == "G3"
+    assert found.query("label == 'b'")["gene"].iloc[0] == "G7"
+
+
+def test_one_label_has_nothing_to_be_told_from(caplog):
+    found = label_genes(np.ones((5, 2)), np.repeat("a", 5), np.eye(30, 2), GENES)
+    assert found.empty
+    assert "nothing to tell apart" in caplog.text
+
+
+def test_agreement_of_clusters():
+    names = [f"c{i}" for i in range(10)]
+    cells = pd.DataFrame(
+        {"role": ["reference"] * 3 + ["query"] * 7, "label": ["T", "T", ""] + [""] * 7}, index=names
+    )
+    clusters = pd.Series(["0"] * 8 + ["1"] * 2, index=names)
+    calls = pd.DataFrame(
+        {"cell": names[3:], "cell_type": ["T", "B", "T", "T", "unassigned", "unassigned", "B"]}
+    )
+    found = cluster_agreement(cells, {"pca": calls, "dice": calls[:4]}, clusters)
+    first, second, third, _ = found.itertuples(index=False)
+    assert first[:4] == ("pca", "0", 5, "T")
+    assert first.agreement == pytest.approx(3 / 4)
+    assert first.unassigned == pytest.approx(1 / 5)
+    assert first[6:] == (3 - 1, "T", 1.0)
+    assert second[1:4] == ("1", 2, "B")
+    assert second.unassigned == pytest.approx(0.5)
+    assert second.reference_cells == 0
+    assert second.reference_label == ""
+    assert third[:4] == ("dice", "0", 4, "T")

@@ -1,0 +1,111 @@
+"""Why labels are what they are: the genes behind each, and how clusters agree with them."""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from dice_atlas.transfer.transfer import UNASSIGNED
+
+logger = logging.getLogger(__name__)
+
+N_GENES = 20
+GENE_COLUMNS = ("label", "rank", "gene", "weight", "nearest_label", "weight_to_nearest")
+CLUSTER_COLUMNS = (
+    "space", "cluster", "query_cells", "label", "agreement", "unassigned", "reference_cells",
+    "reference_label", "reference_agreement",
+)  # fmt: skip
+
+
+def label_genes(
+    embedding: np.ndarray, labels: np.ndarray, loadings: np.ndarray, genes: np.ndarray
+) -> pd.DataFrame:
+    """The genes by which the reference's labels differ in the latent space.
+
+    A position u stands for the scaled expression V u, so that the difference of two mean positions
+    is one of expression, gene by gene, in standard deviations of the reference.
+
+    Parameters
+    ----------
+    embedding : cells x k, denoised positions of labelled reference cells.
+    labels : of these cells.
+    loadings : V, genes x k.
+    genes : their names.
+
+    Returns
+    -------
+    DataFrame
+        The `N_GENES` largest `weight`s of each label: its mean less the mean of the other labels'
+        means. `weight_to_nearest`: less the mean of the label that lies nearest.
+    """
+    names, codes = np.unique(labels, return_inverse=True)
+    if len(names) < 2:
+        logger.warning("%d label(s) only: there is nothing to tell apart", len(names))
+        return pd.DataFrame(columns=list(GENE_COLUMNS))
+    means = np.stack([embedding[codes == c].mean(axis=0) for c in range(len(names))])
+    tables = []
+    for c, name in enumerate(names):
+        apart = ((means - means[c]) ** 2).sum(axis=1)
+        apart[c] = np.inf
+        nearest = int(apart.argmin())
+        weight = loadings @ (means[c] - np.delete(means, c, axis=0).mean(axis=0))
+        best = np.argsort(-weight, kind="stable")[:N_GENES]
+        tables.append(
+            pd.DataFrame(
+                {
+                    "label": name,
+                    "rank": np.arange(1, len(best) + 1),
+                    "gene": genes[best],
+                    "weight": weight[best],
+                    "nearest_label": names[nearest],
+                    "weight_to_nearest": loadings[best] @ (means[c] - means[nearest]),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def cluster_agreement(
+    cells: pd.DataFrame, calls: Mapping[str, pd.DataFrame], clusters: pd.Series
+) -> pd.DataFrame:
+    """How far the labels of each cluster agree, in each space.
+
+    Parameters
+    ----------
+    cells : `role` and `label` ("" = none) of all cells, index: names.
+    calls : calls.tsv.gz by space.
+    clusters : of all cells, by name.
+
+    Returns
+    -------
+    DataFrame
+        `CLUSTER_COLUMNS`: `label` is the most frequent one of the query's assigned cells,
+        `agreement` its share of these, `unassigned` the share of the query's cells without one;
+        the `reference_` columns are of the given labels.
+    """
+    given = cells.loc[(cells["role"] == "reference") & (cells["label"] != ""), "label"]
+    rows = []
+    for space, own in calls.items():
+        found = own.set_index("cell")["cell_type"]
+        for cluster in sorted(clusters.unique(), key=int):
+            members = clusters.index[clusters == cluster]
+            query = found[found.index.isin(members)]
+            assigned = query[query != UNASSIGNED]
+            reference = given[given.index.isin(members)]
+            rows.append(
+                (
+                    space, cluster, len(query), *most_frequent(assigned),
+                    (query == UNASSIGNED).mean() if len(query) else np.nan,
+                    len(reference), *most_frequent(reference),
+                )
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CLUSTER_COLUMNS))
+
+
+def most_frequent(labels: pd.Series) -> tuple[str, float]:
+    """The most frequent label (of a tie the first by name) and its share; "" and NaN of none."""
+    if labels.empty:
+        return "", np.nan
+    shares = labels.value_counts(normalize=True).sort_index()
+    return str(shares.idxmax()), float(shares.max())
