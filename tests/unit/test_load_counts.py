@@ -49,3 +49,34 @@ def test_subset_needs_obs(tmp_path):
     (tmp_path / "a.csv").write_text("gene,c1,c2\nA,1,2\n")
     with pytest.raises(InputError, match="leave `subset` empty"):
         load_sample(ROW | {"path": str(tmp_path / "a.csv")})
+
+
+@pytest.fixture
+def ensembl(tmp_path):
+    genes = [f"ENSG{i:011d}" for i in range(1, 5)]
+    var = pd.DataFrame(index=[genes[0] + ".3", *genes[1:]])
+    path = tmp_path / "ids.h5ad"
+    ad.AnnData(sp.csr_matrix(np.eye(4, dtype=int)), var=var).write_h5ad(path)
+    return ROW | {"path": str(path), "batch": "b", "labels": "", "subset": "", "extra": {}}
+
+
+def test_symbols_from_a_table_of_names(tmp_path, ensembl):
+    table = tmp_path / "names.tsv"
+    table.write_text(
+        "gene_id\tsymbol\nENSG00000000001\tCD3D\nENSG00000000002.7\tCD3D\nENSG00000000003\t\n"
+    )
+    genes = load_sample(ensembl, table).var
+    assert genes.index.tolist() == ["CD3D", "CD3D-1", "ENSG00000000003", "ENSG00000000004"]
+    assert genes["gene_id"].tolist() == load_sample(ensembl).var["gene_id"].tolist()
+
+
+def test_a_table_of_names_that_does_not_fit(tmp_path, ensembl, path):
+    table = tmp_path / "names.csv"
+    table.write_text("symbol,gene_id\nCD3D,ENSG00000000001\n")
+    with pytest.raises(InputError, match="'CD3D' in the first; expected a csv or tsv"):
+        load_sample(ensembl, table)
+    table.write_text("gene_id,symbol\nENSMUSG00000000001,Cd3d\n")
+    with pytest.raises(InputError, match=r"none of its 4 Ensembl ids .* ENSMUSG00000000001"):
+        load_sample(ensembl, table)
+    # A file with symbols is left as it is.
+    assert load_sample(ROW | {"path": path}, table).var_names.tolist() == ["G1", "G2"]

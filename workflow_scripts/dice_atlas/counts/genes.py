@@ -1,6 +1,7 @@
 """Names and Ensembl ids of genes, whatever the file calls them."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,60 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
         row = int(np.argmax((names == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
     return pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=unique(names, source))
+
+
+def read_names(path: str | Path) -> pd.Series:
+    """Symbols by Ensembl id (without version), from a table of `gene_id` and `symbol`.
+
+    Raises
+    ------
+    InputError
+        The table has not two columns, or no Ensembl id in the first.
+    """
+    table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    ids = table.iloc[:, 0] if table.shape[1] >= 2 else pd.Series(dtype=str)
+    known = is_ensembl(ids)
+    if not known.any():
+        raise InputError(
+            f"genes.names: {path} has the columns {', '.join(map(str, table.columns))}"
+            + (f" and {ids.iloc[0]!r} in the first" if len(ids) else "")
+            + "; expected a csv or tsv with a header, Ensembl ids in the first column and symbols "
+            "in the second"
+        )
+    symbols = pd.Series(table.iloc[:, 1].str.strip().to_numpy(), index=without_version(ids))
+    symbols = symbols[known & (symbols != "").to_numpy()]
+    return symbols[~symbols.index.duplicated()]
+
+
+def without_version(ids: pd.Series | pd.Index) -> pd.Index:
+    """Ensembl ids without the `.12` at their end."""
+    return pd.Index(ids).astype(str).str.replace(r"\.\d+$", "", regex=True)
+
+
+def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFrame:
+    """The gene table with symbols in place of Ensembl ids, where `symbols` has them.
+
+    Parameters
+    ----------
+    genes : see `gene_table`.
+    symbols : see `read_names`.
+    source : the file, for messages.
+    """
+    by_id = is_ensembl(genes.index)
+    if by_id.mean() <= 0.5:
+        return genes
+    found = symbols.reindex(without_version(genes.index[by_id]))
+    if found.isna().all():
+        raise InputError(
+            f"{source}: none of its {by_id.sum()} Ensembl ids (such as "
+            f"{', '.join(genes.index[by_id][:3])}) is in genes.names, which has ids such as "
+            f"{', '.join(symbols.index[:3])}; is it of the same species?"
+        )
+    logger.info("%s: %d of %d Ensembl ids have a symbol in genes.names", source,
+                found.notna().sum(), len(found))  # fmt: skip
+    names = pd.Series(genes.index.to_numpy(object), dtype=object)
+    names[by_id] = found.fillna(pd.Series(names[by_id].to_numpy(), index=found.index)).to_numpy()
+    return genes.set_axis(unique(names, source))
 
 
 def find_column(

@@ -1,23 +1,26 @@
 """One sample as the workflow holds it: raw counts, roles, batches and labels per cell."""
 
+from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import pandas as pd
 
+from dice_atlas.counts.genes import read_names, renamed
 from dice_atlas.counts.labels import read_labels
 from dice_atlas.counts.readers import read_counts
 from dice_atlas.counts.subset import batch_values
 from dice_atlas.files import sha256
 
 
-def load_sample(row: dict[str, Any]) -> ad.AnnData:
+def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnData:
     """The canonical raw counts of one sample.
 
     Parameters
     ----------
     row : of the sample sheet: `sample`, `path` (counts, any format of `read_counts`), `role`,
         `batch`, `labels`, `labels_source`, `subset` and `extra` (further columns).
+    names : table of Ensembl ids and symbols, for files that have ids alone.
 
     Returns
     -------
@@ -41,6 +44,7 @@ def load_sample(row: dict[str, Any]) -> ad.AnnData:
     if row["labels_source"] not in ("", path):
         table = row["labels_source"]
         source |= {"labels_path": str(table), "labels_sha256": sha256(table)}
+    genes = counts.var if names is None else renamed(counts.var, read_names(names), str(path))
     return ad.AnnData(
-        counts.X, obs=pd.DataFrame(columns, index=cells), var=counts.var, uns={"source": source}
+        counts.X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source}
     )

@@ -86,7 +86,7 @@ def _cause(first: pd.Index, second: pd.Index) -> str:
     if ensembl[0] != ensembl[1]:
         return (
             "One has Ensembl ids and the other gene symbols: give both the same kind "
-            "(a file with both columns, or converted names)"
+            "(a file with both columns, or a table of both in genes.names)"
         )
     folded = first.str.upper().isin(second.str.upper()).sum()
     if folded > 2 * first.isin(second).sum() + MIN_COMMON:
