@@ -42,13 +42,16 @@ def transfer(anchors: pd.DataFrame, weights: ad.AnnData, annotate: Mapping) -> L
     )
 
 
-def reference_p_values(residual: pd.Series, weights: ad.AnnData) -> np.ndarray:
+def reference_p_values(
+    residual: pd.Series, weights: ad.AnnData, outside_below: float = 0.0
+) -> np.ndarray:
     """How usual each query cell's residual is, beside the held-out reference cells'.
 
     Parameters
     ----------
     residual : `dice_residual` of all cells, by name.
     weights : see `find_anchors.weight_table`.
+    outside_below : the p value under which cells are unassigned; too few cells for it are told.
     """
     reference = weights.uns["reference_labels"]
     cells = reference["cells"].astype(str)
@@ -59,6 +62,11 @@ def reference_p_values(residual: pd.Series, weights: ad.AnnData) -> np.ndarray:
     for level in (0.01, 0.05):
         share = (p_values < level).mean()
         logger.info("%.1f %% of the query cells have p_reference < %g", 100 * share, level)
+    if 0 < outside_below <= 1 / (1 + len(held)):
+        logger.warning(
+            "annotate.outside_below is %g, but with %d held-out reference cells p_reference is at "
+            "least %.3g: no cell is unassigned by it", outside_below, len(held), 1 / (1 + len(held))
+        )  # fmt: skip
     return p_values
 
 
@@ -91,7 +99,7 @@ if __name__ == "__main__":
         result = transfer(read(snakemake.input.anchors), weights, annotate)
         predictions = predictions_table(weights.obs_names, result)
         residual = ad.read_h5ad(snakemake.input.denoised, backed="r").obs["dice_residual"]
-        p_values = reference_p_values(residual, weights)
+        p_values = reference_p_values(residual, weights, annotate["outside_below"])
         calls = call(predictions, read(snakemake.input.calibration), p_values, annotate)
         log.info("%s", calls["cell_type"].value_counts().to_dict())
         write_table(predictions, snakemake.output.predictions)

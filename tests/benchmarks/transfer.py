@@ -122,13 +122,17 @@ def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
              "macro_f1": stored["macro_f1"]}
         )  # fmt: skip
         for space_name, space, residual in spaces_of(data, reference, 0):
-            calls = calls_of(space, data, reference, residual, unassigned_below=0.0)
-            found = calls["predicted"][calls["coverage"] == 0.9].to_numpy(dtype=str)
+            calls = calls_of(space, data, reference, residual)
+            own = calls[calls["coverage"] == 0.9]
+            found = own["predicted"].to_numpy(dtype=str)
+            given = own["prediction_set"].str.split("|")
             rows.append(
                 {"pair": name, "method": f"ours, space {space_name}",
                  "accuracy": (found == truth).mean(),
                  "macro_f1": f1_score(truth, found, average="macro", labels=np.unique(truth),
-                                      zero_division=0)}
+                                      zero_division=0),
+                 "coverage": np.mean([t in labels for t, labels in zip(truth, given, strict=True)]),
+                 **flagged("p_below_{}", own["p_reference"].to_numpy())}
             )  # fmt: skip
         print(pd.DataFrame(rows[-3:]).round(4).to_string(index=False), flush=True)
     return {"pairs": pd.DataFrame(rows)}

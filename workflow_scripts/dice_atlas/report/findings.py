@@ -204,7 +204,11 @@ def outside(data: ReportData) -> Iterator[str]:
     query = data.query
     unlike = query["cell_type_p_reference"] < UNLIKE
     for key, meaning in (
-        ("sample", "a batch effect, or types that the reference lacks"),
+        (
+            "sample",
+            "a batch effect (annotate.outside_below: 0 gives the labels all the same), or types "
+            "that the reference lacks",
+        ),
         ("cluster", "perhaps a type that the reference lacks"),
     ):
         shares = unlike.groupby(query[key].astype(str)).agg(["mean", "size"])
