@@ -37,6 +37,7 @@ rule load_counts:
         runtime=runtime(20),
     params:
         row=load_settings,
+        names=config["genes"]["names"],
     script:
         "../workflow_scripts/load_counts.py"
 

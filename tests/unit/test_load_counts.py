@@ -78,5 +78,10 @@ def test_a_table_of_names_that_does_not_fit(tmp_path, ensembl, path):
     table.write_text("gene_id,symbol\nENSMUSG00000000001,Cd3d\n")
     with pytest.raises(InputError, match=r"none of its 4 Ensembl ids .* ENSMUSG00000000001"):
         load_sample(ensembl, table)
+    for text, message in (("", "no table of two columns"), ("only\none\n", "has the columns only")):
+        table.write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_sample(ensembl, table)
+    table.write_text("gene_id,symbol\nENSMUSG00000000001,Cd3d\n")
     # A file with symbols is left as it is.
     assert load_sample(ROW | {"path": path}, table).var_names.tolist() == ["G1", "G2"]

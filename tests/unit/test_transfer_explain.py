@@ -19,17 +19,19 @@ def test_weights_are_differences_of_mean_expression():
     loadings = np.linalg.qr(rng.normal(size=(30, 30)))[0]
     found = label_genes(expression @ loadings, labels, loadings, GENES)
     mean = pd.DataFrame(expression, columns=GENES).groupby(labels).mean()
-    for label, nearest in (("a", "c"), ("b", "c"), ("c", "b")):
-        own = found[found["label"] == label].set_index("gene")
-        assert len(own) == 20
-        assert own["rank"].tolist() == list(range(1, 21))
-        apart = mean.loc[label] - mean.drop(label).mean()
-        np.testing.assert_allclose(own["weight"], apart[own.index])
-        assert set(own.index) == set(apart.nlargest(20).index)
-        assert set(own["nearest_label"]) == {nearest}
-        np.testing.assert_allclose(
-            own["weight_to_nearest"], (mean.loc[label] - mean.loc[nearest])[own.index]
-        )
+    for label, nearest, cells in (("a", "c", 30), ("b", "c", 20), ("c", "b", 10)):
+        own = found[found["label"] == label]
+        assert set(own["against"]) == {"all others", nearest}
+        assert set(own["cells"]) == {cells}
+        for against, base in (
+            ("all others", mean.drop(label).mean()),
+            (nearest, mean.loc[nearest]),
+        ):
+            genes = own[own["against"] == against].set_index("gene")
+            apart = (mean.loc[label] - base).nlargest(20)
+            assert genes.index.tolist() == apart.index.tolist()
+            assert genes["rank"].tolist() == list(range(1, 21))
+            np.testing.assert_allclose(genes["weight"], apart)
     assert found.query("label == 'a'")["gene"].iloc[0] == "G3"
     assert found.query("label == 'b'")["gene"].iloc[0] == "G7"
 

@@ -53,6 +53,22 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     assert "No labels were transferred" in page
 
 
+def test_symbols_from_a_table_of_names(copy, small):
+    whole = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")
+    symbols = whole.var_names.tolist()
+    whole.var_names = [f"ENSG{i:011d}" for i in range(whole.n_vars)]
+    whole.write_h5ad(copy.folder / "ids.h5ad")
+    lines = [f"{i},{name}" for i, name in zip(whole.var_names, symbols, strict=True)]
+    (copy.folder / "names.csv").write_text("\n".join(["gene_id,symbol", *lines]) + "\n")
+    row = ("ids", "../ids.h5ad", "reference", "A", "cell_type", "", "150")
+    samples = sheet(copy, "names", row, QUERY)
+    keys = {**small, "genes": {**small.get("genes", {}), "names": "names.csv"}}
+    config = copy.config("names", atlas="names", samples=samples, **keys)
+    target = "results/names/samples/ids/counts.h5ad"
+    copy.run("--configfile", config, "--", target)
+    assert ad.read_h5ad(copy.folder / target).var_names.tolist() == symbols
+
+
 def test_a_saved_prior_is_used_as_it_is_and_missing_genes_turn_on_gibbs(copy, small):
     # A query file without a tenth of the genes.
     whole = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")

@@ -74,7 +74,12 @@ def read_names(path: str | Path) -> pd.Series:
     InputError
         The table has not two columns, or no Ensembl id in the first.
     """
-    table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    with open(path, encoding="utf-8") as file:
+        separator = "\t" if "\t" in file.readline() else ","
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise InputError(f"genes.names: {path} is no table of two columns ({error})") from error
     ids = table.iloc[:, 0] if table.shape[1] >= 2 else pd.Series(dtype=str)
     known = is_ensembl(ids)
     if not known.any():
@@ -105,6 +110,7 @@ def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFram
     """
     by_id = is_ensembl(genes.index)
     if by_id.mean() <= 0.5:
+        logger.info("%s: genes have symbols, genes.names is not needed", source)
         return genes
     found = symbols.reindex(without_version(genes.index[by_id]))
     if found.isna().all():

@@ -22,7 +22,7 @@ TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
 TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
     "mito_pattern", "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
-    "gene_id", "chosen", "selected", "nearest_label", "reference_label",
+    "gene_id", "chosen", "selected", "against", "reference_label",
 )  # fmt: skip
 NOT_NUMBERS = {"metrics": ("cells",)}
 

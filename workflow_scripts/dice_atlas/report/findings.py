@@ -1,6 +1,7 @@
 """The first lines of the page: the atlas in numbers, and what to look at first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,13 +54,20 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         found += [
             (percent(confident(data.query).mean(), total), "confident labels",
              f"one label at {settings['coverage']:.0%} coverage"),
-            (percent(lost, total), "unassigned", f"score below {settings['unassigned_below']:g}"),
+            (percent(lost, total), "unassigned", unassigned_rules(settings)),
         ]  # fmt: skip
         right = data.metric("accuracy_known", settings["final"])
         if right is not None:
             cells = known_cells(data)
             found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
     return found
+
+
+def unassigned_rules(settings: Mapping[str, Any]) -> str:
+    """What makes a cell unassigned, in few words."""
+    rules = f"score below {settings['unassigned_below']:g}"
+    below = settings["outside_below"]
+    return rules + (f", or p_reference below {below:g}" if below else "")
 
 
 def truth_cells(data: ReportData) -> pd.Series:
@@ -192,10 +200,16 @@ def unassigned(data: ReportData) -> Iterator[str]:
     for cluster in data.clusters:
         of_cluster = lost[query["cluster"] == cluster]
         if len(of_cluster) >= 10 and of_cluster.mean() > 0.5:
+            cells = query[(query["cluster"] == cluster) & lost]
+            several = cells["cell_type_set"].map(set_size) > 1
+            meaning = (
+                "most of these fit several labels: types that the reference does not tell apart"
+                if several.mean() > 0.5
+                else "it may be a type that the reference lacks"
+            )
             yield (
                 f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
-                f"{len(of_cluster):,} query cells are unassigned; it may be a type that the "
-                "reference lacks."
+                f"{len(of_cluster):,} query cells are unassigned; {meaning}."
             )
 
 

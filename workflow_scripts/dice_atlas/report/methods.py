@@ -134,7 +134,7 @@ def denoising(data: ReportData) -> str:
     text += (
         f"(preset {card['preset']}, {mixed.get(card['augmentation'], 'no mixup')}, "
         f"{card['n_cells']:,} cells, {card['steps']:,} steps in {card['seconds']:,.0f} s on "
-        f"{card['device']}, held-out loss {card['held_out_loss']:.3f}). "
+        f"{card['device']}, held-out loss {card['held_out_loss']:.3f}{changed(config)}). "
     )
     text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "
     noise = LIKELIHOODS[dice["likelihood"]]
@@ -145,7 +145,9 @@ def denoising(data: ReportData) -> str:
         level = by_role(dice["s"], ".3f")
         return text + (
             f"in its closed form ({noise}, rho {rho['end']:g}, so noise level {level}): "
-            f"the posterior mean, and {dice['samples']} posterior samples for the uncertainty."
+            f"the posterior mean, and {dice['samples']} posterior samples"
+            f"{' in bfloat16' if config['denoise'].get('precision') == 'bfloat16' else ''} for the "
+            "uncertainty."
         )
     return text + (
         f"by split Gibbs sampling ({noise}, rho from {rho['start']:g} to {rho['end']:g} "
@@ -153,6 +155,13 @@ def denoising(data: ReportData) -> str:
         f"{skipped(dice, config['denoise']['iterations'])}, "
         f"{dice['samples']} chains per cell)."
     )
+
+
+def changed(config: Mapping[str, Any]) -> str:
+    """The overrides of the preset, which may make it another network."""
+    overrides = {} if config["prior"]["path"] else config["prior"].get("overrides", {})
+    named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in overrides.items())
+    return f"; changed from the preset: {named}" if named else ""
 
 
 def skipped(dice: Mapping[str, Any], iterations: int) -> str:

@@ -238,22 +238,22 @@ def agreement_table(data: ReportData) -> Table | None:
 
 
 def label_gene_table(data: ReportData, n: int) -> Table | None:
-    """The first n genes behind each label, in one row."""
-    columns = ["cell type", "genes that set it apart", "nearest type", "and from that"]
+    """The first n genes behind each label: against all others, and against the nearest."""
+    columns = ["cell type", "reference cells", "genes that set it apart", "nearest type",
+               "genes that set it apart from that"]  # fmt: skip
     rows = []
     for label in data.labels:
         genes = data.label_genes[data.label_genes["label"] == label]
         if genes.empty:
             continue
-        nearest = genes.sort_values("weight_to_nearest", ascending=False, kind="stable")
+        others, nearest = dict.fromkeys(genes["against"])
         texts = [
-            ", ".join(
-                f"{gene} {weight:+.1f}" for gene, weight in zip(of["gene"], of[by], strict=True)
-            )
-            for of, by in ((genes.head(n), "weight"), (nearest.head(n), "weight_to_nearest"))
+            ", ".join(map("{} {:+.1f}".format, top["gene"], top["weight"]))
+            for name in (others, nearest)
+            for top in [genes[genes["against"] == name].head(n)]
         ]
-        rows.append([label, texts[0], genes["nearest_label"].iloc[0], texts[1]])
-    return Table(columns, rows, [False] * 4) if rows else None
+        rows.append([label, number(genes["cells"].iloc[0]), texts[0], nearest, texts[1]])
+    return Table(columns, rows, [False, True, False, False, False]) if rows else None
 
 
 def fold_change(value: float) -> str:

@@ -11,7 +11,8 @@ from dice_atlas.transfer.transfer import UNASSIGNED
 logger = logging.getLogger(__name__)
 
 N_GENES = 20
-GENE_COLUMNS = ("label", "rank", "gene", "weight", "nearest_label", "weight_to_nearest")
+GENE_COLUMNS = ("label", "cells", "against", "rank", "gene", "weight")
+OTHERS = "all others"
 CLUSTER_COLUMNS = (
     "space", "cluster", "query_cells", "label", "agreement", "unassigned", "reference_cells",
     "reference_label", "reference_agreement",
@@ -36,8 +37,8 @@ def label_genes(
     Returns
     -------
     DataFrame
-        The `N_GENES` largest `weight`s of each label: its mean less the mean of the other labels'
-        means. `weight_to_nearest`: less the mean of the label that lies nearest.
+        For each label the `N_GENES` largest `weight`s against the mean of the other labels' means
+        (`against` = `OTHERS`), and against the label whose mean lies nearest; `cells` of the label.
     """
     names, codes = np.unique(labels, return_inverse=True)
     if len(names) < 2:
@@ -49,20 +50,13 @@ def label_genes(
         apart = ((means - means[c]) ** 2).sum(axis=1)
         apart[c] = np.inf
         nearest = int(apart.argmin())
-        weight = loadings @ (means[c] - np.delete(means, c, axis=0).mean(axis=0))
-        best = np.argsort(-weight, kind="stable")[:N_GENES]
-        tables.append(
-            pd.DataFrame(
-                {
-                    "label": name,
-                    "rank": np.arange(1, len(best) + 1),
-                    "gene": genes[best],
-                    "weight": weight[best],
-                    "nearest_label": names[nearest],
-                    "weight_to_nearest": loadings[best] @ (means[c] - means[nearest]),
-                }
-            )
-        )
+        others = np.delete(means, c, axis=0).mean(axis=0)
+        for against, mean in ((OTHERS, others), (names[nearest], means[nearest])):
+            weight = loadings @ (means[c] - mean)
+            best = np.argsort(-weight, kind="stable")[:N_GENES]
+            found = {"rank": np.arange(1, len(best) + 1), "gene": genes[best]}
+            about = {"label": name, "cells": int((codes == c).sum()), "against": against}
+            tables.append(pd.DataFrame({**about, **found, "weight": weight[best]}))
     return pd.concat(tables, ignore_index=True)
 
 
