@@ -198,7 +198,7 @@ def left_out_rows(name: str, data: ad.AnnData, query: np.ndarray, label: str) ->
     data, query = data[kept].copy(), query[kept]
     new = (data.obs["label"] == label).to_numpy()[query]
     for space_name, space, residual in spaces_of(data, ~query, 0):
-        own = calls_of(space, data, ~query, residual).query("coverage == 0.9")
+        own = calls_of(space, data, ~query, residual, outside_below=0.0).query("coverage == 0.9")
         low = own["cell_type"].to_numpy() == "unassigned"
         p_values = own["p_reference"].to_numpy()
         yield {
