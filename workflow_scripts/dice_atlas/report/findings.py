@@ -220,8 +220,7 @@ def outside(data: ReportData) -> Iterator[str]:
     for key, meaning in (
         (
             "sample",
-            "a batch effect (annotate.outside_below: 0 gives the labels all the same), or types "
-            "that the reference lacks",
+            "a batch effect, or types that the reference lacks",
         ),
         ("cluster", "perhaps a type that the reference lacks"),
     ):
