@@ -19,7 +19,7 @@ test: $(VENV)/.ready-dev
 readme: demo
 	$(BIN)/python docs/update_readme.py
 
-# Benchmarks that need no data, about half an hour; their tables in docs/benchmarks.md.
+# Benchmarks that need no data, about an hour; their tables in docs/benchmarks.md.
 bench: $(VENV)/.ready-dev
 	for part in table1 samplers uncertainty; do \
 		PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/$$part.py || exit 1; done
