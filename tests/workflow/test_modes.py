@@ -141,9 +141,10 @@ def test_labels_of_the_pca_space_alone(copy, small):
     assert [path.name for path in (folder / "annotation").iterdir() if path.is_dir()] == ["pca"]
     query = read(copy, "pca").obs.query("role == 'query'")
     assert query["cell_type_score"].between(0, 1).all()
-    # No prediction set is calibrated in the denoised space: every cell trains the prior.
+    assert query["cell_type_p_reference"].between(0, 1).all()
+    # What calibrates that is new to the prior, whatever the space of the labels.
     card = json.loads((folder / "prior/card.json").read_text())
-    assert (card["n_cells"], card["n_held_out"]) == (351, 0)
+    assert (card["n_cells"], card["n_held_out"]) == (263, 88)
 
 
 def test_a_labelled_reference_alone_is_an_atlas_of_its_own(copy, small):

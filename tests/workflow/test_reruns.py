@@ -29,6 +29,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         "cluster_cells",
         "embed_umap",
         "rank_markers",
+        "explain_labels",
         "score_metrics",
         "write_atlas",
         "render_report",
