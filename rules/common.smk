@@ -112,14 +112,14 @@ def anchor_settings(wildcards):
     return {k: v for k, v in config["annotate"].items() if k not in dropped}
 
 
-def explanation(name):
-    """A file that explains the labels; none when no labels are transferred."""
+def annotation_file(name):
+    """A file of the label transfer; none when no labels are transferred."""
     return [out(f"annotation/{name}")] if TRANSFER else []
 
 
 def final_annotation(name):
     """A file of the space that makes the final label; none when no labels are transferred."""
-    return [out(f"annotation/{config['annotate']['final']}/{name}")] if TRANSFER else []
+    return annotation_file(f"{config['annotate']['final']}/{name}")
 
 
 def truth_settings():

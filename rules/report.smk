@@ -27,7 +27,6 @@ rule score_metrics:
         runtime=runtime(60),
     params:
         truth=truth_settings(),
-        spaces=SPACES,
         cluster=config["cluster"],
         seed=config["seed"],
     script:
@@ -79,8 +78,8 @@ rule render_report:
         resolutions=out("clusters/resolutions.tsv"),
         markers=out("clusters/markers.tsv.gz"),
         calibration=final_annotation("calibration.tsv.gz"),
-        label_genes=explanation("label_genes.tsv"),
-        cluster_labels=explanation("cluster_labels.tsv"),
+        label_genes=annotation_file("label_genes.tsv"),
+        cluster_labels=annotation_file("cluster_labels.tsv"),
         template=TEMPLATE,
     output:
         report=report(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from dice_atlas.cells import require_same_cells
 from dice_atlas.features.projection import load_space
-from dice_atlas.tables import read_text_table
+from dice_atlas.tables import read_by_space, read_text_table
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
 
 
@@ -25,9 +25,8 @@ def explain(
         space.loadings,
         space.genes,
     )
-    by_space = {Path(path).parent.name: read_text_table(path) for path in calls}
     of_cell = pd.Series(clusters["cluster"].to_numpy(), index=clusters["cell"])
-    return genes, cluster_agreement(cells, by_space, of_cell)
+    return genes, cluster_agreement(cells, read_by_space(calls), of_cell)
 
 
 if __name__ == "__main__":

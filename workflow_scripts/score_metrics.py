@@ -192,7 +192,7 @@ if __name__ == "__main__":
     from dice_atlas.cells import require_same_cells
     from dice_atlas.files import write_table
     from dice_atlas.logs import job_log
-    from dice_atlas.tables import read_text_table
+    from dice_atlas.tables import read_by_space, read_text_table
 
     with job_log(snakemake.log[0]) as log:
         given, params = snakemake.input, snakemake.params
@@ -206,10 +206,7 @@ if __name__ == "__main__":
         )
         cells = gather_cells(latents, denoised, read_truth(params.truth, latents.obs))
         log.info("%d query cells have a truth", int(cells.query.sum()))
-        calls = {
-            space: read_text_table(path, "score", "entropy", "n_anchors")
-            for space, path in zip(params.spaces, given.calls, strict=True)
-        }
+        calls = read_by_space(given.calls, "score", "entropy", "n_anchors")
         metrics = metrics_table(
             cells, calls, clusters["cluster"].to_numpy(), params.cluster, params.seed
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import anndata as ad
 import numpy as np
 import pandas as pd
+from dice_atlas.atlas import read_part
 from dice_atlas.cells import calibration_cells
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.conformal import class_thresholds, conformal_p_values, prediction_sets
@@ -98,7 +99,7 @@ if __name__ == "__main__":
         weights = ad.read_h5ad(snakemake.input.weights)
         result = transfer(read(snakemake.input.anchors), weights, annotate)
         predictions = predictions_table(weights.obs_names, result)
-        residual = ad.read_h5ad(snakemake.input.denoised, backed="r").obs["dice_residual"]
+        residual = read_part(snakemake.input.denoised, "obs")["dice_residual"]
         p_values = reference_p_values(residual, weights, annotate["outside_below"])
         calls = call(predictions, read(snakemake.input.calibration), p_values, annotate)
         log.info("%s", calls["cell_type"].value_counts().to_dict())

@@ -16,7 +16,7 @@ from dice_atlas.dice.credible import credible_sets, label_entropy
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path, sha256
 from dice_atlas.logs import job_log
-from dice_atlas.tables import read_text_table
+from dice_atlas.tables import read_by_space, read_text_table
 
 QC_COLUMNS = ("n_genes", "total_counts", "percent_mito", "doublet_score", "predicted_doublet")
 SCORE = "score:"
@@ -197,8 +197,7 @@ if __name__ == "__main__":
             posterior["dice_label_entropy"] = label_entropy(shares)
         if given.calls:
             numbers = ("score", "entropy", "n_anchors", "p_reference")
-            by_space = {Path(path).parent.name: read_text_table(path, *numbers)
-                        for path in given.calls}  # fmt: skip
+            by_space = read_by_space(given.calls, *numbers)
             calls = by_space[params.config["config"]["annotate"]["final"]]
             scores, names = score_matrix(read_text_table(given.predictions[0]), obs.index)
             obsm["cell_type_scores"] = scores

@@ -218,10 +218,7 @@ def outside(data: ReportData) -> Iterator[str]:
     query = data.query
     unlike = query["cell_type_p_reference"] < UNLIKE
     for key, meaning in (
-        (
-            "sample",
-            "a batch effect, or types that the reference lacks",
-        ),
+        ("sample", "a batch effect, or types that the reference lacks"),
         ("cluster", "perhaps a type that the reference lacks"),
     ):
         shares = unlike.groupby(query[key].astype(str)).agg(["mean", "size"])

@@ -1,1 +1,1 @@
-"""Label transfer by anchors as in Seurat v4, in any cell embedding, with calibrated sets."""
+"""Label transfer by anchors as in Seurat, in any cell embedding, with calibrated sets."""

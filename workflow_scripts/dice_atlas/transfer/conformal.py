@@ -1,4 +1,4 @@
-"""Prediction sets of given coverage by split-conformal prediction, class by class.
+"""Prediction sets of given coverage by split-conformal prediction, class by class; p values.
 
 Held-out labelled cells give, per class, the nonconformity (1 - score of the true label)
 that a share `coverage` of them stays under; a query cell's set is every label that stays
