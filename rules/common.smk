@@ -46,7 +46,7 @@ HAS_LABELS = bool(REFERENCES) and all(SHEET[name]["labels"] for name in REFERENC
 TRANSFER = HAS_LABELS and bool(QUERIES)
 SPACES = config["annotate"]["spaces"] if TRANSFER else []
 SAVED_PRIOR = config["prior"]["path"]
-TRUTH_FILES = [row["truth_source"] for row in SHEET.values() if row["truth"]]
+TRUTHS = [name for name in SAMPLES if SHEET[name]["truth"]]
 TEMPLATE = str(Path(workflow.basedir) / "resources" / "report.html.j2")
 # What each stage of the label transfer depends on, so that nothing else reruns it.
 CALL_SETTINGS = ("unassigned_below", "outside_below", "coverage")
@@ -125,11 +125,7 @@ def final_annotation(name):
 def truth_settings():
     """Where each sample's truth is read from."""
     kept = ("truth", "truth_source", "subset")
-    return {
-        name: {key: row[key] for key in kept}
-        for name, row in SHEET.items()
-        if row["truth"]
-    }
+    return {name: {key: SHEET[name][key] for key in kept} for name in TRUTHS}
 
 
 def atlas_settings():

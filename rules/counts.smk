@@ -42,6 +42,29 @@ rule load_counts:
         "../workflow_scripts/load_counts.py"
 
 
+rule read_truth:
+    input:
+        counts=expand(out("samples/{sample}/counts.h5ad"), sample=TRUTHS),
+        sources=[SHEET[name]["truth_source"] for name in TRUTHS],
+    output:
+        truth=out("truth.tsv.gz"),
+    log:
+        log_of("read_truth"),
+    benchmark:
+        benchmark_of("read_truth")
+    # A wrong file is found before hours are spent on the rest.
+    priority: 100
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 1),
+        runtime=runtime(20),
+    params:
+        truth=truth_settings(),
+    script:
+        "../workflow_scripts/read_truth.py"
+
+
 rule filter_cells:
     input:
         counts=out("samples/{sample}/counts.h5ad"),

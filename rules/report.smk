@@ -7,7 +7,7 @@ rule score_metrics:
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
         calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
-        truth=TRUTH_FILES,
+        truth=[out("truth.tsv.gz")] if TRUTHS else [],
     output:
         metrics=report(
             out("metrics.tsv"),
@@ -26,7 +26,6 @@ rule score_metrics:
         mem_mb=mem_mb(2500, 15),
         runtime=runtime(60),
     params:
-        truth=truth_settings(),
         cluster=config["cluster"],
         seed=config["seed"],
     script:

@@ -1,7 +1,7 @@
 """score_metrics: embeddings, clusters and transferred labels against the truth (protocol blind)."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from dice_atlas.clustering.graph import EMBEDDING_KEY
-from dice_atlas.counts.labels import read_cell_labels
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.groups import (
     cluster_scores,
@@ -20,6 +19,7 @@ from dice_atlas.metrics.groups import (
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
+from dice_atlas.tables import read_text_table
 
 logger = logging.getLogger("dice_atlas.score_metrics")
 
@@ -67,26 +67,11 @@ def gather_cells(latents: ad.AnnData, denoised: ad.AnnData, truth: np.ndarray) -
     return Cells(obs, found, {"dice": np.asarray(denoised.obsm["X_dice_sd"])}, truth)
 
 
-def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> np.ndarray:
-    """Truth of every cell from the files of the sheet, "" where there is none.
-
-    Parameters
-    ----------
-    settings : per sample `truth`, `truth_source`, `subset`, as in the sample sheet.
-    obs : index = cell names, column `sample`.
-    """
-    truth = pd.Series("", index=obs.index, dtype=object)
-    for sample, row in settings.items():
-        cells = obs.index[obs["sample"] == sample]
-        labels = read_cell_labels(sample, row["truth"], row["truth_source"], row["subset"])
-        if len(cells) and not cells.isin(labels.index).any():
-            raise InputError(
-                f"{row['truth_source']}: none of its {len(labels)} barcodes is among the "
-                f"{len(cells)} cells of sample {sample!r} (such as {cells[0]}); write the barcodes "
-                "as in the counts, or leave the column truth empty"
-            )
-        truth[cells] = labels.reindex(cells).fillna("")
-    return truth.to_numpy(dtype=object)
+def truth_of(cells: pd.Index, paths: Sequence[str]) -> np.ndarray:
+    """Truth of the cells from tables of `read_truth`, "" where there is none."""
+    tables = [read_text_table(path).set_index("cell")["truth"] for path in paths]
+    found = pd.concat(tables) if tables else pd.Series(dtype=object)
+    return found.reindex(cells).fillna("").to_numpy(dtype=object)
 
 
 def embedding_rows(
@@ -192,7 +177,7 @@ if __name__ == "__main__":
     from dice_atlas.cells import require_same_cells
     from dice_atlas.files import write_table
     from dice_atlas.logs import job_log
-    from dice_atlas.tables import read_by_space, read_text_table
+    from dice_atlas.tables import read_by_space
 
     with job_log(snakemake.log[0]) as log:
         given, params = snakemake.input, snakemake.params
@@ -204,7 +189,7 @@ if __name__ == "__main__":
         require_same_cells(
             clusters["cell"], latents.obs_names, f"{given.clusters} and {given.latents}"
         )
-        cells = gather_cells(latents, denoised, read_truth(params.truth, latents.obs))
+        cells = gather_cells(latents, denoised, truth_of(latents.obs_names, given.truth))
         log.info("%d query cells have a truth", int(cells.query.sum()))
         calls = read_by_space(given.calls, "score", "entropy", "n_anchors")
         metrics = metrics_table(

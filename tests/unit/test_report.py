@@ -358,7 +358,7 @@ def test_metric_table_marks_the_best_by_its_direction_and_notes_once():
     assert [row[1:] for row in made.rows] == [
         ["0.200", "0.400"], ["1.500", "1.200"], ["5", "6"], ["0.500", "0.500"],
     ]  # fmt: skip
-    assert made.notes == ["a few", "all"]
+    assert made.notes == ["dice: a few", "all"]
     assert made.rows[1][0] == "cLISI ↓ [2]"
     metrics["note"] = "all"
     again = page_tables.metric_table(metrics, page_tables.SEPARATION, ("pca", "dice"), ["query"])

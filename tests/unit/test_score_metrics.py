@@ -5,9 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.errors import InputError
+from dice_atlas.files import write_table
 from dice_atlas.tables import read_text_table
 from factories import CLUSTER, make_results
-from score_metrics import COLUMNS, confusion_table, gather_cells, metrics_table, read_truth
+from read_truth import read_truth
+from score_metrics import COLUMNS, confusion_table, gather_cells, metrics_table, truth_of
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +21,13 @@ def settings(path):
     return {"q1": {"truth": "truth.csv", "truth_source": str(path), "subset": ""}}
 
 
-def load(paths, truth):
+def load(paths, truth=None):
     latents, denoised = ad.read_h5ad(paths["latents"]), ad.read_h5ad(paths["denoised"])
-    return gather_cells(latents, denoised, read_truth(truth, latents.obs))
+    read = paths["latents"].parent / "read_truth.tsv.gz"
+    if truth:
+        write_table(read_truth(truth, latents.obs), read)
+    found = truth_of(latents.obs_names, [read] if truth else [])
+    return gather_cells(latents, denoised, found)
 
 
 def calls(paths):
@@ -97,7 +103,7 @@ def test_confusion(paths):
 
 
 def test_without_truth_only_the_rows_that_need_it_are_missing(paths):
-    cells = load(paths, {})
+    cells = load(paths)
     found = metrics_table(cells, calls(paths), np.full(180, "0"), CLUSTER, 0)
     assert set(found["cells"]) == {"reference", "all"}
     empty = confusion_table(cells, calls(paths))

@@ -54,6 +54,17 @@ def test_input_is_not_changed(validate):
     assert 9 not in validate(config)["cluster"]["resolutions"]
 
 
+def test_numbers_that_come_as_text_from_the_command_line(validate):
+    """`--config denoise='{samples: 8}'` arrives as {"samples": "8"}."""
+    given = {"denoise": {"samples": "8"}, "annotate": {"k.filter": "null"}, "prior": {"path": "7"}}
+    filled = validate({**MINIMAL, **given})
+    assert filled["denoise"]["samples"] == 8
+    assert filled["annotate"]["k.filter"] is None
+    assert filled["prior"]["path"] == "7"
+    with pytest.raises(InputError, match="seen 'many'"):
+        validate({**MINIMAL, "denoise": {"samples": "many"}})
+
+
 def test_what_yaml_makes_of_off_and_whole_numbers(validate):
     config = yaml.safe_load("{atlas: a, samples: s, seed: 3.0, qc: {doublets: off}}")
     filled = validate(config)

@@ -79,7 +79,7 @@ def test_changed_truth_reruns_the_metrics_and_the_report_only(demo):
     config = demo.config("truth", samples="config/other.tsv")
     planned = set(demo.planned("--configfile", config))
     # The atlas holds the sheet, as provenance.
-    assert planned == {"all", "score_metrics", "write_atlas", "render_report"}
+    assert planned == {"all", "read_truth", "score_metrics", "write_atlas", "render_report"}
 
 
 def test_result_does_not_depend_on_the_number_of_shards(demo):

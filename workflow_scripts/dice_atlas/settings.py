@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
@@ -53,6 +54,7 @@ def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:
 def as_meant(value: Any, schema: dict[str, Any]) -> Any:
     """Undo what YAML makes of an unquoted `off`, and of whole numbers written as 4.0.
 
+    Numbers inside a value of `--config` come as text: Snakemake reads `{samples: 8}` as strings.
     Keys get the schema's order: Snakemake compares settings as text, and another order of the same
     ones would rerun everything.
     """
@@ -60,6 +62,9 @@ def as_meant(value: Any, schema: dict[str, Any]) -> Any:
         return "off"
     if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, str) and not Draft202012Validator(schema).is_valid(value):
+        meant = yaml.safe_load(value)
+        return meant if Draft202012Validator(schema).is_valid(meant) else value
     if isinstance(value, dict):
         parts = schema.get("properties", {})
         order = [key for key in parts if key in value] + [key for key in value if key not in parts]

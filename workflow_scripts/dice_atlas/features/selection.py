@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.errors import InputError
 from dice_atlas.features.variable_genes import (
     Moments,
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 MIN_COMMON = 50
 MIN_COMMON_SHARE = 0.2
 MIN_GROUP_CELLS = 20
-ENSEMBL = r"^ENS[A-Z]*G\d{6,}"
 
 Group = tuple[str, ...]
 
@@ -82,7 +82,7 @@ def _examples(own: pd.Index, other: pd.Index) -> str:
 
 
 def _cause(first: pd.Index, second: pd.Index) -> str:
-    ensembl = [index.str.match(ENSEMBL).mean() > 0.5 for index in (first, second)]
+    ensembl = [is_ensembl(index).mean() > 0.5 for index in (first, second)]
     if ensembl[0] != ensembl[1]:
         return (
             "One has Ensembl ids and the other gene symbols: give both the same kind "

@@ -305,5 +305,5 @@ def against_truth(data: ReportData) -> Iterator[str]:
         if None not in (value, accuracy[final]) and value > accuracy[final] + 0.01:
             yield (
                 f"Labels transferred in the {SPACE_NAMES.get(space, space)} space are right more "
-                f"often: {value:.1%} against {accuracy[final]:.1%}."
+                f"often: {value:.1%} against {accuracy[final]:.1%}, unassigned counted as wrong."
             )

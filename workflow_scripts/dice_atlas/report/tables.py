@@ -138,7 +138,13 @@ def metric_table(
             best = number(values.max() if up else values.min(), digits)
             row = len(table.rows)
             table.best |= {(row, j + 1) for j, text in enumerate(shown) if text == best}
-        marks = footnotes(table, set().union(*parts[some]) - everywhere)
+        shared = set.intersection(*parts[some])
+        own = {
+            f"{column}: {note}"
+            for column, notes in zip(found.loc[some, "embedding"], parts[some], strict=True)
+            for note in notes - shared
+        }
+        marks = footnotes(table, (shared | own) - everywhere)
         table.rows.append([title + ARROWS[up] + marks, *shown])
     return table if found["value"].notna().any() else None
 
