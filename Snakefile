@@ -36,6 +36,10 @@ include: "rules/cluster.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    refuse_a_short_queue()
+
+
 rule all:
     default_target: True
     input:

@@ -32,7 +32,6 @@ rule transfer_labels:
         anchors=out("annotation/{space}/anchors.tsv.gz"),
         weights=out("annotation/{space}/weight_embedding.h5ad"),
         calibration=out("annotation/{space}/calibration.tsv.gz"),
-        denoised=out("denoise/denoised.h5ad"),
     output:
         predictions=out("annotation/{space}/predictions.tsv.gz"),
         calls=out("annotation/{space}/calls.tsv.gz"),

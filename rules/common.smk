@@ -189,3 +189,22 @@ def runtime(minutes):
         return minutes * 2 ** (attempt - 1)
 
     return wanted
+
+
+def refuse_a_short_queue():
+    """Stop before array jobs would wait for ever.
+
+    Version 2.8.0 of the SLURM plugin drops shards that are ready while others of the array still
+    wait for a place among `jobs`: they are never submitted, and the run never ends.
+    """
+    arrays = getattr(workflow.executor_settings, "array_jobs", None) or ""
+    shards = sum(
+        job.rule.name == "denoise_shard" for job in workflow.dag.needrun_jobs()
+    )
+    needed = shards + len(SPACES) + 2
+    if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
+        raise WorkflowError(
+            f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "
+            f"at least {needed} jobs: raise `jobs`, lower denoise.shards, or take slurm-array-jobs "
+            "out of the profile"
+        )

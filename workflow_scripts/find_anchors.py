@@ -88,7 +88,7 @@ def find(
         space,
         reference,
         query,
-        known.index,
+        cells.index,
         known["label"],
         settings,
         WeightSettings.from_config(annotate),

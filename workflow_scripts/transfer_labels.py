@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import anndata as ad
 import numpy as np
 import pandas as pd
-from dice_atlas.atlas import read_part
-from dice_atlas.cells import calibration_cells
+from dice_atlas.cells import require_same_cells
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.conformal import class_thresholds, conformal_p_values, prediction_sets
 from dice_atlas.transfer.transfer import (
@@ -44,29 +43,31 @@ def transfer(anchors: pd.DataFrame, weights: ad.AnnData, annotate: Mapping) -> L
 
 
 def reference_p_values(
-    residual: pd.Series, weights: ad.AnnData, outside_below: float = 0.0
+    calibration: pd.DataFrame, query: pd.Index, outside_below: float = 0.0
 ) -> np.ndarray:
-    """How usual each query cell's residual is, beside the held-out reference cells'.
+    """How usual each query cell's anchor support is, beside the held-out reference cells'.
 
     Parameters
     ----------
-    residual : `dice_residual` of all cells, by name.
-    weights : see `find_anchors.weight_table`.
+    calibration : calibration.tsv.gz.
+    query : names of the query cells; NaN for all where nothing could be calibrated.
     outside_below : the p value under which cells are unassigned; too few cells for it are told.
     """
-    reference = weights.uns["reference_labels"]
-    cells = reference["cells"].astype(str)
-    held = cells[calibration_cells(cells, reference["labels"].astype(str))]
-    p_values = conformal_p_values(
-        residual.loc[held].to_numpy(), residual.loc[weights.obs_names].to_numpy()
-    )
+    held = (calibration["role"] == "reference").to_numpy()
+    if not held.any():
+        return np.full(len(query), np.nan)
+    require_same_cells(calibration["cell"][~held], query, "calibration and predictions")
+    # Little support is what is unusual.
+    unusual = -calibration["support"].to_numpy()
+    p_values = conformal_p_values(unusual[held], unusual[~held])
     for level in (0.01, 0.05):
         share = (p_values < level).mean()
         logger.info("%.1f %% of the query cells have p_reference < %g", 100 * share, level)
-    if 0 < outside_below <= 1 / (1 + len(held)):
+    least = 1 / (1 + held.sum())
+    if 0 < outside_below <= least:
         logger.warning(
             "annotate.outside_below is %g, but with %d held-out reference cells p_reference is at "
-            "least %.3g: no cell is unassigned by it", outside_below, len(held), 1 / (1 + len(held))
+            "least %.3g: no cell is unassigned by it", outside_below, held.sum(), least
         )  # fmt: skip
     return p_values
 
@@ -74,13 +75,19 @@ def reference_p_values(
 def call(
     predictions: pd.DataFrame, calibration: pd.DataFrame, p_values: np.ndarray, annotate: Mapping
 ) -> pd.DataFrame:
-    """Label or unassigned, second best, prediction set and entropy of every query cell."""
+    """Label or unassigned, second best, prediction set and entropy of every query cell.
+
+    The sets come from the query's scores in the calibration's own transfer, where held-out cells
+    and query cells were treated alike; labels and scores from the whole reference's.
+    """
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = [name.removeprefix(SCORE) for name in columns]
+    held = calibration[calibration["role"] == "reference"]
+    asked = calibration[calibration["role"] == "query"] if len(held) else predictions
     thresholds = class_thresholds(
-        calibration["label"].astype(str), calibration[columns], labels, annotate["coverage"]
+        held["label"].astype(str), held[columns], labels, annotate["coverage"]
     )
-    sets = prediction_sets(predictions[columns], thresholds)
+    sets = prediction_sets(asked[columns], thresholds)
     below = annotate["unassigned_below"], annotate["outside_below"]
     return calls_table(predictions, sets, p_values, *below)
 
@@ -90,8 +97,8 @@ if __name__ == "__main__":
     from dice_atlas.logs import job_log
 
     def read(path: str) -> pd.DataFrame:
-        # Labels such as "NA" and "01" are labels.
-        names = ("cell", "label", "predicted", "reference_cell", "query_cell")
+        # Labels such as "01" are text.
+        names = ("cell", "role", "label", "predicted", "reference_cell", "query_cell")
         return pd.read_csv(path, sep="\t", keep_default_na=False, dtype=dict.fromkeys(names, str))
 
     with job_log(snakemake.log[0]) as log:
@@ -99,9 +106,9 @@ if __name__ == "__main__":
         weights = ad.read_h5ad(snakemake.input.weights)
         result = transfer(read(snakemake.input.anchors), weights, annotate)
         predictions = predictions_table(weights.obs_names, result)
-        residual = read_part(snakemake.input.denoised, "obs")["dice_residual"]
-        p_values = reference_p_values(residual, weights, annotate["outside_below"])
-        calls = call(predictions, read(snakemake.input.calibration), p_values, annotate)
+        calibration = read(snakemake.input.calibration)
+        p_values = reference_p_values(calibration, weights.obs_names, annotate["outside_below"])
+        calls = call(predictions, calibration, p_values, annotate)
         log.info("%s", calls["cell_type"].value_counts().to_dict())
         write_table(predictions, snakemake.output.predictions)
         write_table(calls, snakemake.output.calls)

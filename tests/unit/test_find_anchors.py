@@ -101,12 +101,10 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
     anchors = pd.read_csv(tmp_path / "anchors.tsv.gz", sep="\t", keep_default_na=False)
     weights = ad.read_h5ad(tmp_path / "weights.h5ad")
     predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
-    # A residual that is 100 for the first query cell, and below 1 for the others.
-    residual = pd.Series(np.linspace(0, 1, len(cells)), index=cells.index)
-    residual[weights.obs_names[0]] = 100.0
-    p_values = reference_p_values(residual, weights)
-    assert p_values.argmin() == 0
-    assert p_values[0] == pytest.approx(1 / (1 + len(calibration)))
+    p_values = reference_p_values(calibration, weights.obs_names)
+    held = calibration[calibration["role"] == "reference"].set_index("cell")
+    assert p_values.min() >= 1 / (1 + len(held))
+    assert (p_values <= 0.1).mean() < 0.2
     calls = call(predictions, calibration, p_values, ANNOTATE)
 
     expected = truth(samples, "query")
@@ -114,11 +112,20 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
     assert (calls["predicted"].to_numpy() == expected.to_numpy()).mean() > 0.97
     assert set(anchors["reference_cell"]) <= set(truth(samples, "reference").index)
     known = cells.loc[(cells["role"] == "reference") & (cells["label"] != ""), "label"]
-    held = calibration.set_index("cell")
+    asked = calibration.loc[calibration["role"] == "query"]
+    assert asked["cell"].tolist() == weights.obs_names.tolist()
+    assert set(asked["label"]) == {""}
     assert (held["label"] == known[held.index]).all()
     assert len(held) == pytest.approx(0.25 * len(known), abs=2)
     scores = [f"score:{label}" for label in dict.fromkeys(known)]
-    assert calibration.columns.tolist() == ["cell", "label", "predicted", *scores]
+    assert calibration.columns.tolist() == [
+        "cell",
+        "role",
+        "label",
+        "predicted",
+        "support",
+        *scores,
+    ]
     assert predictions.columns.tolist()[4:] == scores
     assert (calls["prediction_set"] != "").mean() > 0.6
 
@@ -172,5 +179,6 @@ def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplo
     few.iloc[[100, 101, 102], 1] = ["A", "A", "B"]
     _, _, calibration = find(expression_space(samples, ANNOTATE, 0), few, ANNOTATE)
     assert calibration.empty
-    assert calibration.columns.tolist() == ["cell", "label", "predicted", "score:A", "score:B"]
+    columns = ["cell", "role", "label", "predicted", "support", "score:A", "score:B"]
+    assert calibration.columns.tolist() == columns
     assert "cannot be calibrated" in caplog.text

@@ -66,8 +66,22 @@ def test_symbols_from_a_table_of_names(tmp_path, ensembl):
         "gene_id\tsymbol\nENSG00000000001\tCD3D\nENSG00000000002.7\tCD3D\nENSG00000000003\t\n"
     )
     genes = load_sample(ensembl, table).var
-    assert genes.index.tolist() == ["CD3D", "CD3D-1", "ENSG00000000003", "ENSG00000000004"]
+    assert genes.index.tolist() == [
+        "CD3D-ENSG00000000001", "CD3D-ENSG00000000002", "ENSG00000000003", "ENSG00000000004",
+    ]  # fmt: skip
     assert genes["gene_id"].tolist() == load_sample(ensembl).var["gene_id"].tolist()
+
+
+def test_symbols_from_an_h5ad_of_names(tmp_path, ensembl):
+    """A sample that has both kinds of names gives those that the other lacks."""
+    var = pd.DataFrame({"gene_ids": [f"ENSG{i:011d}.2" for i in (3, 1)]}, index=["CD4", "CD3D"])
+    both = tmp_path / "both.h5ad"
+    ad.AnnData(sp.csr_matrix((1, 2), dtype=int), var=var).write_h5ad(both)
+    genes = load_sample(ensembl, both).var
+    assert genes.index.tolist() == ["CD3D", "ENSG00000000002", "CD4", "ENSG00000000004"]
+    assert genes["gene_id"].tolist() == [f"ENSG{i:011d}" for i in range(1, 5)]
+    with pytest.raises(InputError, match="expected symbols and Ensembl ids of the same genes"):
+        load_sample(ensembl, ensembl["path"])
 
 
 def test_a_table_of_names_that_does_not_fit(tmp_path, ensembl, path):

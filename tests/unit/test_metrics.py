@@ -148,6 +148,8 @@ def test_prediction_sets_by_hand():
     assert found["set_size"].value == 1.25
     assert found["set_ambiguous"].value == 0.5
     assert found["set_empty"].value == 0.25
+    assert found["set_coverage:a"] == (0.5, "2 cell(s)")
+    assert found["set_coverage:b"] == (1.0, "1 cell(s)")
 
 
 def test_calibration_by_hand():

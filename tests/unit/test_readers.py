@@ -17,7 +17,8 @@ from dice_atlas.errors import InputError
 SYMBOLS = ["CD3D", "MT-CO1", "ACTB", "TBCE", "TBCE", "NA"]
 IDS = [f"ENSG{i:011d}" for i in range(1, 7)]
 BARCODES = ["AAACATACAACCAC-1", "AAACATTGAGCTAC-1", "AAACATTGATCAGC-1", "AAACCGTGCTTCCG-1"]
-UNIQUE = ["CD3D", "MT-CO1", "ACTB", "TBCE", "TBCE-1", "NA"]
+UNIQUE = ["CD3D", "MT-CO1", "ACTB", f"TBCE-{IDS[3]}", f"TBCE-{IDS[4]}", "NA"]
+WITHOUT_IDS = ["CD3D", "MT-CO1", "ACTB", "TBCE", "TBCE-1", "NA"]
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def write_mtx(folder, counts, genes_name, columns, gz, prefix=""):
     return folder
 
 
-def check(read, counts, names=UNIQUE, ids=IDS, barcodes=BARCODES):
+def check(read, counts, names=None, ids=IDS, barcodes=BARCODES):
+    names = names or (UNIQUE if any(ids) else WITHOUT_IDS)
     assert sp.issparse(read.X)
     assert read.X.format == "csr"
     assert read.X.dtype == np.int32
@@ -75,8 +77,24 @@ def test_mtx_folder_agrees_with_scanpy(tmp_path, counts):
     expected = sc.read_10x_mtx(folder)
     read = read_counts(folder)
     np.testing.assert_array_equal(read.X.toarray(), expected.X.toarray())
-    assert read.var_names.tolist() == expected.var_names.tolist()
+    # scanpy tells the two genes TBCE apart by their order, we by their ids.
+    once = [i for i, name in enumerate(expected.var_names) if not name.startswith("TBCE")]
+    assert read.var_names[once].tolist() == expected.var_names[once].tolist()
     assert read.var["gene_id"].tolist() == expected.var["gene_ids"].tolist()
+
+
+def test_the_same_genes_in_another_order_have_the_same_names(tmp_path, counts):
+    order = [0, 1, 2, 4, 3, 5]
+    columns = [[column[i] for i in order] for column in (IDS, SYMBOLS, EXPRESSION)]
+    folder = write_mtx(tmp_path / "s", counts[:, order], "features.tsv", columns, True)
+    read = read_counts(folder)
+    check(read[:, UNIQUE], counts)
+    # Names that another tool made unique in that order.
+    atlas(counts)[:, order].write_h5ad(tmp_path / "x.h5ad")
+    turned = ad.read_h5ad(tmp_path / "x.h5ad")
+    turned.var_names = WITHOUT_IDS
+    turned.write_h5ad(tmp_path / "x.h5ad")
+    check(read_counts(tmp_path / "x.h5ad")[:, UNIQUE], counts)
 
 
 def test_mtx_folder_with_a_geo_prefix(tmp_path, counts):
@@ -138,7 +156,7 @@ def test_tenx_h5(tmp_path, counts):
 
 def atlas(X, index=BARCODES):
     obs = pd.DataFrame({"donor": ["a", "a", "b", "b"]}, index=index)
-    var = pd.DataFrame({"gene_ids": IDS}, index=UNIQUE)
+    var = pd.DataFrame({"gene_ids": IDS}, index=WITHOUT_IDS)
     return ad.AnnData(X, obs=obs, var=var)
 
 

@@ -98,6 +98,7 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
         pd.DataFrame(
             [
                 {"sample": name, "role": row["role"], "batch": row["batch"], "cells_in": 200,
+                 "genes_measured": 12 if name != "q2" else 30,
                  "cells_kept": int((obs["sample"] == name).sum()), "removed_min_genes": 3,
                  "removed_max_mito_percent": 0, "removed_mad": 0, "removed_doublet": 0,
                  "median_genes": 300.0, "median_counts": 900.0, "median_percent_mito": 1.5,
@@ -130,7 +131,8 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
     write_table(markers if clusters > 1 else markers[:0], folder / "markers.tsv.gz")
     score = rng.uniform(0.4, 1, 60)
     calibration = pd.DataFrame(
-        {"cell": "x", "label": np.where(rng.uniform(size=60) < score, "T cell", "NA"),
+        {"cell": "x", "role": "reference",
+         "label": np.where(rng.uniform(size=60) < score, "T cell", "NA"),
          "predicted": "T cell", "score:T cell": score, "score:B & <plasma>": 0.0,
          "score:NA": 1 - score}
     )  # fmt: skip

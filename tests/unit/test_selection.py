@@ -142,6 +142,8 @@ def test_samples_without_common_genes():
     assert "ENSG00000000000" in str(error.value)
     with pytest.raises(InputError, match="upper and lower case"):
         common_genes({"a": symbols, "b": symbols.str.capitalize()})
+    with pytest.raises(InputError, match="differ in _ and -"):
+        common_genes({"a": "HLA_" + symbols, "b": "HLA-" + symbols})
     few = pd.Index([*symbols[:55], *[f"OTHER{i}" for i in range(245)]])
     with pytest.raises(InputError, match="55 genes are common"):
         common_genes({"a": symbols, "b": few})

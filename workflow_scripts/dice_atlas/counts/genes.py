@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata.utils import make_index_unique
 
+from dice_atlas.atlas import read_part
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     Returns
     -------
     DataFrame
-        Index: unique symbols. Column `gene_id`: Ensembl id, "" where the file has none. If
-        the names are Ensembl ids and there is a column of symbols, the symbols are the names.
+        Index: unique symbols. Column `gene_id`: Ensembl id without version, "" where the file
+        has none. If the names are Ensembl ids and there is a column of symbols, the symbols are
+        the names.
     """
     names = pd.Series(list(names), dtype=object).astype(str)
     columns = columns.reset_index(drop=True)
     ensembl = is_ensembl(names)
+    names[ensembl] = without_version(names[ensembl])
     if ensembl.mean() > 0.5:
         ids = names
         symbols = find_column(columns, SYMBOL_COLUMNS)
@@ -57,23 +60,34 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     else:
         column = find_column(columns, ID_COLUMNS, ensembl_only=True)
         ids = names.where(ensembl, "") if column is None else text(columns[column])
-    ids = ids.where(is_ensembl(ids), "")
+    ids = pd.Series(without_version(ids.where(is_ensembl(ids), "")), dtype=object)
     names = names.str.strip()
     names = names.where(names != "", ids)
     if (names == "").any():
         row = int(np.argmax((names == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
-    return pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=unique(names, source))
+    return pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=unique(names, ids, source))
 
 
 def read_names(path: str | Path) -> pd.Series:
-    """Symbols by Ensembl id (without version), from a table of `gene_id` and `symbol`.
+    """Symbols by Ensembl id (without version), from a table of both or an h5ad that has both.
 
     Raises
     ------
     InputError
-        The table has not two columns, or no Ensembl id in the first.
+        The table has not two columns, or no Ensembl id in the first; the h5ad has not both.
     """
+    if str(path).endswith(".h5ad"):
+        var = read_part(path, "var")
+        genes = gene_table(var.index.tolist(), var, str(path))
+        genes = genes[(genes["gene_id"] != "") & ~is_ensembl(genes.index)]
+        if genes.empty:
+            raise InputError(
+                f"genes.names: var of {path} has the columns {', '.join(map(str, var.columns))} "
+                f"and names such as {', '.join(map(str, var.index[:3]))}; expected symbols and "
+                "Ensembl ids of the same genes"
+            )
+        return pd.Series(genes.index, index=genes["gene_id"])
     with open(path, encoding="utf-8") as file:
         separator = "\t" if "\t" in file.readline() else ","
     try:
@@ -95,8 +109,10 @@ def read_names(path: str | Path) -> pd.Series:
 
 
 def without_version(ids: pd.Series | pd.Index) -> pd.Index:
-    """Ensembl ids without the `.12` at their end."""
-    return pd.Index(ids).astype(str).str.replace(r"\.\d+$", "", regex=True)
+    """Ensembl ids without their version, the `.12` at their end."""
+    return (
+        pd.Index(ids, dtype=object).astype(str).str.replace(r"\.\d+(?=$|_PAR_Y$)", "", regex=True)
+    )
 
 
 def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFrame:
@@ -123,7 +139,7 @@ def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFram
                 found.notna().sum(), len(found))  # fmt: skip
     names = pd.Series(genes.index.to_numpy(object), dtype=object)
     names[by_id] = found.fillna(pd.Series(names[by_id].to_numpy(), index=found.index)).to_numpy()
-    return genes.set_axis(unique(names, source))
+    return genes.set_axis(unique(names, genes["gene_id"], source))
 
 
 def find_column(
@@ -145,16 +161,28 @@ def text(values: pd.Series) -> pd.Series:
     return values.where(values.notna(), "").astype(str).astype(object).reset_index(drop=True)
 
 
-def unique(names: pd.Series, source: str) -> pd.Index:
-    """The names made unique as anndata does it: `-1`, `-2` ... added to repetitions."""
+def unique(names: pd.Series, ids: pd.Series, source: str) -> pd.Index:
+    """The names made unique: their ids are added to those that several genes have.
+
+    Where there is no id, `-1`, `-2` ... is added to repetitions, as anndata does; files that have
+    the same genes in another order would then mean different ones by the same name. For that
+    reason names that a file comes with, `TBCE` and `TBCE-1`, count as repetitions too.
+    """
     index = pd.Index(names.to_numpy(object), dtype=object)
-    repeated = index[index.duplicated()]
-    if len(repeated) == 0:
+    base = index.str.replace(r"-\d+$", "", regex=True)
+    made = (base != index) & base.isin(index) & (ids.to_numpy() != "")
+    index = pd.Index(np.where(made, base, index), dtype=object)
+    several = index.duplicated(keep=False)
+    if not several.any():
         return index
+    known = several & (ids.to_numpy() != "") & (ids.to_numpy() != index)
     logger.info(
-        "%s: %d gene names occur more than once (such as %s); -1, -2 ... is added to repetitions",
+        "%s: %d genes share their names with others (such as %s); %d are told apart by their ids, "
+        "-1, -2 ... is added to repetitions of the rest",
         source,
-        len(repeated),
-        ", ".join(map(str, repeated.unique()[:3])),
+        several.sum(),
+        ", ".join(map(str, index[several].unique()[:3])),
+        known.sum(),
     )
+    index = pd.Index(np.where(known, index + "-" + ids.to_numpy(object), index), dtype=object)
     return pd.Index(make_index_unique(index).to_numpy(object), dtype=object)

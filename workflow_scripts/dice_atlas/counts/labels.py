@@ -15,7 +15,7 @@ from dice_atlas.sheet import TABLE_SUFFIXES
 logger = logging.getLogger(__name__)
 
 # How a missing label is written, by hand, by R and by pandas.
-NO_LABEL = frozenset({"", "NA", "NaN", "nan", "<NA>"})
+NO_LABEL = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})
 RESERVED = "unassigned"
 SEPARATOR = "|"
 

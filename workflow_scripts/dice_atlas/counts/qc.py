@@ -164,6 +164,7 @@ def summary_row(sample: ad.AnnData, cells: pd.DataFrame, limits: Limits, doublet
         "sample": sample.obs["sample"].iloc[0],
         "role": sample.obs["role"].iloc[0],
         "batch": ",".join(pd.unique(sample.obs["batch"])),
+        "genes_measured": sample.n_vars,
         "cells_in": len(cells),
         "cells_kept": len(kept),
         **{f"removed_{reason}": int((cells["reason"] == reason).sum()) for reason in REASONS},

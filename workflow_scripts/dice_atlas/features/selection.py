@@ -86,8 +86,12 @@ def _cause(first: pd.Index, second: pd.Index) -> str:
     if ensembl[0] != ensembl[1]:
         return (
             "One has Ensembl ids and the other gene symbols: give both the same kind "
-            "(a file with both columns, or a table of both in genes.names)"
+            "(genes.names takes a table of both, or an h5ad file whose var has both)"
         )
+    if first.str.replace("_", "-").isin(second.str.replace("_", "-")).sum() > (
+        2 * first.isin(second).sum() + MIN_COMMON
+    ):
+        return "The names differ in _ and -: Seurat writes - for _, rename the genes of one"
     folded = first.str.upper().isin(second.str.upper()).sum()
     if folded > 2 * first.isin(second).sum() + MIN_COMMON:
         return "The names differ in upper and lower case: are the samples of different species?"

@@ -91,7 +91,7 @@ def transfer_scores(
     scores["expected_calibration_error"] = expected_calibration_error(calls["score"], right)
     if not known.all():
         scores = {n: s._replace(note="; ".join(filter(None, (s.note, note))))
-                  if not n.startswith("recall:") else s for n, s in scores.items()}  # fmt: skip
+                  if ":" not in n else s for n, s in scores.items()}  # fmt: skip
     some = classification_scores(truth[known], calls["cell_type"].to_numpy()[known])
     some |= prediction_set_scores(truth[known], calls["prediction_set"].to_numpy()[known])
     kept = ("accuracy", "balanced_accuracy", "macro_f1", "set_coverage")

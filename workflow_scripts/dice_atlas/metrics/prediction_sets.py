@@ -19,17 +19,23 @@ def prediction_set_scores(truth: np.ndarray, sets: Sequence[str]) -> dict[str, S
     -------
     dict
         `set_coverage` = share of cells whose set has the truth; `set_size` = mean number of
-        labels; `set_ambiguous` = share with more than one; `set_empty` = share with none.
+        labels; `set_ambiguous` = share with more than one; `set_empty` = share with none;
+        `set_coverage:<label>` = coverage of the cells of one label of the truth.
     """
     if not len(truth):
         names = ("set_coverage", "set_size", "set_ambiguous", "set_empty")
         return dict.fromkeys(names, undefined("no cell"))
     members = [text.split("|") if text else [] for text in sets]
     size = np.array([len(labels) for labels in members])
-    covered = [label in labels for label, labels in zip(truth, members, strict=True)]
+    covered = np.array([label in labels for label, labels in zip(truth, members, strict=True)])
+    of_label = {
+        f"set_coverage:{label}": Score(float(covered[truth == label].mean()), f"{n} cell(s)")
+        for label, n in zip(*np.unique(truth.astype(str), return_counts=True), strict=True)
+    }
     return {
-        "set_coverage": Score(float(np.mean(covered))),
+        "set_coverage": Score(float(covered.mean())),
         "set_size": Score(float(size.mean())),
         "set_ambiguous": Score(float((size > 1).mean())),
         "set_empty": Score(float((size == 0).mean())),
+        **of_label,
     }

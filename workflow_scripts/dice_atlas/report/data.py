@@ -165,6 +165,8 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
     for name in TRANSFER_TABLES:
         path = next(iter(files[name]), None)
         tables[name] = read_table(path) if path else None
+    if tables["calibration"] is not None:
+        tables["calibration"] = tables["calibration"].query("role == 'reference'")
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
     clusters = obs["cluster"].to_numpy()
     seed = int(provenance["config"]["seed"])

@@ -14,6 +14,7 @@ from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
 SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
 # Where a reader is told. Not tests: places to look at.
 MUCH_LOST = 0.5
+FEW_COMMON = 0.5
 MANY_DOUBLETS = 0.1
 MANY_UNASSIGNED = 0.2
 FEW_ANCHORS = 5
@@ -129,8 +130,14 @@ def warnings(data: ReportData) -> list[str]:
 
 
 def quality(data: ReportData) -> Iterator[str]:
-    """Samples that lost most cells, or have many doublets."""
+    """Samples that lost most cells or genes, or have many doublets."""
+    common = len(data.genes)
     for row in data.qc.to_dict("records"):
+        if common < FEW_COMMON * row["genes_measured"]:
+            yield (
+                f"Sample {row['sample']}: {common:,} of its {int(row['genes_measured']):,} genes "
+                "are in all samples; the others say nothing here."
+            )
         if row["cells_kept"] < MUCH_LOST * row["cells_in"]:
             yield (
                 f"Sample {row['sample']}: only {int(row['cells_kept']):,} of "

@@ -42,7 +42,7 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "reference": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["reference"]),
         "mixing": tables.metric_table(metrics, tables.MIXING, embeddings, ["all"]),
         "transfer": tables.metric_table(metrics, tables.TRANSFER, spaces, ["query"]),
-        "recall": tables.recall_table(metrics, spaces),
+        "by_type": tables.by_type_table(metrics, spaces),
         "qc": tables.qc_table(data.qc),
     }
 

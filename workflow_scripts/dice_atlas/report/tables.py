@@ -1,5 +1,6 @@
 """Tables of the page: what stands in which field, as texts; the template draws them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -43,8 +44,10 @@ TRANSFER = {
     "expected_calibration_error": ("Expected calibration error of the score", False),
 }
 ARROWS = {True: " ↑", False: " ↓", None: ""}
-RECALL = "recall:"
+# Metrics of one type each, and what their columns are called.
+BY_TYPE = {"recall": "right", "set_coverage": "in the set"}
 QC_TITLES = {
+    "genes_measured": "genes in the file",
     "cells_in": "cells before",
     "cells_kept": "cells kept",
     "removed_min_genes": "removed: few genes",
@@ -156,20 +159,23 @@ def footnotes(table: Table, notes: set[str]) -> str:
     return f" [{', '.join(map(str, marks))}]" if marks else ""
 
 
-def recall_table(metrics: pd.DataFrame, spaces: Sequence[str]) -> Table | None:
-    """Share of each true type that got its label, per space."""
-    found = metrics[metrics["metric"].str.startswith(RECALL) & metrics["embedding"].isin(spaces)]
+def by_type_table(metrics: pd.DataFrame, spaces: Sequence[str]) -> Table | None:
+    """Share of each true type that got its label, and whose prediction set holds it, per space."""
+    parts = metrics["metric"].str.extract(r"^(?P<kind>\w+):(?P<type>.*)$", flags=re.DOTALL)
+    found = metrics.assign(**parts)
+    found = found[found["kind"].isin(list(BY_TYPE)) & found["embedding"].isin(spaces)]
     if found.empty:
         return None
-    cells = found["note"].str.extract(r"^(\d+) cell", expand=False).astype(float)
-    found = found.assign(type=found["metric"].str.removeprefix(RECALL), n=cells)
-    wide = found.pivot_table(index=["type", "n"], columns="embedding", values="value")
-    wide = wide.reindex(columns=list(spaces)).sort_index(level="n", ascending=False).reset_index()
+    found["n"] = found["note"].str.extract(r"^(\d+) cell", expand=False).astype(float)
+    wide = found.pivot_table(index=["type", "n"], columns=["kind", "embedding"], values="value")
+    columns = [(kind, space) for kind in BY_TYPE for space in spaces]
+    wide = wide.reindex(columns=columns).sort_index(level="n", ascending=False)
     rows = [
-        [str(row["type"]), number(row["n"]), *(number(row[space], 2) for space in spaces)]
-        for _, row in wide.iterrows()
+        [str(label), number(n), *(number(value, 2) for value in values)]
+        for (label, n), values in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return Table(["true type", "cells", *spaces], rows, [False, *[True] * (len(spaces) + 1)])
+    titles = [f"{BY_TYPE[kind]}, {space}" for kind, space in columns]
+    return Table(["true type", "cells", *titles], rows, [False, *[True] * (len(titles) + 1)])
 
 
 def set_size(prediction_set: str) -> int:
@@ -252,12 +258,13 @@ def label_gene_table(data: ReportData, n: int) -> Table | None:
         genes = data.label_genes[data.label_genes["label"] == label]
         if genes.empty:
             continue
-        others, nearest = dict.fromkeys(genes["against"])
+        # Two blocks, each by rank: a type may be called as the first is.
+        block = (genes["rank"] == 1).cumsum()
         texts = [
             ", ".join(map("{} {:+.1f}".format, top["gene"], top["weight"]))
-            for name in (others, nearest)
-            for top in [genes[genes["against"] == name].head(n)]
+            for _, top in genes.groupby(block).head(n).groupby(block)
         ]
+        nearest = genes["against"].iloc[-1]
         rows.append([label, number(genes["cells"].iloc[0]), texts[0], nearest, texts[1]])
     return Table(columns, rows, [False, True, False, False, False]) if rows else None
 

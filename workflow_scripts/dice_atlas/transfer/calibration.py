@@ -1,4 +1,4 @@
-"""Scores of held-out reference cells, labelled from the rest of the reference."""
+"""Scores of held-out reference cells and of the query, labelled from the rest of the reference."""
 
 import logging
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import pandas as pd
 from dice_atlas.cells import calibration_cells
 from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import AnchorSettings
+from dice_atlas.transfer.outside import anchor_support
 from dice_atlas.transfer.spaces import Space
 from dice_atlas.transfer.transfer import score_columns, transfer_labels, winners
 from dice_atlas.transfer.weights import WeightSettings
@@ -20,51 +21,58 @@ def calibration_table(
     space: Space,
     reference: np.ndarray,
     query: np.ndarray,
-    cells: Sequence[str],
+    cells: pd.Index,
     labels: Sequence[str],
     settings: AnchorSettings,
     weights: WeightSettings,
 ) -> pd.DataFrame:
-    """Transfer labels to held-out reference cells (calibration.tsv.gz).
+    """Transfer labels to held-out reference cells and to the query, as if both were one query.
 
-    They stand among the query cells, as one of them: a cell's scores hang on how many cells are
-    asked about and on which of them have anchors, and few held-out cells alone have other scores.
+    A cell's scores hang on how many cells are asked about, on which of them have anchors and on
+    the cells of the reference. Held-out cells are exchangeable with query cells of their class
+    only in the scores of one transfer, which treats both alike.
 
     Parameters
     ----------
     space : where anchors are found.
     reference, query : positions of the cells in `space`.
-    cells, labels : names and labels ("" = none) of the reference cells.
+    cells : names of all cells of `space`.
+    labels : of the reference cells ("" = none).
     settings, weights : as of the transfer to the query.
 
     Returns
     -------
-    One row per held-out cell; none, with a warning, where the transfer is not possible.
+    calibration.tsv.gz: one row per held-out cell, then one per query cell (label ""), `support`
+    as of `outside.anchor_support`; no row, with a warning, where the transfer is not possible.
     """
     labels = [str(label) for label in labels]
     columns = [label for label in dict.fromkeys(labels) if label]
-    held = calibration_cells(cells, labels)
+    held = calibration_cells(cells[reference], labels)
     for label in sorted(set(columns) - {labels[i] for i in held}):
         logger.warning("%s has too few reference cells for one to be held out", label)
     rest = np.setdiff1d(np.arange(len(labels)), held)
-    scores = np.empty((0, len(columns)))
+    asked = np.concatenate([reference[held], query])
+    scores, support = np.empty((0, len(columns))), np.empty(0)
     try:
         if held.size == 0:
             raise InputError("no reference class has enough cells")
-        asked = np.concatenate([reference[held], query])
         anchors, embedding = space.anchors(reference[rest], asked, settings)
         result = transfer_labels(anchors, embedding, [labels[i] for i in rest], weights)
-        scores = result.scores[: held.size, [result.labels.index(label) for label in columns]]
+        scores = result.scores[:, [result.labels.index(label) for label in columns]]
+        support = anchor_support(anchors, embedding, settings.k_score, settings.exact_up_to)
     except InputError as error:
         logger.warning("prediction sets cannot be calibrated: %s", error)
-        held = held[:0]
+        held, asked = held[:0], asked[:0]
+    is_held = np.arange(asked.size) < held.size
     table = pd.DataFrame(
         {
-            "cell": [cells[i] for i in held],
-            "label": [labels[i] for i in held],
+            "cell": cells[asked],
+            "role": np.where(is_held, "reference", "query"),
+            "label": [labels[i] for i in held] + [""] * (asked.size - held.size),
             "predicted": winners(scores, columns),
+            "support": support,
         }
     )
-    right = (table["label"] == table["predicted"]).mean() if len(table) else np.nan
-    logger.info("calibration: %d held-out cells, %.4f of them labelled right", len(table), right)
+    right = (table["label"] == table["predicted"])[is_held].mean() if held.size else np.nan
+    logger.info("calibration: %d held-out cells, %.4f of them labelled right", held.size, right)
     return pd.concat([table, score_columns(scores, columns)], axis=1)

@@ -88,6 +88,8 @@ def class_thresholds(
     unreachable = np.flatnonzero((thresholds >= 1 - ROUNDING) & np.isfinite(thresholds))
     for i in unreachable:
         without = (nonconformity[of_class == i] >= 1 - ROUNDING).sum()
+        if not without:  # of a group of small classes, another one
+            continue
         logger.warning(
             "the coverage of %g cannot be reached for %s: %d of its %d calibration cells have no "
             "anchor of their own label",

@@ -10,7 +10,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.selection import common_genes, read_gene_names, stream_groups
+from dice_atlas.features.selection import (
+    MIN_COMMON_SHARE,
+    common_genes,
+    read_gene_names,
+    stream_groups,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +60,13 @@ def reference_features(paths: Sequence[str | Path], n_features: int) -> list[str
     logger.info(
         "%d variable genes of the reference, %d of them in every sample", len(best), len(features)
     )
-    if features.empty:
+    if len(features) < MIN_COMMON_SHARE * len(best) or features.empty:
+        lacking = best[~best.isin(common)]
         raise InputError(
-            f"none of the {len(best)} variable genes of the reference is in every sample: "
-            "raise annotate.nfeatures, or give the samples the same genes"
+            f"{len(features)} of the {len(best)} variable genes of the reference are in every "
+            f"sample (needed: {MIN_COMMON_SHARE:.0%}); some sample lacks "
+            f"{', '.join(map(str, lacking[:3]))}, all have such as "
+            f"{', '.join(map(str, common[:3]))}: give the samples the same genes"
         )
     return features.tolist()
 

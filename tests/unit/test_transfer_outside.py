@@ -1,0 +1,54 @@
+"""Cells that the reference has nothing like: support by hand, and types left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from dice_atlas.transfer.anchors import Anchors
+from dice_atlas.transfer.dataset import log_normalize
+from dice_atlas.transfer.outside import anchor_support
+from dice_atlas.transfer.spaces import ExpressionSpace
+from find_anchors import find
+from test_transfer_calibration import ANNOTATE
+from transfer_labels import reference_p_values
+
+
+def test_support_by_hand():
+    line = np.array([[0.0], [1.0], [2.1], [10.0], [11.0]])
+    anchors = Anchors(np.array([0, 1, 1]), np.array([0, 1, 1]), np.ones(3))
+    # Three nearest, itself among them: {0, 1, 2}, {1, 0, 2}, {2, 1, 0}, {3, 4, 2}, {4, 3, 2}.
+    expected = [2 / 3, 2 / 3, 2 / 3, 0, 0]
+    np.testing.assert_allclose(anchor_support(anchors, line, 3, 100), expected)
+    assert anchor_support(anchors, line, 30, 100).tolist() == [0.4] * 5
+
+
+def four_types(seed, n=900):
+    """Labels and log-normalised expression; neighbouring types share some of their genes."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(4, n, p=(0.4, 0.25, 0.2, 0.15))
+    rate = np.full((4, 120), 0.6)
+    for kind in range(4):
+        rate[kind, 15 * kind : 15 * kind + 20] = 2.5
+    counts = rng.poisson(rate[kinds] * rng.uniform(0.6, 1.4, (n, 1)))
+    return np.array(list("ABCD"))[kinds], log_normalize(sp.csr_matrix(counts), counts.sum(axis=1))
+
+
+@pytest.mark.parametrize("left_out", list("ABCD"))
+def test_a_type_that_the_reference_lacks_is_found_and_the_others_are_not(left_out):
+    small, others = [], []
+    for seed in range(3):
+        labels, data = four_types(seed)
+        query = np.arange(len(labels)) >= 500
+        kept = query | (labels != left_out)
+        labels, data, query = labels[kept], data[kept], query[kept]
+        cells = pd.DataFrame(
+            {"role": np.where(query, "query", "reference"), "label": np.where(query, "", labels)},
+            index=[f"c{seed}_{i}" for i in range(len(labels))],
+        )
+        _, weights, calibration = find(ExpressionSpace(data, dims=10), cells, ANNOTATE)
+        p_values = reference_p_values(calibration, weights.obs_names)
+        new = labels[query] == left_out
+        small.append((p_values[new] < 0.05).mean())
+        others.append((p_values[~new] < 0.05).mean())
+    assert np.mean(small) > 0.8
+    assert np.mean(others) < 0.07
