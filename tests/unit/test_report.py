@@ -324,7 +324,7 @@ def test_warnings_name_what_deserves_a_look(make_files):
         "Prediction sets hold the truth in 50% of the cells",
         "in the PCA space are right more often: 99.0% against 87.5%",
         "B & <plasma> (0)",
-        "unlike anything in the reference (cell_type_p_reference below 0.01; 1% are to be "
+        "around which few find an anchor (cell_type_p_reference below 0.01; 1% are to be "
         "expected), by sample: q2 (23%)",
     ):
         assert part in text

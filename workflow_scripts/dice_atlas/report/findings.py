@@ -221,11 +221,11 @@ def unassigned(data: ReportData) -> Iterator[str]:
 
 
 def outside(data: ReportData) -> Iterator[str]:
-    """Samples and clusters whose query cells are unlike the reference."""
+    """Samples and clusters with many query cells whose type the reference may lack."""
     query = data.query
     unlike = query["cell_type_p_reference"] < UNLIKE
     for key, meaning in (
-        ("sample", "a batch effect, or types that the reference lacks"),
+        ("sample", "types that the reference lacks, or a strong batch effect"),
         ("cluster", "perhaps a type that the reference lacks"),
     ):
         shares = unlike.groupby(query[key].astype(str)).agg(["mean", "size"])
@@ -235,7 +235,7 @@ def outside(data: ReportData) -> Iterator[str]:
         ]
         if names:
             yield (
-                f"Query cells unlike anything in the reference (cell_type_p_reference below "
+                f"Query cells around which few find an anchor (cell_type_p_reference below "
                 f"{UNLIKE:g}; {UNLIKE:.0%} are to be expected), by {key}: {listed(names)}. This is "
                 f"{meaning}."
             )
