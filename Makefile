@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test bench oracle readme lint lock clean
+.PHONY: demo test test-slurm bench oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -14,6 +14,11 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+# Everything on a SLURM that is brought up for it (as root, on Debian), and the table of faults.
+test-slurm: $(VENV)/.ready-dev
+	SLURM_TABLE=docs/benchmarks/slurm_faults.tsv $(BIN)/python -m pytest tests/slurm
+	$(BIN)/python docs/update_cluster.py
 
 # The demo's figure and metrics in README.md.
 readme: demo

@@ -138,6 +138,15 @@ TABLES = (
 )  # fmt: skip
 
 
+def replace_block(text: str, name: str, body: str) -> str:
+    """The page with `body` between its markers `<name>: start` and `<name>: end`."""
+    pattern = rf"(<!-- {name}: start -->\n).*?(<!-- {name}: end -->)"
+    text, found = re.subn(pattern, lambda m: m[1] + body + "\n" + m[2], text, flags=re.S)
+    if not found:
+        sys.exit(f"there are no markers for {name}")
+    return text
+
+
 def main() -> None:
     """Rewrite docs/benchmarks.md in place; tables without a file stay as they are."""
     path = DOCS / "benchmarks.md"
@@ -145,14 +154,7 @@ def main() -> None:
     for make in TABLES:
         source = DOCS / "benchmarks" / f"{make.__name__}.tsv"
         if source.exists():
-            body = make(pd.read_csv(source, sep="\t"))
-            name = make.__name__
-            pattern = rf"(<!-- {name}: start -->\n).*?(<!-- {name}: end -->)"
-            text, found = re.subn(
-                pattern, lambda m, b=body: m[1] + b + "\n" + m[2], text, flags=re.S
-            )
-            if not found:
-                sys.exit(f"{path} has no markers for {name}")
+            text = replace_block(text, make.__name__, make(pd.read_csv(source, sep="\t")))
     path.write_text(text)
 
 

@@ -1,10 +1,86 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests; runs of the workflow in copies of the repository, so that a user's results
+stay as they are.
+"""
 
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("Snakefile", "rules", "config", "envs", "resources", "slurm", "workflow_scripts")
+# Settings that make a run cheap where only the plumbing is looked at.
+SMALL = {
+    "prior": {"overrides": {"width": 32, "blocks": 1, "steps": 100, "batch_size": 128}},
+    "denoise": {"samples": 4, "shards": 2},
+    "cluster": {"resolutions": [0.5, 1.0]},
+}
+
+
+class Copy:
+    """A copy of the workflow in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def duplicate(self, folder: Path) -> "Copy":
+        """Another one, with all the results that this one has."""
+        shutil.copytree(self.folder, folder)
+        return Copy(folder)
+
+    def config(self, name: str, **keys) -> str:
+        """Write a config file; returns its name."""
+        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(keys))
+        return f"{name}.yaml"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", *arguments]
+
+    def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> str:
+        """Run snakemake; returns what it printed."""
+        result = subprocess.run(
+            self.command("--cores", str(cores), *arguments),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=1200,
+            check=False,
+        )
+        output = result.stdout + result.stderr
+        assert (result.returncode == 0) == ok, output[-6000:]
+        return output
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Rules and numbers of jobs that a run would do."""
+        output = self.run("--dry-run", *arguments)
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].split("total")[0]
+        jobs = re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
+        return {rule: int(n) for rule, n in jobs}
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start snakemake in a process group of its own."""
+        log = open(self.folder / "started.log", "w")  # noqa: SIM115
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @staticmethod
+    def kill(process: subprocess.Popen) -> None:
+        """Kill a started run and all its jobs at once."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +96,35 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"{folder} is not there (it exists on the development machines and in CI only)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small() -> dict:
+    """Keys of a config that makes a run cheap."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def make_copy(root, tmp_path_factory):
+    """Makes copies of the workflow by name."""
+
+    def make(name: str) -> Copy:
+        folder = tmp_path_factory.mktemp(name) / "dice-atlas"
+        folder.mkdir()
+        for part in PARTS:
+            if (root / part).is_dir():
+                ignored = shutil.ignore_patterns("demo", "__pycache__")
+                shutil.copytree(root / part, folder / part, ignore=ignored)
+            else:
+                shutil.copy(root / part, folder / part)
+        return Copy(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo(make_copy) -> Copy:
+    """A copy in which the demo has run, with the settings of config/config.yaml."""
+    copy = make_copy("demo")
+    copy.run()
+    return copy

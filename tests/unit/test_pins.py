@@ -40,6 +40,15 @@ def test_env_pins_are_the_locks(root, env):
             assert locked[CONDA_NAMES.get(name, name)] == version, entry
 
 
+def test_the_image_has_the_lock_and_its_python(root):
+    text = (root / "envs/Dockerfile").read_text()
+    assert "COPY requirements.txt" in text
+    assert "pip install --no-cache-dir -r /tmp/requirements.txt" in text
+    python = re.search(r"FROM python:(\S+?)-", text)[1]
+    for path in (root / "envs").glob("*.yaml"):
+        assert f"python={python}" in yaml.safe_load(path.read_text())["dependencies"]
+
+
 def test_every_rule_env_exists(root):
     used = set()
     for path in (root / "rules").glob("*.smk"):

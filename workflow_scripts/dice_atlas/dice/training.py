@@ -255,7 +255,7 @@ class Trainer:
         else:
             self.since_best += 1
 
-    def run(self, checkpoint: Path | None = None, every_seconds: float = 60.0) -> None:
+    def run(self, checkpoint: Path | None = None, every_seconds: float = 15.0) -> None:
         """Train to the end, or until the patience is spent; go on from a checkpoint."""
         if checkpoint and checkpoint.exists():
             self.load(checkpoint)

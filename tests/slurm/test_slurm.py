@@ -1,0 +1,213 @@
+"""`snakemake --profile slurm` on a real SLURM: the demo, and faults that must lose nothing."""
+
+import os
+import signal
+import subprocess
+import time
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from cluster import QUICK, wait_for
+from sklearn.metrics import adjusted_rand_score
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
+
+# Cheap but for the shards, which last some 20 s: long enough to be hit by a fault.
+SLOW_SHARDS = {
+    "prior": {"overrides": {"width": 64, "blocks": 2, "steps": 200, "batch_size": 128}},
+    "denoise": {"samples": 500, "shards": 4},
+    "annotate": {"spaces": ["dice"]},
+    "cluster": {"resolutions": [0.5, 1.0]},
+}
+ATLAS = "results/demo/atlas.h5ad"
+
+
+@pytest.fixture(scope="module")
+def before_shards(make_copy, tmp_path_factory):
+    """A copy in which all that comes before the shards is done, and its atlas, made locally."""
+    copy = make_copy("before_shards")
+    config = copy.config("slow", **SLOW_SHARDS)
+    copy.run("--configfile", config, "--", "results/demo/prior/prior.safetensors")
+    calm = copy.duplicate(tmp_path_factory.mktemp("calm") / "dice-atlas")
+    calm.run("--configfile", config, "--", ATLAS)
+    return copy, ad.read_h5ad(calm.folder / ATLAS)
+
+
+@pytest.fixture
+def study(before_shards, tmp_path):
+    """A copy of its own with the work before the shards done."""
+    return before_shards[0].duplicate(tmp_path / "dice-atlas")
+
+
+def same_atlas(path, expected: ad.AnnData, training: bool = False) -> None:
+    """Exact where the README says so, else within rounding; training on other cores moves more."""
+    found = ad.read_h5ad(path)
+    assert found.obs_names.equals(expected.obs_names)
+    assert (found.layers["counts"] != expected.layers["counts"]).nnz == 0
+    assert (found.X != expected.X).nnz == 0
+    scale = np.abs(expected.obsm["X_dice"]).max()
+    apart = np.abs(found.obsm["X_dice"] - expected.obsm["X_dice"]).max() / scale
+    assert apart < (0.05 if training else 1e-4)
+    same = found.obs["cell_type"].astype(str) == expected.obs["cell_type"].astype(str)
+    assert same.mean() > (0.95 if training else 0.995)
+    ari = adjusted_rand_score(found.obs["cluster"], expected.obs["cluster"])
+    assert ari > (0.8 if training else 0.95)
+
+
+def nothing_half_written(folder) -> None:
+    """No temporary file of ours is left, and no shard that nobody reads."""
+    hidden = [p for p in (folder / "results").rglob(".*") if p.name != ".snakemake_timestamp"]
+    assert not hidden
+    assert not list((folder / "results/demo/denoise").glob("shards/*"))
+
+
+def arguments(*extra: str) -> list[str]:
+    return [*QUICK, "--configfile", "slow.yaml", *extra, "--", ATLAS]
+
+
+def shards_run(cluster, n: int = 1):
+    """Waits until shards run, and are well under way."""
+    found = wait_for(lambda: len(f := running_shards(cluster)) >= n and f, 120)
+    time.sleep(6)
+    return found
+
+
+def running_shards(cluster):
+    return cluster.of_rule("denoise_shard", "RUNNING")
+
+
+def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
+    copy = make_copy("slurm_demo")
+    config = copy.folder / "config/config.yaml"
+    config.write_text(config.read_text().replace("gpu: 0", "gpu: 1"))
+    cluster.forget()
+    start = time.monotonic()
+    output = cluster.run(copy)
+    seconds = time.monotonic() - start
+    assert "steps (100%) done" in output
+    jobs = cluster.since()
+    benchmarks = list((copy.folder / "results/demo/benchmarks").rglob("*.tsv"))
+    assert len(jobs) == len(benchmarks)  # one per job of the workflow
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    with_gpu = {job["Comment"].split("_wildcards")[0] for job in jobs if "gpu:1" in str(job)}
+    assert with_gpu == {"rule_train_prior", "rule_denoise_shard"}
+    arrays = {job["ArrayJobId"] for job in jobs if "ArrayJobId" in job}
+    assert len(arrays) == 1  # all shards in one call of sbatch
+    same_atlas(copy.folder / ATLAS, ad.read_h5ad(demo.folder / ATLAS), training=True)
+    assert (copy.folder / "results/demo/report.html").stat().st_size > 100_000
+    nothing_half_written(copy.folder)
+    own = sum(pd.read_csv(path, sep="\t")["s"].sum() for path in benchmarks)
+    on_nodes = sum(cluster.seconds(job) for job in jobs)
+    table("demo", f"{len(jobs)} jobs done; of each {(on_nodes - own) / len(jobs):.1f} s on the "
+          "node are Snakemake's own start", seconds)  # fmt: skip
+
+
+def test_a_shard_over_its_memory_gets_more(cluster, study, before_shards, table):
+    cluster.forget()
+    start = time.monotonic()
+    output = cluster.run(study, *arguments("--set-resources", "denoise_shard:mem_mb=attempt*330"))
+    seconds = time.monotonic() - start
+    killed = [job for job in cluster.since() if job["JobState"] == "OUT_OF_MEMORY"]
+    assert killed
+    assert "Trying to restart job" in output
+    same_atlas(study.folder / ATLAS, before_shards[1])
+    nothing_half_written(study.folder)
+    table("shards over their memory", f"{len(killed)} killed, sent again with more, done", seconds)
+
+
+def test_a_cancelled_shard_is_sent_again_and_no_other(cluster, study, before_shards, table):
+    cluster.forget()
+    start = time.monotonic()
+    process = cluster.start(study, *arguments())
+    job = shards_run(cluster)[0]
+    one = f"{job['ArrayJobId']}_{job['ArrayTaskId']}" if "ArrayJobId" in job else job["JobId"]
+    subprocess.run(["scancel", one], env=cluster.env, check=True, timeout=30)
+    assert process.wait(timeout=600) == 0
+    states = [job["JobState"] for job in cluster.since("denoise_shard")]
+    assert sorted(states) == ["CANCELLED"] + ["COMPLETED"] * 4
+    same_atlas(study.folder / ATLAS, before_shards[1])
+    nothing_half_written(study.folder)
+    table("a shard cancelled", "sent again, the others untouched", time.monotonic() - start)
+
+
+def test_training_over_its_time_goes_on_from_its_checkpoint(cluster, make_copy, table):
+    copy = make_copy("slurm_time")
+    # Some two minutes of training, of which the first attempt gets one.
+    steps = {"steps": 30_000, "patience": 10_000, "validate_every": 50, "width": 128}
+    copy.config("slow", **(SLOW_SHARDS | {"prior": {"overrides": steps}}))
+    copy.run("--configfile", "slow.yaml", "--", "results/demo/latent/latents.h5ad")
+    cluster.forget()
+    start = time.monotonic()
+    cluster.run(
+        copy, *QUICK, "--configfile", "slow.yaml",
+        "--set-resources", "train_prior:runtime=attempt*attempt",
+        "--", "results/demo/prior/prior.safetensors",
+    )  # fmt: skip
+    states = [job["JobState"] for job in cluster.since("train_prior")]
+    assert states[0] == "TIMEOUT"
+    assert states[-1] == "COMPLETED"
+    log = (copy.folder / "results/demo/logs/train_prior.log").read_text()
+    assert "going on from step" in log
+    assert not (copy.folder / "results/demo/prior/checkpoint.pt").exists()
+    step = log.split("going on from step ")[1].split()[0]
+    table("training over its time", f"stopped {len(states) - 1} time(s), went on from step {step}",
+          time.monotonic() - start)  # fmt: skip
+
+
+def test_a_node_that_crashes_in_mid_shard(cluster, study, before_shards, table):
+    cluster.forget()
+    start = time.monotonic()
+    process = cluster.start(study, *arguments())
+    node = shards_run(cluster)[0]["NodeList"]
+    cluster.call("kill-node", node.removeprefix("node"))
+    try:
+        wait_for(lambda: any(int(job["Restarts"]) for job in cluster.since()) or
+                 "NODE_FAIL" in {job["JobState"] for job in cluster.since()}, 120)  # fmt: skip
+        assert process.wait(timeout=600) == 0
+    finally:
+        cluster.call("start-node", node.removeprefix("node"))
+    restarts = sum(int(job["Restarts"]) for job in cluster.since("denoise_shard"))
+    same_atlas(study.folder / ATLAS, before_shards[1])
+    nothing_half_written(study.folder)
+    table("a node crashed in mid-shard", f"{restarts} shard(s) requeued by SLURM, done",
+          time.monotonic() - start)  # fmt: skip
+
+
+def test_ctrl_c_cancels_all_jobs_and_leaves_no_lock(cluster, study, before_shards, table):
+    cluster.forget()
+    start = time.monotonic()
+    process = cluster.start(study, *arguments())
+    shards_run(cluster)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) != 0
+    wait_for(lambda: not cluster.active(), 60)
+    assert "CANCELLED" in {job["JobState"] for job in cluster.since()}
+    assert not (study.folder / ATLAS).exists()
+    cluster.run(study, *arguments())
+    same_atlas(study.folder / ATLAS, before_shards[1])
+    nothing_half_written(study.folder)
+    table("Ctrl-C, then the same command", "jobs cancelled, no lock, done",
+          time.monotonic() - start)  # fmt: skip
+
+
+def test_a_killed_controller_with_its_jobs_still_running(cluster, study, before_shards, table):
+    cluster.forget()
+    start = time.monotonic()
+    process = cluster.start(study, *arguments())
+    shards_run(cluster)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    orphans = len(running_shards(cluster))
+    assert orphans
+    cluster.run(study, "--unlock")
+    cluster.run(study, *arguments())
+    assert len(cluster.since("denoise_shard")) >= 4 + orphans
+    wait_for(lambda: not cluster.active(), 120)
+    same_atlas(study.folder / ATLAS, before_shards[1])
+    hidden = [p for p in (study.folder / "results").rglob(".*") if p.is_file()]
+    assert not [p for p in hidden if p.name != ".snakemake_timestamp"]
+    table("controller killed, --unlock, the same command",
+          f"{orphans} orphan(s) ran on beside their second copies, done",
+          time.monotonic() - start)  # fmt: skip
