@@ -2,8 +2,8 @@
 
     python docs/update_cluster.py results/<atlas> ...
 
-Sizes of jobs come from the benchmark files of finished runs, the largest job of each rule; what came
-of each fault from docs/benchmarks/slurm_faults.tsv, which `make test-slurm` writes.
+Sizes of jobs come from the benchmark files of finished runs, the largest job of each rule; what
+came of each fault from docs/benchmarks/slurm_faults.tsv, which `make test-slurm` writes.
 """
 
 import sys

@@ -78,7 +78,7 @@ def weight_table(embedding: np.ndarray, query: pd.Index, reference: pd.DataFrame
 def find(
     space: Space, cells: pd.DataFrame, annotate: Mapping
 ) -> tuple[pd.DataFrame, ad.AnnData, pd.DataFrame]:
-    """Anchors, weight embedding and calibration of all cells (`role`, `label`) of a space."""
+    """Anchors, weight embedding and calibration of all cells (`sample`, `role`, `label`)."""
     reference = np.flatnonzero(cells["role"] == "reference")
     query = np.flatnonzero(cells["role"] == "query")
     settings = AnchorSettings.from_config(annotate)
@@ -93,6 +93,7 @@ def find(
         settings,
         WeightSettings.from_config(annotate),
     )
+    calibration.insert(1, "sample", cells.loc[calibration["cell"], "sample"].to_numpy())
     names = cells.index[query]
     return (
         anchors_table(anchors, known.index, names),

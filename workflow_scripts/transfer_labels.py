@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from dice_atlas.cells import require_same_cells
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.conformal import class_thresholds, conformal_p_values, prediction_sets
+from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
+from dice_atlas.transfer.outside import reference_p_values
 from dice_atlas.transfer.transfer import (
     SCORE,
     LabelScores,
@@ -42,39 +43,7 @@ def transfer(anchors: pd.DataFrame, weights: ad.AnnData, annotate: Mapping) -> L
     )
 
 
-def reference_p_values(
-    calibration: pd.DataFrame, query: pd.Index, outside_below: float = 0.0
-) -> np.ndarray:
-    """How usual each query cell's anchor support is, beside the held-out reference cells'.
-
-    Parameters
-    ----------
-    calibration : calibration.tsv.gz.
-    query : names of the query cells; NaN for all where nothing could be calibrated.
-    outside_below : the p value under which cells are unassigned; too few cells for it are told.
-    """
-    held = (calibration["role"] == "reference").to_numpy()
-    if not held.any():
-        return np.full(len(query), np.nan)
-    require_same_cells(calibration["cell"][~held], query, "calibration and predictions")
-    # Little support is what is unusual.
-    unusual = -calibration["support"].to_numpy()
-    p_values = conformal_p_values(unusual[held], unusual[~held])
-    for level in (0.01, 0.05):
-        share = (p_values < level).mean()
-        logger.info("%.1f %% of the query cells have p_reference < %g", 100 * share, level)
-    least = 1 / (1 + held.sum())
-    if 0 < outside_below <= least:
-        logger.warning(
-            "annotate.outside_below is %g, but with %d held-out reference cells p_reference is at "
-            "least %.3g: no cell is unassigned by it", outside_below, held.sum(), least
-        )  # fmt: skip
-    return p_values
-
-
-def call(
-    predictions: pd.DataFrame, calibration: pd.DataFrame, p_values: np.ndarray, annotate: Mapping
-) -> pd.DataFrame:
+def call(predictions: pd.DataFrame, calibration: pd.DataFrame, annotate: Mapping) -> pd.DataFrame:
     """Label or unassigned, second best, prediction set and entropy of every query cell.
 
     The sets come from the query's scores in the calibration's own transfer, where held-out cells
@@ -83,13 +52,23 @@ def call(
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = [name.removeprefix(SCORE) for name in columns]
     held = calibration[calibration["role"] == "reference"]
-    asked = calibration[calibration["role"] == "query"] if len(held) else predictions
+    n_held, outside_below = len(held), annotate["outside_below"]
+    if n_held:
+        asked = calibration[calibration["role"] == "query"]
+        require_same_cells(asked["cell"], predictions["cell"], "calibration and predictions")
+        p_values = reference_p_values(calibration)
+    else:
+        asked, p_values = predictions, np.full(len(predictions), np.nan)
+    if 0 < outside_below <= 1 / (1 + n_held):
+        logger.warning(
+            "annotate.outside_below is %g, but with %d held-out reference cells p_reference is at "
+            "least %.3g: no cell is unassigned by it", outside_below, n_held, 1 / (1 + n_held)
+        )  # fmt: skip
     thresholds = class_thresholds(
         held["label"].astype(str), held[columns], labels, annotate["coverage"]
     )
     sets = prediction_sets(asked[columns], thresholds)
-    below = annotate["unassigned_below"], annotate["outside_below"]
-    return calls_table(predictions, sets, p_values, *below)
+    return calls_table(predictions, sets, p_values, annotate["unassigned_below"], outside_below)
 
 
 if __name__ == "__main__":
@@ -98,7 +77,7 @@ if __name__ == "__main__":
 
     def read(path: str) -> pd.DataFrame:
         # Labels such as "01" are text.
-        names = ("cell", "role", "label", "predicted", "reference_cell", "query_cell")
+        names = ("cell", "sample", "role", "label", "predicted", "reference_cell", "query_cell")
         return pd.read_csv(path, sep="\t", keep_default_na=False, dtype=dict.fromkeys(names, str))
 
     with job_log(snakemake.log[0]) as log:
@@ -107,8 +86,7 @@ if __name__ == "__main__":
         result = transfer(read(snakemake.input.anchors), weights, annotate)
         predictions = predictions_table(weights.obs_names, result)
         calibration = read(snakemake.input.calibration)
-        p_values = reference_p_values(calibration, weights.obs_names, annotate["outside_below"])
-        calls = call(predictions, calibration, p_values, annotate)
+        calls = call(predictions, calibration, annotate)
         log.info("%s", calls["cell_type"].value_counts().to_dict())
         write_table(predictions, snakemake.output.predictions)
         write_table(calls, snakemake.output.calls)

@@ -41,7 +41,7 @@ from dice_atlas.transfer.transfer import predictions_table, transfer_labels
 from find_anchors import find
 from real_data import SETS, S, fit, project, read, split
 from sklearn.metrics import f1_score
-from transfer_labels import call, reference_p_values, transfer
+from transfer_labels import call, transfer
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "oracle"))
@@ -101,14 +101,13 @@ def calls_of(space: Space, data: ad.AnnData, reference: np.ndarray, **changes) -
     """calls.tsv.gz of the query cells, through the rules' own functions."""
     role = np.where(reference, "reference", "query")
     label = np.where(reference, data.obs["label"], "")
-    cells = pd.DataFrame({"role": role, "label": label}, index=data.obs_names)
+    cells = pd.DataFrame({"sample": role, "role": role, "label": label}, index=data.obs_names)
     annotate = ANNOTATE | changes
     anchors, weights, calibration = find(space, cells, annotate)
     predictions = predictions_table(weights.obs_names, transfer(anchors, weights, annotate))
-    p_values = reference_p_values(calibration, weights.obs_names)
     tables = []
     for coverage in (0.8, 0.9, 0.95):
-        own = call(predictions, calibration, p_values, annotate | {"coverage": coverage})
+        own = call(predictions, calibration, annotate | {"coverage": coverage})
         tables.append(own.assign(coverage=coverage))
     return pd.concat(tables)
 

@@ -16,7 +16,7 @@ from dice_atlas.transfer.dataset import (
 )
 from dice_atlas.transfer.transfer import predictions_table
 from find_anchors import dice_space, expression_space, find
-from transfer_labels import call, reference_p_values, transfer
+from transfer_labels import call, transfer
 
 GENES = [f"G{i}" for i in range(150)]
 ANNOTATE = {
@@ -45,6 +45,7 @@ def write_sample(path, role, labels, seed, genes=GENES):
     names = np.array(["A", "B", "C"])[kinds]
     obs = pd.DataFrame(
         {
+            "sample": path.stem,
             "role": role,
             "batch": path.stem,
             "label": np.where(rng.random(90) < 0.1, "", names) if labels else "",
@@ -101,11 +102,10 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
     anchors = pd.read_csv(tmp_path / "anchors.tsv.gz", sep="\t", keep_default_na=False)
     weights = ad.read_h5ad(tmp_path / "weights.h5ad")
     predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
-    p_values = reference_p_values(calibration, weights.obs_names)
     held = calibration[calibration["role"] == "reference"].set_index("cell")
-    assert p_values.min() >= 1 / (1 + len(held))
-    assert (p_values <= 0.1).mean() < 0.2
-    calls = call(predictions, calibration, p_values, ANNOTATE)
+    calls = call(predictions, calibration, ANNOTATE)
+    assert calls["p_reference"].min() >= 1 / (1 + len(held))
+    assert (calls["p_reference"] <= 0.1).mean() < 0.2
 
     expected = truth(samples, "query")
     assert calls["cell"].tolist() == expected.index.tolist() == weights.obs_names.tolist()
@@ -118,14 +118,8 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
     assert (held["label"] == known[held.index]).all()
     assert len(held) == pytest.approx(0.25 * len(known), abs=2)
     scores = [f"score:{label}" for label in dict.fromkeys(known)]
-    assert calibration.columns.tolist() == [
-        "cell",
-        "role",
-        "label",
-        "predicted",
-        "support",
-        *scores,
-    ]
+    columns = ["cell", "sample", "role", "label", "predicted", "support", *scores]
+    assert calibration.columns.tolist() == columns
     assert predictions.columns.tolist()[4:] == scores
     assert (calls["prediction_set"] != "").mean() > 0.6
 
@@ -153,6 +147,14 @@ def test_features_are_scanpys_of_the_reference_that_every_sample_has(samples):
     assert (np.diff(variances) < 1e-5).all()  # best first
 
 
+def test_variable_genes_that_a_sample_lacks(tmp_path, samples):
+    varying = reference_features(samples, 40)
+    rest = [g for g in GENES if g not in varying[6:]]
+    other = write_sample(tmp_path / "q3.h5ad", "query", False, 5, rest)
+    with pytest.raises(InputError, match=r"6 of the 40 variable .* lacks .*, all have such as"):
+        reference_features([*samples, other], 40)
+
+
 def test_expression_is_normalised_by_the_totals_over_all_genes(samples):
     found = read_expression(samples, ["G5", "G0"]).toarray()
     rows = []
@@ -176,9 +178,9 @@ def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplo
     cells = read_cells(samples)
     few = cells.copy()
     few["label"] = ""
-    few.iloc[[100, 101, 102], 1] = ["A", "A", "B"]
+    few.loc[few.index[[100, 101, 102]], "label"] = ["A", "A", "B"]
     _, _, calibration = find(expression_space(samples, ANNOTATE, 0), few, ANNOTATE)
     assert calibration.empty
-    columns = ["cell", "role", "label", "predicted", "support", "score:A", "score:B"]
+    columns = ["cell", "sample", "role", "label", "predicted", "support", "score:A", "score:B"]
     assert calibration.columns.tolist() == columns
     assert "cannot be calibrated" in caplog.text

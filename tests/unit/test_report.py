@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import anndata as ad
@@ -329,6 +330,11 @@ def test_warnings_name_what_deserves_a_look(make_files):
     ):
         assert part in text
     assert "Sample r: only" not in text
+    assert "lie apart" not in text
+    data.obs.loc[data.obs["sample"] == "q1", "cell_type_p_reference"] = np.nan
+    apart = " ".join(findings.warnings(replace(data)))
+    assert "lie apart from the reference as a whole (another technology or quality)" in apart
+    assert "promise less: q1." in apart
     # The fixture's truth of these cells is "unassigned".
     assert "14 query cells have a truth that the reference lacks: unassigned." in text
 

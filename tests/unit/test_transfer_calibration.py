@@ -41,6 +41,7 @@ def test_coverage_holds_in_every_class_of_simulated_counts():
         reference = np.arange(len(labels)) < N_REFERENCE
         cells = pd.DataFrame(
             {
+                "sample": "s",
                 "role": np.where(reference, "reference", "query"),
                 "label": np.where(reference, labels, ""),
             },
@@ -48,7 +49,7 @@ def test_coverage_holds_in_every_class_of_simulated_counts():
         )
         anchors, weights, calibration = find(ExpressionSpace(data, dims=10), cells, ANNOTATE)
         predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
-        calls = call(predictions, calibration, np.full(N_QUERY, np.nan), ANNOTATE)
+        calls = call(predictions, calibration, ANNOTATE)
         truth = labels[~reference]
         sets = calls["prediction_set"].str.split("|")
         right = np.array([t in given for t, given in zip(truth, sets, strict=True)])

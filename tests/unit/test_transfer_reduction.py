@@ -79,11 +79,32 @@ def test_dims_are_cut_to_the_cells_with_a_warning(reduce, caplog):
         reduce(r[:2], q, 30)
 
 
-def test_an_empty_query_cell_is_projected():
+@pytest.mark.parametrize("reduce", [pcaproject, cca])
+def test_dims_are_cut_to_the_genes_that_vary(reduce, caplog):
+    dense = expression(50, genes=25, seed=1)
+    dense[:, 7] = 1.5
+    query = sp.csr_matrix(expression(40, genes=25, seed=2))
+    with caplog.at_level(logging.WARNING):
+        reduced = reduce(sp.csr_matrix(dense), query, 30)
+    assert reduced.query.shape == (40, 23)
+    assert 7 not in reduced.genes
+    assert "but there are 24" in caplog.text
+
+
+@pytest.mark.parametrize("reduce", [pcaproject, cca])
+def test_an_empty_query_cell_has_a_place(reduce):
     q = expression(40, seed=2)
     q[3] = 0
-    reduced = pcaproject(sp.csr_matrix(expression(50, seed=1)), sp.csr_matrix(q), 5)
+    reduced = reduce(sp.csr_matrix(expression(50, seed=1)), sp.csr_matrix(q), 5)
     assert np.isfinite(reduced.query).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("cells", [1, 2])
+def test_one_or_two_query_cells_have_no_common_space(cells):
+    q = sp.csr_matrix(expression(cells, seed=2))
+    with pytest.raises(InputError, match="which is too few"):
+        cca(sp.csr_matrix(expression(50, seed=1)), q, 5)
 
 
 def test_l2_normalize_leaves_zero_rows():

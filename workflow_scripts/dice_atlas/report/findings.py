@@ -223,6 +223,13 @@ def unassigned(data: ReportData) -> Iterator[str]:
 def outside(data: ReportData) -> Iterator[str]:
     """Samples and clusters with many query cells whose type the reference may lack."""
     query = data.query
+    unknown = query["cell_type_p_reference"].isna().groupby(query["sample"].astype(str)).all()
+    if unknown.any() and len(data.calibration):
+        yield (
+            "These samples lie apart from the reference as a whole (another technology or "
+            "quality): cells of types that it lacks cannot be told there, and prediction sets "
+            f"promise less: {listed(list(unknown.index[unknown]))}."
+        )
     unlike = query["cell_type_p_reference"] < UNLIKE
     for key, meaning in (
         ("sample", "types that the reference lacks, or a strong batch effect"),

@@ -34,11 +34,11 @@ def log_normalize(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
 
 
 def read_cells(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Role and label of all cells (index: cell names), samples in the order given."""
+    """Sample, role and label of all cells (index: cell names), samples in the order given."""
     tables = []
     for path in paths:
         sample = ad.read_h5ad(path, backed="r")
-        tables.append(sample.obs[["role", "label"]].astype(str))
+        tables.append(sample.obs[["sample", "role", "label"]].astype(str))
         sample.file.close()
     return pd.concat(tables)
 

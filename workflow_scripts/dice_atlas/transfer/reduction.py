@@ -82,9 +82,9 @@ def cca(reference: sp.csr_matrix, query: sp.csr_matrix, dims: int, seed: int = 0
     constant in either are left out. Parameters as for `pcaproject`.
     """
     genes = np.intersect1d(_fit(reference)[1], _fit(query)[1])
+    cells = {"reference cells": reference.shape[0], "query cells": query.shape[0]}
+    dims = _possible(dims, cells | {"genes variable in both": genes.size})
     r, q = _StandardCells(reference[:, genes]), _StandardCells(query[:, genes])
-    sizes = {"reference cells": r.n, "query cells": q.n, "genes variable in both": genes.size}
-    dims = _possible(dims, sizes)
     operator = LinearOperator(
         (r.n, q.n),
         matvec=lambda v: r.times(q.transposed_times(v)),
