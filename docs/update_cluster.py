@@ -2,8 +2,9 @@
 
     python docs/update_cluster.py results/<atlas> ...
 
-Sizes of jobs come from the benchmark files of finished runs, the largest job of each rule; what
-came of each fault from docs/benchmarks/slurm_faults.tsv, which `make test-slurm` writes.
+Sizes of jobs come from the benchmark files of finished runs, the largest job of each rule; the
+others from docs/benchmarks: slurm_faults.tsv is written by `make test-slurm`, dag.tsv by
+tests/benchmarks/dag.py.
 """
 
 import sys
@@ -14,7 +15,8 @@ import pandas as pd
 from update_benchmarks import markdown, replace_block
 
 DOCS = Path(__file__).resolve().parent
-SIZES, FAULTS = "benchmarks/job_sizes.tsv", "benchmarks/slurm_faults.tsv"
+SIZES = "benchmarks/job_sizes.tsv"
+TABLES = {"dag": "benchmarks/dag.tsv", "faults": "benchmarks/slurm_faults.tsv"}
 
 
 def job_sizes(results: Path) -> pd.DataFrame:
@@ -62,9 +64,10 @@ def main() -> None:
     text = path.read_text()
     if (DOCS / SIZES).exists():
         text = replace_block(text, "sizes", sizes_table(pd.read_csv(DOCS / SIZES, sep="\t")))
-    if (DOCS / FAULTS).exists():
-        faults = pd.read_csv(DOCS / FAULTS, sep="\t", dtype=str)
-        text = replace_block(text, "faults", markdown(list(faults), faults.to_numpy().tolist()))
+    for name, file in TABLES.items():
+        if (DOCS / file).exists():
+            table = pd.read_csv(DOCS / file, sep="\t", dtype=str)
+            text = replace_block(text, name, markdown(list(table), table.to_numpy().tolist()))
     path.write_text(text)
 
 

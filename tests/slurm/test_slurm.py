@@ -104,6 +104,13 @@ def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
           "node are Snakemake's own start", seconds)  # fmt: skip
 
 
+def test_an_array_that_would_wait_for_ever_is_refused(cluster, study):
+    cluster.forget()
+    output = cluster.run(study, *arguments("--jobs", "3"), ok=False)
+    assert "seen --jobs 3 and 4 shards to be sent as an array job, expected at least 7" in output
+    assert not cluster.since()
+
+
 def test_a_shard_over_its_memory_gets_more(cluster, study, before_shards, table):
     cluster.forget()
     start = time.monotonic()

@@ -18,6 +18,21 @@ def test_dry_run_plans_every_rule_in_order(make_copy):
     assert planned["write_atlas"] == planned["render_report"] == 1
 
 
+def test_many_samples_and_shards_are_planned(make_copy):
+    copy = make_copy("many")
+    rows = ["sample,path,role,batch,labels"]
+    for i in range(200):
+        (copy.folder / f"s{i}.h5ad").touch()
+        role = "reference,b,cell_type" if i < 20 else "query,b,"
+        rows.append(f"s{i},s{i}.h5ad,{role}")
+    (copy.folder / "many.csv").write_text("\n".join(rows) + "\n")
+    config = copy.config("many", samples="many.csv", denoise={"shards": 64})
+    planned = copy.planned("--configfile", config)
+    assert planned["load_counts"] == planned["filter_cells"] == 200
+    assert planned["denoise_shard"] == 64
+    assert planned["gather_denoised"] == planned["write_atlas"] == 1
+
+
 def test_second_run_has_nothing_to_do(demo):
     assert "Nothing to be done" in demo.run()
 

@@ -13,7 +13,7 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 # Points up to which the search is exact.
-EXACT_UP_TO = 50_000
+EXACT_UP_TO = 100_000
 
 # Values of one block of distances (float32: 16 MiB) and of one block of differences (float64).
 BLOCK = 1 << 22
