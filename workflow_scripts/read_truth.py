@@ -1,10 +1,13 @@
 """read_truth: true labels of the samples that have them, checked before the long work begins."""
 
+import logging
 from collections.abc import Mapping
 
 import pandas as pd
 from dice_atlas.counts.labels import read_cell_labels
 from dice_atlas.errors import InputError
+
+logger = logging.getLogger("dice_atlas")
 
 
 def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> pd.DataFrame:
@@ -25,12 +28,26 @@ def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> 
         cells = obs.index[obs["sample"] == sample]
         labels = read_cell_labels(sample, row["truth"], row["truth_source"], row["subset"])
         if len(cells) and not cells.isin(labels.index).any():
+            seen, expected = (
+                index[0].removeprefix(f"{sample}_") for index in (labels.index, cells)
+            )
             raise InputError(
-                f"{row['truth_source']}: none of its {len(labels)} barcodes is among the "
-                f"{len(cells)} cells of sample {sample!r} (such as {cells[0]}); write the barcodes "
-                "as in the counts, or leave the column truth empty"
+                f"{row['truth_source']}: none of its {len(labels)} barcodes (such as {seen}) is "
+                f"among the {len(cells)} cells of sample {sample!r} (such as {expected}); write "
+                "the barcodes as in the counts, or leave the column truth empty"
             )
         parts.append(labels[labels.index.isin(cells) & (labels != "")])
+        if len(parts[-1]) < len(cells) / 2:
+            logger.warning(
+                "%s: a truth for %d of the %d cells of sample %s only; %d of its %d barcodes are "
+                "not among them",
+                row["truth_source"],
+                len(parts[-1]),
+                len(cells),
+                sample,
+                (~labels.index.isin(cells)).sum(),
+                len(labels),
+            )
     return pd.concat(parts).rename_axis("cell").rename("truth").reset_index()
 
 

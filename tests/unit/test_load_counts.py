@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dice_atlas.counts.genes import without_numbers
 from dice_atlas.counts.sample import load_sample
 from dice_atlas.errors import InputError
 from dice_atlas.files import sha256
@@ -66,10 +67,11 @@ def test_symbols_from_a_table_of_names(tmp_path, ensembl):
         "gene_id\tsymbol\nENSG00000000001\tCD3D\nENSG00000000002.7\tCD3D\nENSG00000000003\t\n"
     )
     genes = load_sample(ensembl, table).var
-    assert genes.index.tolist() == [
-        "CD3D-ENSG00000000001", "CD3D-ENSG00000000002", "ENSG00000000003", "ENSG00000000004",
+    assert genes.index.tolist() == ["CD3D", "ENSG00000000003", "ENSG00000000004"]
+    assert genes["gene_id"].tolist() == [
+        "ENSG00000000001|ENSG00000000002", "ENSG00000000003", "ENSG00000000004",
     ]  # fmt: skip
-    assert genes["gene_id"].tolist() == load_sample(ensembl).var["gene_id"].tolist()
+    assert load_sample(ensembl, table).X.toarray().sum(axis=0).tolist() == [2, 1, 1]
 
 
 def test_symbols_from_an_h5ad_of_names(tmp_path, ensembl):
@@ -84,7 +86,17 @@ def test_symbols_from_an_h5ad_of_names(tmp_path, ensembl):
         load_sample(ensembl, ensembl["path"])
 
 
+def test_numbers_that_another_tool_added_are_known_from_those_of_genes():
+    names = ["A", "A-1", "A-2", "IGHV3-30", "IGHV3-30-2", "NKX2-1", "B-1", "C", "C-2", "C-01"]
+    merged = ["A", "A", "A", *names[3:]]
+    assert without_numbers(pd.Index(names)).tolist() == merged
+
+
 def test_a_table_of_names_that_does_not_fit(tmp_path, ensembl, path):
+    headless = tmp_path / "headless.csv"
+    headless.write_text("ENSG00000000001,CD3D\nENSG00000000002,CD4\n")
+    with pytest.raises(InputError, match="expected a csv or tsv with a header"):
+        load_sample(ensembl, headless)
     table = tmp_path / "names.csv"
     table.write_text("symbol,gene_id\nCD3D,ENSG00000000001\n")
     with pytest.raises(InputError, match="'CD3D' in the first; expected a csv or tsv"):

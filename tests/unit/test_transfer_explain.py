@@ -62,3 +62,6 @@ def test_agreement_of_clusters():
     assert second.reference_cells == 0
     assert second.reference_label == ""
     assert third[:4] == ("dice", "0", 4, "T")
+    calls["cell_type"] = ["unassigned"] * 3 + ["B"] * 4
+    lost = cluster_agreement(cells, {"pca": calls}, clusters).iloc[0]
+    assert lost[["label", "agreement", "unassigned"]].tolist() == ["unassigned", 0.6, 0.6]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from anndata.utils import make_index_unique
+import scipy.sparse as sp
 
 from dice_atlas.atlas import read_part
 from dice_atlas.errors import InputError
@@ -30,7 +30,7 @@ def is_ensembl(names: pd.Series | pd.Index | list[str]) -> np.ndarray:
 
 
 def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Unique gene names and their Ensembl ids.
+    """Gene names and their Ensembl ids.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     Returns
     -------
     DataFrame
-        Index: unique symbols. Column `gene_id`: Ensembl id without version, "" where the file
-        has none. If the names are Ensembl ids and there is a column of symbols, the symbols are
-        the names.
+        Index: symbols, not yet unique. Column `gene_id`: Ensembl id without version, "" where the
+        file has none. If the names are Ensembl ids and there is a column of symbols, the symbols
+        are the names.
     """
     names = pd.Series(list(names), dtype=object).astype(str)
     columns = columns.reset_index(drop=True)
@@ -66,7 +66,9 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     if (names == "").any():
         row = int(np.argmax((names == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
-    return pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=unique(names, ids, source))
+    return pd.DataFrame(
+        {"gene_id": ids.to_numpy(object)}, index=pd.Index(names.to_numpy(object), dtype=object)
+    )
 
 
 def read_names(path: str | Path) -> pd.Series:
@@ -83,11 +85,13 @@ def read_names(path: str | Path) -> pd.Series:
         genes = genes[(genes["gene_id"] != "") & ~is_ensembl(genes.index)]
         if genes.empty:
             raise InputError(
-                f"genes.names: var of {path} has the columns {', '.join(map(str, var.columns))} "
-                f"and names such as {', '.join(map(str, var.index[:3]))}; expected symbols and "
-                "Ensembl ids of the same genes"
+                f"genes.names: var of {path} has the columns "
+                f"{', '.join(map(str, var.columns)) or '(none)'} and names such as "
+                f"{', '.join(map(str, var.index[:3]))}; expected symbols and Ensembl ids of the "
+                "same genes"
             )
-        return pd.Series(genes.index, index=genes["gene_id"])
+        symbols = pd.Series(without_numbers(genes.index), index=genes["gene_id"])
+        return symbols[~symbols.index.duplicated()]
     with open(path, encoding="utf-8") as file:
         separator = "\t" if "\t" in file.readline() else ","
     try:
@@ -96,7 +100,7 @@ def read_names(path: str | Path) -> pd.Series:
         raise InputError(f"genes.names: {path} is no table of two columns ({error})") from error
     ids = table.iloc[:, 0] if table.shape[1] >= 2 else pd.Series(dtype=str)
     known = is_ensembl(ids)
-    if not known.any():
+    if not known.any() or is_ensembl([table.columns[0]])[0]:
         raise InputError(
             f"genes.names: {path} has the columns {', '.join(map(str, table.columns))}"
             + (f" and {ids.iloc[0]!r} in the first" if len(ids) else "")
@@ -135,11 +139,17 @@ def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFram
             f"{', '.join(genes.index[by_id][:3])}) is in genes.names, which has ids such as "
             f"{', '.join(symbols.index[:3])}; is it of the same species?"
         )
-    logger.info("%s: %d of %d Ensembl ids have a symbol in genes.names", source,
-                found.notna().sum(), len(found))  # fmt: skip
+    few = found.notna().mean() < 0.5
+    logger.log(
+        logging.WARNING if few else logging.INFO,
+        "%s: %d of %d Ensembl ids have a symbol in genes.names",
+        source,
+        found.notna().sum(),
+        len(found),
+    )
     names = pd.Series(genes.index.to_numpy(object), dtype=object)
     names[by_id] = found.fillna(pd.Series(names[by_id].to_numpy(), index=found.index)).to_numpy()
-    return genes.set_axis(unique(names, genes["gene_id"], source))
+    return genes.set_axis(pd.Index(names.to_numpy(object), dtype=object))
 
 
 def find_column(
@@ -161,28 +171,56 @@ def text(values: pd.Series) -> pd.Series:
     return values.where(values.notna(), "").astype(str).astype(object).reset_index(drop=True)
 
 
-def unique(names: pd.Series, ids: pd.Series, source: str) -> pd.Index:
-    """The names made unique: their ids are added to those that several genes have.
+def merge_repeated(
+    counts: sp.csr_matrix, genes: pd.DataFrame, source: str
+) -> tuple[sp.csr_matrix, pd.DataFrame]:
+    """Add up the counts of genes that share a name, so that it means the same in every file.
 
-    Where there is no id, `-1`, `-2` ... is added to repetitions, as anndata does; files that have
-    the same genes in another order would then mean different ones by the same name. For that
-    reason names that a file comes with, `TBCE` and `TBCE-1`, count as repetitions too.
+    To keep one of them under the name would be to choose by the order in the file. Names that
+    another tool made unique (`TBCE`, `TBCE-1`, `TBCE-2`) count as one, too.
+
+    Parameters
+    ----------
+    counts : cells x genes.
+    genes : see `gene_table`.
+    source : the file, for messages.
+
+    Returns
+    -------
+    Counts and genes by their first appearance; `gene_id` of several is joined by "|".
     """
-    index = pd.Index(names.to_numpy(object), dtype=object)
-    base = index.str.replace(r"-\d+$", "", regex=True)
-    made = (base != index) & base.isin(index) & (ids.to_numpy() != "")
-    index = pd.Index(np.where(made, base, index), dtype=object)
-    several = index.duplicated(keep=False)
-    if not several.any():
-        return index
-    known = several & (ids.to_numpy() != "") & (ids.to_numpy() != index)
-    logger.info(
-        "%s: %d genes share their names with others (such as %s); %d are told apart by their ids, "
-        "-1, -2 ... is added to repetitions of the rest",
-        source,
-        several.sum(),
-        ", ".join(map(str, index[several].unique()[:3])),
-        known.sum(),
+    names = without_numbers(genes.index)
+    if names.is_unique:
+        return counts, genes
+    codes, once = pd.factorize(names)
+    member = sp.csr_matrix(
+        (np.ones(len(codes), dtype=counts.dtype), (np.arange(len(codes)), codes)),
+        shape=(len(codes), len(once)),
     )
-    index = pd.Index(np.where(known, index + "-" + ids.to_numpy(object), index), dtype=object)
-    return pd.Index(make_index_unique(index).to_numpy(object), dtype=object)
+    merged = sp.csr_matrix(counts @ member)
+    merged.sort_indices()
+    ids = genes["gene_id"].groupby(codes).agg(lambda of: "|".join(sorted(set(of) - {""})))
+    shared = names[names.duplicated(keep=False)]
+    logger.warning(
+        "%s: %d genes share their names with others (such as %s); their counts are added up",
+        source,
+        len(shared),
+        ", ".join(map(str, shared.unique()[:3])),
+    )
+    return merged, pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=once)
+
+
+def without_numbers(names: pd.Index) -> pd.Index:
+    """Names less the `-1`, `-2` ... that were added to repetitions.
+
+    Those are without a gap and stand beside the plain name; IGHV3-30-2 is a gene of its own.
+    """
+    parts = names.astype(str).str.extract(r"^(?P<base>.+)-(?P<number>[1-9]\d*)$")
+    number = pd.to_numeric(parts["number"])
+    there = set(names)
+    made = parts["base"].isin(there).to_numpy()
+    # The k-th repetition is one if the k - 1 before it are there.
+    for row in np.flatnonzero(made & (number > 1).to_numpy()):
+        base = parts["base"].iloc[row]
+        made[row] = all(f"{base}-{i}" in there for i in range(1, int(number.iloc[row])))
+    return pd.Index(np.where(made, parts["base"], names), dtype=object)

@@ -8,7 +8,7 @@ import h5py
 import pandas as pd
 
 from dice_atlas.counts.check import check_raw_counts
-from dice_atlas.counts.genes import gene_table, text
+from dice_atlas.counts.genes import gene_table, merge_repeated, text
 from dice_atlas.counts.hdf5 import Counts, read_h5ad, read_loom, read_obs_h5ad, read_obs_loom
 from dice_atlas.counts.tables import TABLE_SUFFIXES, read_table
 from dice_atlas.counts.tenx import is_tenx_h5, read_mtx_folder, read_tenx_h5
@@ -51,6 +51,7 @@ def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
     require_unique(barcodes, path)
     X = check_raw_counts(counts, f"{path} ({kind})")
     genes = gene_table(var["name"].tolist(), var.drop(columns="name"), str(path))
+    X, genes = merge_repeated(X, genes, str(path))
     logger.info("%s (%s): %d cells x %d genes, %d non-zero", path, kind, *X.shape, X.nnz)
     return ad.AnnData(X, obs=obs.set_axis(barcodes, axis=0), var=genes, uns={"format": kind})
 

@@ -6,7 +6,7 @@ from typing import Any
 import anndata as ad
 import pandas as pd
 
-from dice_atlas.counts.genes import read_names, renamed
+from dice_atlas.counts.genes import merge_repeated, read_names, renamed
 from dice_atlas.counts.labels import read_labels
 from dice_atlas.counts.readers import read_counts
 from dice_atlas.counts.subset import batch_values
@@ -44,7 +44,7 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     if row["labels_source"] not in ("", path):
         table = row["labels_source"]
         source |= {"labels_path": str(table), "labels_sha256": sha256(table)}
-    genes = counts.var if names is None else renamed(counts.var, read_names(names), str(path))
-    return ad.AnnData(
-        counts.X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source}
-    )
+    X, genes = counts.X, counts.var
+    if names is not None:
+        X, genes = merge_repeated(X, renamed(genes, read_names(names), str(path)), str(path))
+    return ad.AnnData(X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source})

@@ -113,6 +113,8 @@ def summary(data: ReportData) -> str:
     )
     right = data.metric("accuracy_known", settings["final"])
     if right is None:
+        if truth_cells(data).sum():
+            return text + " None of the given truth's names is a label of the reference."
         return text + " No truth was given to compare the labels with."
     n = known_cells(data)
     return text + (
@@ -308,6 +310,12 @@ def against_truth(data: ReportData) -> Iterator[str]:
         if lacking.sum() > n:
             text += " Are these other names for the reference's types? Truth is compared by name."
         yield text
+    told = int(truth_cells(data).sum())
+    if 0 < told < len(data.query) / 2:
+        yield (
+            f"{told:,} of the {len(data.query):,} query cells have a given truth: the metrics "
+            "speak of these alone."
+        )
     held = data.metric("set_coverage_known", final)
     if held is not None and held < wanted - 2 * np.sqrt(wanted * (1 - wanted) / max(n, 1)):
         yield (

@@ -45,7 +45,7 @@ TRANSFER = {
 }
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 # Metrics of one type each, and what their columns are called.
-BY_TYPE = {"recall": "right", "set_coverage": "in the set"}
+BY_TYPE = {"recall": "right", "set_coverage": "in set"}
 QC_TITLES = {
     "genes_measured": "genes in the file",
     "cells_in": "cells before",

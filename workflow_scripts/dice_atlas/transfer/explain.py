@@ -74,8 +74,9 @@ def cluster_agreement(
     Returns
     -------
     DataFrame
-        `CLUSTER_COLUMNS`: `label` is the most frequent one of the query's assigned cells,
-        `agreement` its share of these, `unassigned` the share of the query's cells without one;
+        `CLUSTER_COLUMNS`: `label` is the most frequent one of the query's assigned cells, or
+        "unassigned" where most have none, `agreement` its share of the assigned (of all, if
+        "unassigned"), `unassigned` the share of the query's cells without one;
         the `reference_` columns are of the given labels.
     """
     given = cells.loc[(cells["role"] == "reference") & (cells["label"] != ""), "label"]
@@ -85,12 +86,12 @@ def cluster_agreement(
         for cluster in sorted(clusters.unique(), key=int):
             members = clusters.index[clusters == cluster]
             query = found[found.index.isin(members)]
-            assigned = query[query != UNASSIGNED]
+            lost = (query == UNASSIGNED).mean() if len(query) else np.nan
+            counted = query if lost > 0.5 else query[query != UNASSIGNED]
             reference = given[given.index.isin(members)]
             rows.append(
                 (
-                    space, cluster, len(query), *most_frequent(assigned),
-                    (query == UNASSIGNED).mean() if len(query) else np.nan,
+                    space, cluster, len(query), *most_frequent(counted), lost,
                     len(reference), *most_frequent(reference),
                 )
             )  # fmt: skip
