@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from dice_atlas.errors import InputError
 from dice_atlas.settings import (
     require_batch_keys,
+    require_gene_names,
     require_roles,
     require_saved_prior,
     validate_config,
@@ -32,6 +33,7 @@ try:
         made=DEMO,
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
+    require_gene_names(config["genes"]["names"])
     require_saved_prior(config["prior"]["path"], config["normalization"])
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)

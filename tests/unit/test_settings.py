@@ -9,6 +9,7 @@ import yaml
 from dice_atlas.errors import InputError
 from dice_atlas.settings import (
     require_batch_keys,
+    require_gene_names,
     require_roles,
     require_saved_prior,
     validate_config,
@@ -52,6 +53,14 @@ def test_input_is_not_changed(validate):
     assert filled["qc"]["min_cells"] == 3
     filled["cluster"]["resolutions"].append(9)
     assert 9 not in validate(config)["cluster"]["resolutions"]
+
+
+def test_a_table_of_names_that_is_not_there(tmp_path):
+    require_gene_names(None)
+    (tmp_path / "names.csv").write_text("gene_id,symbol\n")
+    require_gene_names(str(tmp_path / "names.csv"))
+    with pytest.raises(InputError, match=r"genes.names: no such file: .*nope.csv"):
+        require_gene_names(str(tmp_path / "nope.csv"))
 
 
 def test_numbers_that_come_as_text_from_the_command_line(validate):

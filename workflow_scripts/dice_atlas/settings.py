@@ -141,6 +141,15 @@ def require_saved_prior(path: str | None, normalization: dict[str, Any]) -> None
             )
 
 
+def require_gene_names(path: str | None) -> None:
+    """Raise `InputError` if `genes.names` is given and no such file is there."""
+    if path and not Path(path).is_file():
+        raise InputError(
+            f"genes.names: no such file: {path}; expected a table of Ensembl ids and symbols, or "
+            "an h5ad file whose var has both"
+        )
+
+
 def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> None:
     """Raise `InputError` unless every batch key is a column that the sheet gives.
 
