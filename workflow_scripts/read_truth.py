@@ -52,9 +52,9 @@ def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> 
 
 
 if __name__ == "__main__":
-    from dice_atlas.atlas import read_part
     from dice_atlas.files import write_table
     from dice_atlas.logs import job_log
+    from dice_atlas.tables import read_part
 
     with job_log(snakemake.log[0]) as log:
         obs = pd.concat([read_part(path, "obs") for path in snakemake.input.counts])

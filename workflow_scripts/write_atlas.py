@@ -10,13 +10,13 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pandas as pd
-from dice_atlas.atlas import read_part, write_atlas
+from dice_atlas.atlas import write_atlas
 from dice_atlas.cells import require_same_cells
 from dice_atlas.dice.credible import credible_sets, label_entropy
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path, sha256
 from dice_atlas.logs import job_log
-from dice_atlas.tables import read_by_space, read_text_table
+from dice_atlas.tables import read_by_space, read_part, read_text_table
 
 QC_COLUMNS = ("n_genes", "total_counts", "percent_mito", "doublet_score", "predicted_doublet")
 SCORE = "score:"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from dice_atlas.files import write_table
+from dice_atlas.transfer.dataset import log_normalize
 
 TYPES = ("B", "T", "NK", "Mono")
 # Samples have different genes in a different order; "g3" is missing in q1, "extra" is new there.
@@ -25,6 +26,36 @@ CLUSTER = {
     "n_neighbors": 15,
     "flavor": "igraph",
 }
+
+# Of the label transfer, for a few hundred cells.
+ANNOTATE = {
+    "k.anchor": 5, "k.filter": None, "k.score": 30, "max.features": 200, "k.weight": 50,
+    "sd.weight": 1, "seurat_version": "v4", "exact_up_to": 10_000, "unassigned_below": 0.5,
+    "outside_below": 0, "coverage": 0.8,
+}  # fmt: skip
+
+
+def expression_of_types(
+    rate: np.ndarray, shares: tuple[float, ...], n: int, seed: int
+) -> tuple[np.ndarray, sp.csr_matrix]:
+    """Labels A, B ... and log-normalised Poisson counts of mean `rate` (types x genes)."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(len(shares), n, p=shares)
+    counts = rng.poisson(rate[kinds] * rng.uniform(0.6, 1.4, (n, 1)))
+    labels = np.array(list("ABCDEFGH"))[kinds]
+    return labels, log_normalize(sp.csr_matrix(counts), counts.sum(axis=1))
+
+
+def cells_to_label(labels: np.ndarray, query: np.ndarray, seed: int) -> pd.DataFrame:
+    """Cells of one sample for `find_anchors.find`; the mask tells those without a label."""
+    return pd.DataFrame(
+        {
+            "sample": "s",
+            "role": np.where(query, "query", "reference"),
+            "label": np.where(query, "", labels),
+        },
+        index=[f"c{seed}_{i}" for i in range(len(labels))],
+    )
 
 
 def blobs(

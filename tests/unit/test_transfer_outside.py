@@ -3,9 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.outside import (
     LEAST_SUPPORT,
     anchor_support,
@@ -13,8 +11,8 @@ from dice_atlas.transfer.outside import (
     relative_support,
 )
 from dice_atlas.transfer.spaces import ExpressionSpace
+from factories import ANNOTATE, cells_to_label, expression_of_types
 from find_anchors import find
-from test_transfer_calibration import ANNOTATE
 
 
 def test_support_by_hand():
@@ -59,33 +57,21 @@ def test_p_values_are_not_given_in_a_sample_that_lies_apart(caplog):
     assert found[:200].min() >= 1 / 201
 
 
-def four_types(seed, n=900):
-    """Labels and log-normalised expression; neighbouring types share some of their genes."""
-    rng = np.random.default_rng(seed)
-    kinds = rng.choice(4, n, p=(0.4, 0.25, 0.2, 0.15))
-    rate = np.full((4, 120), 0.6)
-    for kind in range(4):
-        rate[kind, 15 * kind : 15 * kind + 20] = 2.5
-    counts = rng.poisson(rate[kinds] * rng.uniform(0.6, 1.4, (n, 1)))
-    return np.array(list("ABCD"))[kinds], log_normalize(sp.csr_matrix(counts), counts.sum(axis=1))
+# Four types of which neighbouring ones share some of their genes.
+RATE = np.full((4, 120), 0.6)
+for kind in range(4):
+    RATE[kind, 15 * kind : 15 * kind + 20] = 2.5
 
 
 @pytest.mark.parametrize("left_out", list("ABCD"))
 def test_a_type_that_the_reference_lacks_is_found_and_the_others_are_not(left_out):
     small, others = [], []
     for seed in range(3):
-        labels, data = four_types(seed)
+        labels, data = expression_of_types(RATE, (0.4, 0.25, 0.2, 0.15), 900, seed)
         query = np.arange(len(labels)) >= 500
         kept = query | (labels != left_out)
         labels, data, query = labels[kept], data[kept], query[kept]
-        cells = pd.DataFrame(
-            {
-                "sample": "s",
-                "role": np.where(query, "query", "reference"),
-                "label": np.where(query, "", labels),
-            },
-            index=[f"c{seed}_{i}" for i in range(len(labels))],
-        )
+        cells = cells_to_label(labels, query, seed)
         _, _, calibration = find(ExpressionSpace(data, dims=10), cells, ANNOTATE)
         p_values = reference_p_values(calibration)
         new = labels[query] == left_out

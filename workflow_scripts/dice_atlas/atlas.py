@@ -11,9 +11,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata.io import read_elem, sparse_dataset, write_elem
+from anndata.io import sparse_dataset, write_elem
 
 from dice_atlas.features.normalize import log1p_normalize
+from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
 
@@ -180,12 +181,6 @@ def write_atlas(
         if written != len(obs):
             raise ValueError(f"{written} cells of counts were written for {len(obs)} rows of obs")
         write_elem(file, "var", var)
-
-
-def read_part(path: str | Path, key: str) -> Any:
-    """One element of an h5ad (obs, var, uns/source), without the rest."""
-    with h5py.File(path, "r") as file:
-        return read_elem(file[key])
 
 
 def plain_strings(obs: pd.DataFrame) -> pd.DataFrame:

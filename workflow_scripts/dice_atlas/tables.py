@@ -1,9 +1,12 @@
-"""Tables between the rules, read without guessing."""
+"""Tables and parts of h5ad files between the rules, read without guessing."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import h5py
 import pandas as pd
+from anndata.io import read_elem
 
 
 def read_text_table(path: str | Path, *numbers: str) -> pd.DataFrame:
@@ -15,3 +18,9 @@ def read_text_table(path: str | Path, *numbers: str) -> pd.DataFrame:
 def read_by_space(paths: Iterable[str | Path], *numbers: str) -> dict[str, pd.DataFrame]:
     """Tables annotation/<space>/<name> by their space; see `read_text_table`."""
     return {Path(path).parent.name: read_text_table(path, *numbers) for path in paths}
+
+
+def read_part(path: str | Path, key: str) -> Any:
+    """One element of an h5ad (obs, var, uns/source), without the rest."""
+    with h5py.File(path, "r") as file:
+        return read_elem(file[key])

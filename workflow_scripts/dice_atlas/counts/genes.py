@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from dice_atlas.atlas import read_part
 from dice_atlas.errors import InputError
+from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
 

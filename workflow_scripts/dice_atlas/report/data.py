@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dice_atlas.atlas import read_part
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.style import UNASSIGNED
-from dice_atlas.tables import read_text_table
+from dice_atlas.tables import read_part, read_text_table
 
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.

@@ -16,6 +16,7 @@ from dice_atlas.features.selection import (
     read_gene_names,
     stream_groups,
 )
+from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,8 @@ def log_normalize(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
 
 def read_cells(paths: Sequence[str | Path]) -> pd.DataFrame:
     """Sample, role and label of all cells (index: cell names), samples in the order given."""
-    tables = []
-    for path in paths:
-        sample = ad.read_h5ad(path, backed="r")
-        tables.append(sample.obs[["sample", "role", "label"]].astype(str))
-        sample.file.close()
-    return pd.concat(tables)
+    columns = ["sample", "role", "label"]
+    return pd.concat([read_part(path, "obs")[columns].astype(str) for path in paths])
 
 
 def reference_features(paths: Sequence[str | Path], n_features: int) -> list[str]:
