@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ class Copy:
         return [sys.executable, "-m", "snakemake", *arguments]
 
     def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> str:
-        """Run snakemake; returns what it printed."""
+        """Run snakemake; returns what it printed. `seconds` is how long it took."""
+        start = time.monotonic()
         result = subprocess.run(
             self.command("--cores", str(cores), *arguments),
             cwd=self.folder,
@@ -52,6 +54,7 @@ class Copy:
             timeout=1200,
             check=False,
         )
+        self.seconds = time.monotonic() - start
         output = result.stdout + result.stderr
         assert (result.returncode == 0) == ok, output[-6000:]
         return output

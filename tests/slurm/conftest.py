@@ -28,13 +28,19 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def table() -> Iterator[Callable]:
-    """Collects (what, what happened, seconds); written to the file that $SLURM_TABLE names."""
-    rows: list[str] = ["what\twhat_happened\tseconds"]
+    """Collects (what, what happened, seconds) in the file that $SLURM_TABLE names.
+
+    A row replaces that of an earlier run; the others stay.
+    """
+    rows: dict[str, str] = {}
 
     def add(what: str, happened: str, seconds: float) -> None:
-        rows.append(f"{what}\t{happened}\t{seconds:.0f}")
+        rows[what] = f"{what}\t{happened}\t{seconds:.0f}"
         print(f"\n{what}: {happened}, {seconds:.0f} s")
 
     yield add
     if path := os.environ.get("SLURM_TABLE"):
-        Path(path).write_text("\n".join(rows) + "\n")
+        earlier = Path(path).read_text().splitlines()[1:] if Path(path).exists() else []
+        kept = [line for line in earlier if line.split("\t")[0] not in rows]
+        lines = ["what\twhat_happened\tseconds", *rows.values(), *kept]
+        Path(path).write_text("\n".join(lines) + "\n")

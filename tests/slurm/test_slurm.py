@@ -124,6 +124,7 @@ def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
     no_shard_left(copy.folder)
     own = sum(pd.read_csv(path, sep="\t")["s"].sum() for path in benchmarks)
     on_nodes = sum(cluster.seconds(job) for job in jobs)
+    table("demo on one machine", f"{len(jobs)} jobs on 2 cores, no SLURM", demo.seconds)
     table("demo", f"{len(jobs)} jobs done; of each {(on_nodes - own) / len(jobs):.1f} s on the "
           "node are Snakemake's own start", seconds)  # fmt: skip
 
@@ -171,7 +172,8 @@ def test_training_over_its_time_goes_on_from_its_checkpoint(cluster, make_copy, 
     start = time.monotonic()
     cluster.run(
         copy, *QUICK, "--configfile", "slow.yaml",
-        "--set-resources", "train_prior:runtime=attempt*attempt",
+        "--set-resources", "train_prior:runtime=attempt*attempt*attempt",
+        "train_prior:mem_mb=3000",
         "--", "results/demo/prior/prior.safetensors",
     )  # fmt: skip
     states = [job["JobState"] for job in cluster.since("train_prior")]
