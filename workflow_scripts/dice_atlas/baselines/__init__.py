@@ -1,0 +1,1 @@
+"""The methods that the benchmark compares DICE with: one file per method, on plain arrays."""
