@@ -175,3 +175,37 @@ def test_harmony_brings_shifted_batches_together():
     untouched, notes = correct_batches(pcs, cells, {**BATCH, "scope": "none"}, 0)
     assert np.array_equal(untouched, pcs)
     assert notes == ["batch.scope is none: not corrected"]
+
+
+def test_a_mapped_query_comes_to_the_reference_which_stays():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=900)
+    query = np.arange(900) >= 600
+    shift = query[:, None] * np.array([1.0, -1.0, 0.5])
+    pcs = np.eye(3)[kind] * 8 + rng.normal(0, 0.7, (900, 3)) + shift
+    cells = pd.DataFrame({"role": np.where(query, "query", "reference"),
+                          "batch": np.where(query, "q", np.where(kind > 0, "a", "b"))})  # fmt: skip
+    within, _ = correct_batches(pcs, cells, BATCH, 0)
+    mapped, notes = correct_batches(pcs, cells, {**BATCH, "scope": "mapped"}, 0)
+    assert np.array_equal(mapped[~query], within[~query])
+    assert np.array_equal(within[query], pcs[query])
+    assert notes[-1] == "query: mapped on the reference (1 batches, 300 cells)"
+
+    # Two batches of the query are mapped each by itself.
+    cells["batch"] = np.where(query, np.where(np.arange(900) % 2, "q1", "q2"), "a")
+    pcs = pcs - 2 * shift * (np.arange(900) % 2)[:, None]
+    mapped, _ = correct_batches(pcs, cells, {**BATCH, "scope": "mapped"}, 0)
+    for odd in (0, 1):
+        rows = query & (np.arange(900) % 2 == odd)
+        before, after = (
+            sum(np.linalg.norm(z[rows & (kind == k)].mean(0) - z[~query & (kind == k)].mean(0))
+                for k in range(3))
+            for z in (pcs, mapped)
+        )  # fmt: skip
+        assert after < 0.75 * before
+
+    # Without a reference it is Harmony within the role.
+    alone = cells.assign(role="query")
+    of_query = [correct_batches(pcs, alone, {**BATCH, "scope": s}, 0)[0]
+                for s in ("mapped", "within_role")]  # fmt: skip
+    assert np.array_equal(*of_query)

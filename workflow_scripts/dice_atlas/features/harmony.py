@@ -1,4 +1,4 @@
-"""Harmony batch correction of principal components, within the reference and query or jointly."""
+"""Batch correction of principal components: Harmony, and the mapping of a query on a reference."""
 
 import logging
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import harmonypy
 import numpy as np
 import pandas as pd
+
+from dice_atlas.features.mapping import map_query
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +38,13 @@ def correct_batches(
     corrected, notes = pcs.copy(), []
     if scope == "none":
         return corrected, ["batch.scope is none: not corrected"]
+    roles = cells["role"].astype(str)
+    mapped = scope == "mapped" and roles.nunique() > 1
     if scope == "joint":
         groups = {"reference and query": np.ones(len(cells), dtype=bool)}
+    elif mapped:
+        groups = {"reference": (roles == "reference").to_numpy()}
     else:
-        roles = cells["role"].astype(str)
         groups = {role: (roles == role).to_numpy() for role in sorted(set(roles), reverse=True)}
     for group, rows in groups.items():
         metadata = cells.loc[rows, keys].astype(str).reset_index(drop=True)
@@ -51,6 +56,16 @@ def correct_batches(
             corrected[rows] = run_harmony(pcs[rows], metadata[varying], settings, seed, threads)
             notes.append(f"{group}: corrected ({sizes}, {int(rows.sum())} cells)")
         logger.info("Harmony, %s", notes[-1])
+    if mapped:
+        reference = groups["reference"]
+        batches = cells.loc[~reference, keys].astype(str).agg(" ".join, axis=1).to_numpy()
+        corrected[~reference] = map_query(
+            corrected[reference], pcs[~reference], batches, settings["sigma"], seed
+        )
+        notes.append(
+            f"query: mapped on the reference ({len(set(batches))} batches, {len(batches)} cells)"
+        )
+        logger.info("mapping, %s", notes[-1])
     return corrected, notes
 
 

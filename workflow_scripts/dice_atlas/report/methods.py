@@ -15,6 +15,8 @@ REFERENCES = {
     "Seurat": "Stuart et al. Comprehensive Integration of Single-Cell Data. Cell 177, 2019.",
     "Harmony": "Korsunsky et al. Fast, sensitive and accurate integration of single-cell data "
     "with Harmony. Nature Methods 16, 2019.",
+    "Symphony": "Kang et al. Efficient and precise single-cell reference atlas mapping with "
+    "Symphony. Nature Communications 12, 2021.",
     "Leiden": "Traag, Waltman, van Eck. From Louvain to Leiden: guaranteeing well-connected "
     "communities. Scientific Reports 9, 2019.",
     "UMAP": "McInnes, Healy, Melville. UMAP: Uniform Manifold Approximation and Projection for "
@@ -110,7 +112,14 @@ def features(data: ReportData) -> str:
         text += (
             f"{batch['n_pcs']} principal components were corrected by Harmony (Korsunsky et al. "
             f"2019; theta {batch['theta']:g}, sigma {batch['sigma']:g}, lambda {penalty}, at most "
-            f"{batch['max_iter']} iterations): {notes}. "
+            f"{batch['max_iter']} iterations)"
+            + (
+                " and by mapping the query on the reference's clusters (in the manner of Symphony, "
+                "Kang et al. 2021)"
+                if batch["scope"] == "mapped"
+                else ""
+            )
+            + f": {notes}. "
         )
     elif batch["scope"] == "none":
         text += "Batches were not corrected. "
