@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-slurm bench oracle readme lint lock clean
+.PHONY: demo test test-slurm bench scvi oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -29,6 +29,14 @@ bench: $(VENV)/.ready-dev
 	for part in table1 samplers uncertainty; do \
 		PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/$$part.py || exit 1; done
 	$(BIN)/python docs/update_benchmarks.py
+
+# The environment of the method scvi of the target `benchmark`.
+scvi: $(VENV)-scvi/.ready
+
+$(VENV)-scvi/.ready: requirements-scvi.txt
+	$(PYTHON) -m venv $(VENV)-scvi
+	$(VENV)-scvi/bin/pip install --quiet --disable-pip-version-check -r requirements-scvi.txt
+	touch $@
 
 # The stored outputs of Seurat 4.3.0 on the demo's cells; needs R with Seurat (Debian: r-cran-seurat).
 oracle: $(VENV)/.ready

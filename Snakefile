@@ -9,6 +9,7 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/common_benchmark.smk"
 
 
 report: "resources/captions/workflow.rst"
@@ -25,6 +26,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    benchmark,
 
 
 include: "rules/counts.smk"
@@ -34,6 +36,7 @@ include: "rules/denoise.smk"
 include: "rules/annotate.smk"
 include: "rules/cluster.smk"
 include: "rules/report.smk"
+include: "rules/benchmark.smk"
 
 
 onstart:

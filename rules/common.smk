@@ -14,6 +14,8 @@ from dice_atlas.settings import (
     require_gene_names,
     require_roles,
     require_saved_prior,
+    require_scvi,
+    require_sets,
     validate_config,
 )
 from dice_atlas.sheet import read_sheet, require_files, tenx_files
@@ -132,7 +134,7 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report")
+    without = ("gpu", "report", "benchmark")
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}

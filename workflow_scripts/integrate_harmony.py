@@ -1,5 +1,7 @@
 """integrate_harmony: principal components of all cells and their Harmony correction."""
 
+from typing import Any
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -31,6 +33,31 @@ def principal_components(
     return project(scaled, scaling.center, loadings), loadings
 
 
+def integrate(
+    normalized: ad.AnnData,
+    pcs: np.ndarray,
+    loadings: np.ndarray,
+    batch: dict[str, Any],
+    seed: int,
+    threads: int,
+) -> ad.AnnData:
+    """harmony.h5ad: the PCs (cells x p) on their loadings (genes x p), and corrected."""
+    corrected, notes = correct_batches(pcs, normalized.obs, batch, seed, threads)
+    return ad.AnnData(
+        obs=normalized.obs[["sample", "role", "batch"]],
+        var=normalized.var[[]],
+        obsm={"X_pcs": pcs, "X_corrected": corrected},
+        varm={"loadings": loadings},
+        uns={
+            "harmony": {
+                "applied": bool((corrected != pcs).any()),
+                "scope": batch["scope"],
+                "notes": np.array(notes, dtype=object),
+            }
+        },
+    )
+
+
 if __name__ == "__main__":
     from dice_atlas.features.projection import least_squares_latents, load_saved_space
     from dice_atlas.files import atomic_path
@@ -47,19 +74,6 @@ if __name__ == "__main__":
             pcs, loadings = principal_components(
                 normalized, batch["n_pcs"], snakemake.params.max_value, seed
             )
-        corrected, notes = correct_batches(pcs, normalized.obs, batch, seed, snakemake.threads)
-        result = ad.AnnData(
-            obs=normalized.obs[["sample", "role", "batch"]],
-            var=normalized.var[[]],
-            obsm={"X_pcs": pcs, "X_corrected": corrected},
-            varm={"loadings": loadings},
-            uns={
-                "harmony": {
-                    "applied": bool((corrected != pcs).any()),
-                    "scope": batch["scope"],
-                    "notes": np.array(notes, dtype=object),
-                }
-            },
-        )
+        result = integrate(normalized, pcs, loadings, batch, seed, snakemake.threads)
         with atomic_path(snakemake.output.harmony) as path:
             result.write_h5ad(path, compression="lzf")

@@ -173,3 +173,37 @@ def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> N
             "genes.mode: seen intersection (of the reference's and the query's variable genes), "
             f"but all samples of the sheet are {roles.pop()}; set genes.mode to joint"
         )
+
+
+def require_sets(sheet: dict[str, dict[str, Any]], path: str) -> None:
+    """Raise `InputError` unless each row of a benchmark's sheet names a set and has labels.
+
+    Parameters
+    ----------
+    path : of the sheet, for the message.
+    """
+    problems = [
+        f"sample {name}: the column {column} is empty or missing"
+        for name, row in sheet.items()
+        for column, value in (("set", row["extra"].get("set")), ("labels", row["labels"]))
+        if not value
+    ]
+    sets = {row["extra"].get("set") for row in sheet.values()}
+    for name in sorted(filter(None, sets)):
+        roles = {row["role"] for row in sheet.values() if row["extra"].get("set") == name}
+        if "reference" not in roles:
+            problems.append(f"set {name}: no row is a reference; cells are held out of references")
+    if problems:
+        raise InputError(
+            f"{path} is no sheet of a benchmark, in which every row has a set and labels:\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+        )
+
+
+def require_scvi(methods: list[str], python: str) -> None:
+    """Raise `InputError` if scvi is among the methods and its environment is not there."""
+    if "scvi" in methods and not Path(python).is_file():
+        raise InputError(
+            f"benchmark.methods names scvi, but benchmark.scvi_python is not there: {python}; "
+            "`make scvi` makes it, or take scvi out of the methods"
+        )

@@ -1,0 +1,131 @@
+"""Put a run of the target `benchmark` into docs/comparison.md.
+
+    python docs/update_comparison.py results/benchmark/full
+
+Takes its tables and figures over to docs/comparison/; without an argument the page is made again
+of those that lie there.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+from update_benchmarks import markdown, replace_block
+
+DOCS = Path(__file__).resolve().parent
+FOLDER = DOCS / "comparison"
+TABLES = ("summary.tsv", "differences.tsv", "costs.tsv")
+METRICS = {"ari": "ARI ↑", "clisi": "cLISI ↓", "silhouette": "silhouette ↑"}
+ALL = "mean of the sets"
+
+
+def take_over(results: Path) -> None:
+    """Copy tables and figures of a run."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in TABLES:
+        shutil.copyfile(results / name, FOLDER / name)
+    for old in FOLDER.glob("*.png"):
+        old.unlink()
+    for figure in (results / "figures").glob("*.png"):
+        shutil.copyfile(figure, FOLDER / figure.name)
+
+
+def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
+    """Methods in rows, sets in columns; the best of a column in bold."""
+    part = summary[(summary["variant"] == "base") & (summary["protocol"] == protocol)]
+    part = part[~part["method"].str.startswith("dice_rho")]
+    wide = part[part["metric"] == metric].pivot_table(
+        index="method", columns="set", values="mean", sort=False
+    )
+    wide["mean"] = wide.mean(axis=1)
+    best = wide.min() if metric == "clisi" else wide.max()
+    rows = [
+        [method, *(f"**{v:.3f}**" if v == best[c] else f"{v:.3f}" for c, v in own.items())]
+        for method, own in wide.iterrows()
+    ]
+    return markdown([METRICS[metric], *wide.columns], rows)
+
+
+def protocol_tables(protocol: str):
+    def make(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
+        return "\n\n".join(base_table(summary, protocol, metric) for metric in METRICS)
+
+    return make
+
+
+def difference_table(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """DICE less each other method, mean of the sets, and on how many sets it is better."""
+    rows = []
+    for protocol in ("blind", "paper"):
+        part = differences[differences["protocol"] == protocol]
+        for other in dict.fromkeys(part["other"]):
+            row = [protocol, other]
+            for metric in METRICS:
+                own = part[(part["other"] == other) & (part["metric"] == metric)].set_index("set")
+                mean, sets = own.loc[ALL], own.drop(index=ALL)["difference"]
+                better = (sets < 0) if metric == "clisi" else (sets > 0)
+                row.append(f"{mean['difference']:+.3f} ({mean['low']:+.3f} to {mean['high']:+.3f})")
+                row.append(f"{better.sum()} of {len(sets)}")
+            rows.append(row)
+    header = ["protocol", "DICE less"]
+    for name in METRICS.values():
+        header += [name, "better on"]
+    return markdown(header, rows)
+
+
+def cost_table(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """Seconds and peak memory of a method, mean and largest over splits."""
+    rows = []
+    for what, own in costs.groupby("what", sort=False):
+        seconds, memory = own["seconds"], own["peak_mb"]
+        rows.append([what, f"{seconds.mean():.0f}", f"{seconds.max():.0f}", f"{memory.max():.0f}"])
+    return markdown(["job", "s, mean", "s, largest", "MB, largest"], rows)
+
+
+def variant_table(prefix: str, metrics: dict[str, str]):
+    """Rows: set and variant; PCA and DICE for each metric, mean and sd over seeds."""
+
+    def make(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
+        part = summary[summary["variant"].str.startswith(prefix) & (summary["protocol"] == "blind")]
+        value = part.set_index(["set", "variant", "method", "metric"])["mean"]
+        rows = []
+        for name, variant in dict.fromkeys(zip(part["set"], part["variant"], strict=True)):
+            row = [name, variant.removeprefix(prefix)]
+            for metric in metrics:
+                for method in ("pca", "dice_exact"):
+                    found = value.get((name, variant, method, metric))
+                    row.append("" if found is None else f"{found:.3f}")
+            rows.append(row)
+        header = ["set", prefix.rstrip("-")]
+        for shown in metrics.values():
+            header += [f"{shown}, PCA", "DICE"]
+        return markdown(header, rows)
+
+    return make
+
+
+NEAREST = {"knn_accuracy": "accuracy of 15 nearest ↑", "knn_balanced_accuracy": "balanced ↑"}
+BLOCKS = {
+    "blind": protocol_tables("blind"),
+    "paper": protocol_tables("paper"),
+    "differences": difference_table,
+    "costs": cost_table,
+    "scopes": variant_table("scope-", NEAREST | {"clisi": "cLISI ↓", "ilisi_role": "iLISI ↑"}),
+}
+
+
+def main() -> None:
+    """Rewrite docs/comparison.md in place."""
+    if sys.argv[1:]:
+        take_over(Path(sys.argv[1]))
+    tables = [pd.read_csv(FOLDER / name, sep="\t") for name in TABLES]
+    path = DOCS / "comparison.md"
+    text = path.read_text()
+    for name, make in BLOCKS.items():
+        text = replace_block(text, name, make(*tables))
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+# What the rules of the benchmark share: its sheet, its variants, its paths.
+import functools
+import os
+
+BENCHMARK = config["benchmark"]
+BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
+# DICE by the workflow's own rules: classes of the mixup, and what differs from `denoise`.
+DICE_METHODS = {
+    "dice_exact": ("labels", {"method": "exact"}),
+    "dice_no_labels": ("clusters", {"method": "exact"}),
+    "dice_gibbs": ("labels", {"method": "gibbs", "repeats": 5}),
+}
+# Where a variant differs from the base in its cells or its space, these are enough to see it.
+COMPARED = ["pca", "dice_exact"]
+
+
+def bench(path=""):
+    """Path of a file of the benchmark."""
+    return f"{BENCHMARK_ROOT}/{path}"
+
+
+def of_split(path, wildcards=None):
+    """Path of a file of one split; a pattern without its wildcards."""
+    pattern = bench(f"{{set}}/{{variant}}/{{seed}}/{path}")
+    return expand(pattern, **wildcards)[0] if wildcards else pattern
+
+
+@functools.cache
+def benchmark_sheet():
+    """Rows of the benchmark's sheet by sample; read only where the benchmark is asked for."""
+    path = BENCHMARK["samples"]
+    try:
+        sheet = read_sheet(path, SCHEMAS / "samples.schema.json")
+        require_files(sheet, path, made=DEMO, finished=bench("samples/{sample}.h5ad"))
+        require_sets(sheet, path)
+        require_scvi(BENCHMARK["methods"], BENCHMARK["scvi_python"])
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return sheet
+
+
+def benchmark_sets():
+    """Samples of each set, in the order of the sheet."""
+    found = {}
+    for name, row in benchmark_sheet().items():
+        found.setdefault(row["extra"]["set"], []).append(name)
+    return found
+
+
+def benchmark_pairs():
+    """Sets that have a query of their own."""
+    sheet = benchmark_sheet()
+    return [
+        name
+        for name, samples in benchmark_sets().items()
+        if {sheet[s]["role"] for s in samples} == {"reference", "query"}
+    ]
+
+
+def benchmark_row(wildcards):
+    row = benchmark_sheet()[wildcards.sample]
+    return {k: v for k, v in row.items() if k not in ("truth", "truth_source", "qc")}
+
+
+def benchmark_sources(wildcards):
+    """Files that a sample of the benchmark is read from."""
+    row = benchmark_sheet()[wildcards.sample]
+    made = row["path"].startswith(DEMO)
+    files = [row["path"]] if made else tenx_files(row["path"])
+    table = row["labels_source"]
+    return [*files, *([table] if table not in ("", row["path"]) else [])]
+
+
+def set_counts(wildcards):
+    return expand(
+        bench("samples/{sample}.h5ad"), sample=benchmark_sets()[wildcards.set]
+    )
+
+
+def set_min_genes(wildcards):
+    """The least number of genes of a cell, by sample."""
+    sheet = benchmark_sheet()
+    least = config["qc"]["min_genes"]
+    return [
+        sheet[name]["qc"].get("min_genes", least)
+        for name in benchmark_sets()[wildcards.set]
+    ]
+
+
+def swept_rho(name):
+    """Methods of the sweep of rho on a set."""
+    values = BENCHMARK["sweeps"]["rho"] if name in swept_sets() else []
+    return [f"dice_rho_{value:g}" for value in values]
+
+
+def swept_sets():
+    """Sets of the sweeps: those that config names, or all."""
+    return BENCHMARK["sweeps"]["sets"] or list(benchmark_sets())
+
+
+def methods_of(wildcards):
+    """Methods that are scored blind on one split."""
+    if wildcards.variant != "base":
+        return COMPARED
+    return BENCHMARK["methods"] + swept_rho(wildcards.set)
+
+
+def embedding_file(method):
+    """Where a method's embedding lies, of one split."""
+    if method.startswith("dice_"):
+        return of_split(f"dice/{method}/1-of-1.h5ad")
+    return of_split(f"embeddings/{method}.h5ad")
+
+
+def embeddings_scored(wildcards):
+    return expand(
+        [embedding_file(method) for method in methods_of(wildcards)], **wildcards
+    )
+
+
+def prior_of_method(name):
+    """A file of the prior that a DICE method takes."""
+
+    def wanted(wildcards):
+        classes, _ = DICE_METHODS.get(wildcards.method, DICE_METHODS["dice_exact"])
+        return of_split(f"prior-{classes}/{name}", wildcards)
+
+    return wanted
+
+
+def denoised_cells(wildcards):
+    """The cells that a DICE method denoises; Gibbs has no time for the reference's."""
+    name = "query" if wildcards.method == "dice_gibbs" else "latents"
+    return of_split(f"{name}.h5ad", wildcards)
+
+
+def dice_settings(wildcards):
+    """The `denoise` section of a DICE method."""
+    kept = {k: v for k, v in config["denoise"].items() if k != "shards"}
+    if wildcards.method in DICE_METHODS:
+        return {**kept, **DICE_METHODS[wildcards.method][1]}
+    rho = float(wildcards.method.removeprefix("dice_rho_"))
+    return {**kept, "method": "exact", "rho": {**kept["rho"], "end": rho}}
+
+
+def prior_settings(wildcards):
+    kept = {k: v for k, v in config["prior"].items() if k != "path"}
+    return {**kept, "augmentation": wildcards.classes}
+
+
+def benchmark_splits():
+    """(set, variant, number of seeds) of all splits."""
+    sweeps, seeds = BENCHMARK["sweeps"], BENCHMARK["seeds"]
+    for name in benchmark_sets():
+        yield name, "base", seeds
+    for name in swept_sets():
+        for k in sweeps["k"]:
+            yield name, f"k-{k}", sweeps["seeds"]
+        for rank in range(1, sweeps["types"] + 1):
+            yield name, f"missing-{rank}", sweeps["seeds"]
+            yield name, f"extra-{rank}", sweeps["seeds"]
+    for name in benchmark_pairs():
+        for scope in BENCHMARK["scopes"]:
+            yield name, f"scope-{scope}", seeds
+
+
+def benchmark_tables(name, protocols):
+    """Tables of all splits and protocols; protocol `paper` for the base alone."""
+
+    def wanted(wildcards):
+        return [
+            bench(f"{set_}/{variant}/{seed}/{protocol}/{name}")
+            for protocol in protocols
+            for set_, variant, seeds in benchmark_splits()
+            for seed in range(seeds)
+            if protocol == "blind" or variant == "base"
+        ]
+
+    return wanted
+
+
+def benchmark_costs(wildcards):
+    """Benchmark files of the methods on the base's splits."""
+    return [
+        bench(f"benchmarks/{name}/base/{seed}/{what}.tsv")
+        for name in benchmark_sets()
+        for seed in range(BENCHMARK["seeds"])
+        for what in costs_of_methods()
+    ]
+
+
+def costs_of_methods():
+    """Benchmark files: each method's, and those of the priors that some share."""
+    methods = BENCHMARK["methods"]
+    classes = {DICE_METHODS[m][0] for m in methods if m in DICE_METHODS}
+    jobs = [f"{m}.1-of-1" if m in DICE_METHODS else m for m in methods]
+    return [*jobs, *(f"prior-{name}" for name in sorted(classes))]

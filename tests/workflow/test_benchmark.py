@@ -1,0 +1,82 @@
+"""The target `benchmark`, on the demo's cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from dice_atlas.benchmark.tables import ALL
+
+pytestmark = pytest.mark.workflow
+
+METHODS = [
+    "pca", "kernel", "knn_5", "knn_10", "knn_15", "magic", "nmf", "alra", "dice_exact",
+    "dice_no_labels", "dice_gibbs",
+]  # fmt: skip
+SWEEPS = {"rho": [0.5, 4], "k": [5], "types": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(make_copy, small):
+    copy = make_copy("benchmark")
+    gibbs = {"denoise": {"iterations": 3, "rho": {"start": 1.0}}}
+    copy.config(
+        "tiny", **(small | gibbs),
+        benchmark={"name": "tiny", "seeds": 1, "sweeps": SWEEPS, "scopes": ["none", "joint"]},
+    )  # fmt: skip
+    copy.run("--configfile", "tiny.yaml", "--", "benchmark")
+    return copy.folder / "results/benchmark/tiny"
+
+
+def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
+    scores = pd.read_csv(finished / "scores.tsv.gz", sep="\t")
+    base = scores[scores["variant"] == "base"]
+    for protocol in ("blind", "paper"):
+        own = base[base["protocol"] == protocol]
+        kept = [m for m in dict.fromkeys(own["method"]) if not m.startswith("dice_rho")]
+        assert sorted(kept) == sorted(METHODS)
+        assert own["n_cells"].nunique() == 1
+        for metric in ("ari", "clisi", "silhouette", "nmi_max", "v_measure", "clisi_nn9"):
+            values = own.loc[own["metric"] == metric, "value"]
+            assert np.isfinite(values).all()
+            assert values.nunique() > 5
+    variants = {"base", "k-5", "missing-1", "extra-1", "scope-none", "scope-joint"}
+    assert set(scores["variant"]) == variants
+    # rho of the default is 0.5.
+    value = base.set_index(["protocol", "method", "metric"])["value"]["blind"]
+    assert value["dice_rho_0.5", "clisi"] == value["dice_exact", "clisi"]
+    assert value["dice_rho_4", "clisi"] != value["dice_exact", "clisi"]
+
+
+def test_the_type_left_out_is_scored(finished):
+    scores = pd.read_csv(finished / "scores.tsv.gz", sep="\t")
+    missing = scores[(scores["variant"] == "missing-1") & (scores["metric"] == "type_f1")]
+    assert set(missing["method"]) == {"pca", "dice_exact"}
+    assert missing["value"].between(0, 1).all()
+    # It is no longer in the query, so there is nothing to score.
+    extra = scores[scores["variant"] == "extra-1"]
+    assert not extra["metric"].str.startswith("type_").any()
+
+
+def test_tables_and_figures(finished):
+    differences = pd.read_csv(finished / "differences.tsv", sep="\t")
+    assert set(differences["other"]) == set(METHODS) - {"dice_exact"}
+    assert {"pbmc", ALL} == set(differences["set"])
+    costs = pd.read_csv(finished / "costs.tsv", sep="\t")
+    assert set(costs["what"]) == {*METHODS, "prior-labels", "prior-clusters"}
+    assert (costs["seconds"] > 0).all()
+    figures = {path.stem for path in (finished / "figures").glob("*.png")}
+    assert figures == {
+        "umap_pbmc", "differences_blind", "differences_paper", "curves_blind", "curves_paper",
+        "rho", "k", "types", "scopes",
+    }  # fmt: skip
+
+
+def test_a_sheet_without_sets_and_a_missing_environment_are_refused(make_copy):
+    copy = make_copy("benchmark_refused")
+    wrong = "benchmark={samples: config/samples.tsv}"
+    output = copy.run("-n", "benchmark", "--config", wrong, ok=False)
+    assert "sample pbmc_ref: the column set is empty or missing" in output
+    scvi = "benchmark={methods: [dice_exact, scvi], scvi_python: nowhere/python}"
+    output = copy.run("-n", "benchmark", "--config", scvi, ok=False)
+    assert "benchmark.scvi_python is not there: nowhere/python" in output
+    # A run of the atlas asks for neither.
+    copy.run("-n", "--config", scvi)

@@ -1,0 +1,1 @@
+"""The benchmark: labelled data sets split, embedded by several methods and scored alike."""

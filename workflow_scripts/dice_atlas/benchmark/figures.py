@@ -1,0 +1,282 @@
+"""Figures of the benchmark."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dice_atlas.benchmark.tables import ALL
+from dice_atlas.report.maps import drawn_rows, point_size
+from dice_atlas.report.style import (
+    BLUE,
+    FULL_WIDTH,
+    GREY,
+    LINE,
+    SOFT,
+    TYPE_COLORS,
+    palette,
+    styled,
+)
+
+NAMES = {
+    "pca": "PCA", "dice_exact": "DICE", "dice_gibbs": "DICE, Gibbs", "knn_5": "kNN 5",
+    "dice_no_labels": "DICE, no labels", "kernel": "kernel mean", "alra": "ALRA", "magic": "MAGIC",
+    "knn_10": "kNN 10", "knn_15": "kNN 15", "nmf": "NMF", "scvi": "scVI",
+}  # fmt: skip
+# Metric: name, and whether up is better.
+METRICS = {
+    "ari": ("ARI", True), "clisi": ("cLISI", False), "silhouette": ("silhouette", True),
+    "nmi_max": ("NMI (max)", True), "v_measure": ("V-measure", True),
+    "knn_accuracy": ("accuracy of 15 nearest", True),
+    "knn_balanced_accuracy": ("balanced accuracy of 15 nearest", True),
+    "ilisi_role": ("iLISI of the roles", True), "type_f1": ("F1 of the type's cluster", True),
+    "type_silhouette": ("silhouette of the type", True),
+}  # fmt: skip
+SHOWN = ("ari", "clisi", "silhouette")
+COLUMNS = 4
+PAIR = {"pca": GREY, "dice_exact": BLUE}
+
+
+def name_of(method: str) -> str:
+    return NAMES.get(method, method)
+
+
+def title_of(metric: str) -> str:
+    """The metric's name with the direction that is better."""
+    name, up = METRICS[metric]
+    return f"{name} {'↑' if up else '↓'}"
+
+
+def umaps(
+    name: str, layouts: Mapping[str, np.ndarray], labels: np.ndarray, scores: pd.DataFrame
+) -> Figure:
+    """The query in each method's UMAP, side by side, by label.
+
+    Parameters
+    ----------
+    layouts : cells x 2 by method.
+    scores : protocol `paper` of the same split: `method`, `metric`, `value`.
+    """
+    colors = palette(sorted(set(labels)))
+    order = drawn_rows(len(labels), seed=0)
+    lines = -(-len(layouts) // COLUMNS)
+    value = scores.set_index(["method", "metric"])["value"]
+    size = (FULL_WIDTH, 2.9 * lines + 0.9)
+    figure, grid = plt.subplots(lines, COLUMNS, figsize=size, squeeze=False)
+    for axes in grid.flat[len(layouts) :]:
+        axes.set_axis_off()
+    for axes, (method, points) in zip(grid.flat, layouts.items(), strict=False):
+        shades = [colors[label] for label in labels[order]]
+        axes.scatter(*points[order].T, c=shades, s=point_size(len(labels)) * 0.6, linewidths=0)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_box_aspect(1)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(name_of(method))
+        told = f"ARI {value[method, 'ari']:.2f}   cLISI {value[method, 'clisi']:.2f}"
+        axes.set_xlabel(told, loc="left", fontsize=8.5, color=SOFT)
+    handles = [
+        plt.Line2D([], [], marker="o", ls="", color=colors[label], label=label)
+        for label in sorted(set(labels))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    figure.suptitle(f"{name}: query, protocol paper", x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def differences(table: pd.DataFrame, protocol: str) -> Figure:
+    """DICE less each other method: a point per set, the mean over sets with its interval."""
+    part = table[table["protocol"] == protocol]
+    others = list(dict.fromkeys(part["other"]))
+    sets = [name for name in dict.fromkeys(part["set"]) if name != ALL]
+    colors = palette(sets)
+    size = (FULL_WIDTH, 0.38 * len(others) + 1.6)
+    figure, grid = plt.subplots(1, len(SHOWN), figsize=size, sharey=True)
+    for axes, metric in zip(grid, SHOWN, strict=True):
+        own = part[part["metric"] == metric].set_index(["other", "set"])
+        axes.axvline(0, color=LINE, zorder=0)
+        widest = shown_width(own["difference"], others, sets)
+        for y, other in enumerate(others):
+            for name in sets:
+                if (other, name) in own.index:
+                    axes.plot(own.loc[(other, name), "difference"], y, "o", ms=5, alpha=0.8,
+                              color=colors[name], mew=0)  # fmt: skip
+            mean = own.loc[(other, ALL)]
+            axes.plot([mean["low"], mean["high"]], [y, y], color="black", lw=1.5)
+            axes.plot(mean["difference"], y, "D", color="black", ms=6)
+            if abs(mean["difference"]) > widest:
+                side = np.sign(mean["difference"])
+                axes.text(0.97 * side * widest, y, f"{mean['difference']:+.2f}", fontsize=9,
+                          ha="right" if side > 0 else "left", va="center")  # fmt: skip
+        axes.set_xlim(-widest, widest)
+        better = "right" if METRICS[metric][1] else "left"
+        axes.set_title(METRICS[metric][0])
+        axes.set_xlabel(f"DICE less the other; {better} of 0: DICE is better")
+    grid[0].set_yticks(range(len(others)), [name_of(other) for other in others])
+    grid[0].invert_yaxis()
+    handles = [plt.Line2D([], [], marker="o", ls="", color=colors[s], label=s) for s in sets]
+    handles.append(plt.Line2D([], [], marker="D", color="black", label="mean of the sets, 95 %"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def shown_width(apart: pd.Series, others: Sequence[str], sets: Sequence[str]) -> float:
+    """Half the width of the axis: the points of all methods but the one farthest off.
+
+    Parameters
+    ----------
+    apart : differences by (other method, set).
+    """
+    farthest = sorted(apart.loc[other].reindex(sets).abs().max() for other in others)
+    return 1.08 * farthest[max(len(farthest) - 2, 0)] + 1e-9
+
+
+def curves(table: pd.DataFrame, protocol: str, methods: Sequence[str]) -> Figure:
+    """ARI by resolution: mean over seeds; a mark for each seed's chosen resolution."""
+    part = table[(table["protocol"] == protocol) & (table["variant"] == "base")]
+    figure, panels = set_panels(list(dict.fromkeys(part["set"])))
+    colors = dict(zip(methods, (GREY, BLUE, *TYPE_COLORS[1:]), strict=False))
+    for name, axes in panels.items():
+        for method in methods:
+            own = part[(part["set"] == name) & (part["method"] == method)]
+            mean = own.groupby("resolution")["ari"].mean()
+            axes.plot(mean.index, mean, color=colors[method], label=name_of(method))
+            chosen = own[own["chosen"]]
+            axes.plot(chosen["resolution"], chosen["ari"], "o", ms=4, alpha=0.6,
+                      color=colors[method], mew=0)  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlabel("resolution")
+        axes.set_ylabel("ARI")
+        axes.set_title(name)
+    one_legend(figure, panels)
+    return figure
+
+
+def sweep(summary: pd.DataFrame, values: Mapping[str, tuple[str, str]], label: str) -> Figure:
+    """Scores along a setting, of PCA and DICE.
+
+    Parameters
+    ----------
+    summary : protocol blind.
+    values : (variant, DICE's method) by the setting's value as text.
+    label : of the setting's axis.
+    """
+    sets = [
+        name for name, own in summary.groupby("set", sort=False)
+        if {v for v, _ in values.values()} <= set(own["variant"])
+        and {m for _, m in values.values()} <= set(own["method"])
+    ]  # fmt: skip
+    mean = summary.set_index(["set", "variant", "method", "metric"])["mean"]
+    figure, grid = plt.subplots(
+        len(SHOWN), len(sets), figsize=(FULL_WIDTH, 2.2 * len(SHOWN)), squeeze=False, sharex=True
+    )
+    x = [float(text) for text in values]
+    for column, name in zip(grid.T, sets, strict=True):
+        for axes, metric in zip(column, SHOWN, strict=True):
+            for method in PAIR:
+                y = [mean[name, v, m if method != "pca" else "pca", metric]
+                     for v, m in values.values()]  # fmt: skip
+                axes.plot(x, y, "o-", ms=4, color=PAIR[method], label=name_of(method))
+            axes.set_xscale("log")
+            axes.set_xticks(x, list(values))
+            axes.minorticks_off()
+        column[0].set_title(name)
+        column[-1].set_xlabel(label)
+    for axes, metric in zip(grid[:, 0], SHOWN, strict=True):
+        axes.set_ylabel(title_of(metric))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def bars(
+    summary: pd.DataFrame, variants: Mapping[str, str], metrics: Sequence[str], sets: Sequence[str]
+) -> Figure:
+    """PCA and DICE side by side, by set and variant.
+
+    Parameters
+    ----------
+    variants : name shown by variant.
+    """
+    mean = summary.set_index(["set", "variant", "method", "metric"])
+    figure, grid = plt.subplots(
+        len(metrics), len(sets), figsize=(FULL_WIDTH, 2.1 * len(metrics) + 0.6), squeeze=False,
+        sharex=True, sharey="row",
+    )  # fmt: skip
+    for column, name in zip(grid.T, sets, strict=True):
+        for axes, metric in zip(column, metrics, strict=True):
+            for shift, (method, color) in zip((-0.2, 0.2), PAIR.items(), strict=True):
+                rows = [(name, variant, method, metric) for variant in variants]
+                found = mean.reindex(rows)
+                axes.bar(np.arange(len(rows)) + shift, found["mean"], 0.4, color=color,
+                         yerr=found["sd"].to_numpy(), label=name_of(method),
+                         error_kw={"lw": 1})  # fmt: skip
+        column[0].set_title(name, fontsize=9)
+        column[-1].set_xticks(range(len(variants)), variants.values(), rotation=90)
+    for axes, metric in zip(grid[:, 0], metrics, strict=True):
+        axes.set_ylabel(title_of(metric), fontsize=9)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def set_panels(sets: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each set."""
+    lines = -(-len(sets) // COLUMNS)
+    columns = min(len(sets), COLUMNS)
+    size = (FULL_WIDTH, 2.6 * lines + 0.5)
+    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True)
+    for axes in grid.flat[len(sets) :]:
+        axes.set_axis_off()
+    return figure, dict(zip(sets, grid.flat, strict=False))
+
+
+def one_legend(figure: Figure, panels: Mapping[str, Axes]) -> None:
+    handles, labels = next(iter(panels.values())).get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
+
+
+def all_figures(
+    scores: pd.DataFrame,
+    summary: pd.DataFrame,
+    apart: pd.DataFrame,
+    curve: pd.DataFrame,
+    layouts: Mapping[str, Mapping[str, np.ndarray]],
+) -> Iterator[tuple[str, Figure]]:
+    """(file name, figure) of all that the tables hold."""
+    with styled():
+        for name, found in layouts.items():
+            own = scores[(scores["set"] == name) & (scores["seed"] == 0)]
+            own = own[(own["protocol"] == "paper") & (own["variant"] == "base")]
+            points = {method: found[method] for method in found if method != "label"}
+            yield f"umap_{name}", umaps(name, points, found["label"], own)
+        methods = [m for m in NAMES if m in set(curve["method"])]
+        for protocol in dict.fromkeys(scores["protocol"]):
+            yield f"differences_{protocol}", differences(apart, protocol)
+            yield f"curves_{protocol}", curves(curve, protocol, methods[:4])
+        blind = summary[summary["protocol"] == "blind"]
+        rho = sorted({float(m.removeprefix("dice_rho_")) for m in set(blind["method"])
+                      if m.startswith("dice_rho_")})  # fmt: skip
+        if rho:
+            values = {f"{x:g}": ("base", f"dice_rho_{x:g}") for x in rho}
+            yield "rho", sweep(blind, values, "rho")
+        variants = list(dict.fromkeys(blind["variant"]))
+        k = sorted(int(v[2:]) for v in variants if v.startswith("k-"))
+        if k:
+            values = {str(x): (f"k-{x}", "dice_exact") for x in k}
+            yield "k", sweep(blind, values, "latent dimensions k")
+        changed = {v: v.replace("-", " ") for v in variants if v.startswith(("missing", "extra"))}
+        if changed:
+            swept = sets_with(blind, next(iter(changed)))
+            metrics = ("silhouette", "clisi", "type_silhouette", "type_f1")
+            yield "types", bars(blind, {"base": "all", **changed}, metrics, swept)
+        scopes = {v: v.removeprefix("scope-") for v in variants if v.startswith("scope-")}
+        if scopes:
+            metrics = ("knn_accuracy", "knn_balanced_accuracy", "clisi", "ilisi_role")
+            yield "scopes", bars(blind, scopes, metrics, sets_with(blind, next(iter(scopes))))
+
+
+def sets_with(summary: pd.DataFrame, variant: str) -> list[str]:
+    """Sets that have a variant."""
+    return list(dict.fromkeys(summary.loc[summary["variant"] == variant, "set"]))

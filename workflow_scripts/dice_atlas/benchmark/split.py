@@ -1,0 +1,161 @@
+"""One comparison: a data set drawn, changed where the variant asks for it, in one feature space."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from dice_atlas.errors import InputError
+from dice_atlas.features.normalize import log1p_normalize
+from dice_atlas.features.variable_genes import variable_genes
+
+# Share of each label's cells that are held out where the set has no query of its own ...
+HELD_OUT = 0.25
+# ... and that are drawn where it has one, so that seeds differ in more than the network.
+DRAWN = 0.8
+# Fewer cells of a label cannot be split.
+MIN_LABEL = 4
+
+
+class Variant(NamedTuple):
+    """What is changed against the base: its `kind`, and the number or name that belongs to it.
+
+    `base`; `k-10`: so many latent dimensions; `missing-1`, `extra-1`: the cells of the most
+    frequent label (2: of the second ...) left out of the reference, of the query;
+    `scope-joint`: the batch correction.
+    """
+
+    kind: str
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Variant":
+        """Read a variant's name.
+
+        Raises
+        ------
+        InputError
+            For any other name.
+        """
+        if re.fullmatch(r"base|k-[1-9]\d*|(missing|extra)-[1-9]\d*|scope-[a-z_]+", text):
+            return cls(*text.split("-", 1))
+        raise InputError(
+            f"seen the variant {text!r}, expected base, k-<number>, missing-<rank>, extra-<rank> "
+            "or scope-<batch.scope>"
+        )
+
+
+def gather(samples: Sequence[ad.AnnData], min_genes: Sequence[int]) -> ad.AnnData:
+    """Labelled cells with enough genes, of all samples of a set on the genes that they share.
+
+    Parameters
+    ----------
+    samples : as `load_counts` writes them.
+    min_genes : the least number of genes of a cell, of each sample.
+
+    Returns
+    -------
+    AnnData
+        X CSR raw counts; obs `sample`, `role`, `batch`, `label`, `total_counts` (over all genes of
+        the sample).
+    """
+    kept = []
+    for sample, least in zip(samples, min_genes, strict=True):
+        counts = sp.csr_matrix(sample.X)
+        obs = sample.obs[["sample", "role", "batch", "label"]].astype(str)
+        obs["total_counts"] = np.asarray(counts.sum(axis=1)).ravel()
+        rows = (np.diff(counts.indptr) >= least) & (obs["label"] != "").to_numpy()
+        kept.append(ad.AnnData(counts[rows], obs=obs[rows], var=sample.var[[]]))
+    cells = ad.concat(kept, join="inner")
+    if not cells.n_obs or not cells.n_vars:
+        raise InputError(
+            f"samples {', '.join(str(s.obs['sample'].iloc[0]) for s in samples if s.n_obs)}: "
+            f"{cells.n_obs} labelled cells with enough genes, {cells.n_vars} shared genes; "
+            "expected some of both: look at `labels` and `min_genes` of the benchmark's sheet"
+        )
+    return cells
+
+
+def draw(cells: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of this seed's cells, in order, and which of them are the query.
+
+    A set without a query has a quarter of each label held out; one with a query has four fifths of
+    each label and role drawn.
+    """
+    rng = np.random.default_rng([seed, 17])
+    held_out = not (cells["role"] == "query").any()
+    rows, query = [], []
+    for (role, _), members in sorted(cells.groupby(["role", "label"]).indices.items()):
+        order = rng.permutation(members)
+        if held_out:
+            n = int(len(order) * HELD_OUT) if len(order) >= MIN_LABEL else 0
+            rows.append(order)
+            query.append(np.arange(len(order)) < n)
+        else:
+            rows.append(order[: max(round(len(order) * DRAWN), 1)])
+            query.append(np.full(len(rows[-1]), role == "query"))
+    rows, query = np.concatenate(rows), np.concatenate(query)
+    order = np.argsort(rows, kind="stable")
+    return rows[order], query[order]
+
+
+def changed(cells: pd.DataFrame, query: np.ndarray, variant: Variant) -> tuple[np.ndarray, str]:
+    """Mask of the cells that the variant keeps, and the label that it is about ("" = none)."""
+    if variant.kind not in ("missing", "extra"):
+        return np.ones(len(cells), dtype=bool), ""
+    sizes = cells["label"][query].value_counts()
+    # Ties by name.
+    names = sorted(sizes.index, key=lambda name: (-sizes[name], name))
+    rank = int(variant.value)
+    if rank >= len(names):
+        raise InputError(
+            f"seen the variant {variant.kind}-{rank}, but the set has {len(names)} labels and must "
+            "keep one; lower benchmark.sweeps.types"
+        )
+    label = names[rank - 1]
+    side = ~query if variant.kind == "missing" else query
+    return ~(side & (cells["label"] == label).to_numpy()), label
+
+
+def split(
+    cells: ad.AnnData, variant: Variant, seed: int, n_top: int, normalization: Mapping[str, Any]
+) -> ad.AnnData:
+    """The cells of a variant and a seed on the variable genes of their reference.
+
+    Parameters
+    ----------
+    cells : see `gather`.
+    n_top : variable genes.
+    normalization : section of the config.
+
+    Returns
+    -------
+    AnnData
+        X CSR log1p-normalised expression, layer `counts`; obs as in `gather`, `role` that of this
+        split; uns `label`: which the variant is about.
+    """
+    rows, query = draw(cells.obs, seed)
+    keep, label = changed(cells.obs.iloc[rows], query, variant)
+    rows, query = rows[keep], query[keep]
+    drawn = cells[rows].copy()
+    drawn.obs["role"] = np.where(query, "query", "reference")
+    if not query.any() or query.all():
+        raise InputError(
+            f"the split has {int(query.sum())} query and {int((~query).sum())} reference cells, "
+            f"expected some of both: a label needs {MIN_LABEL} cells to be split"
+        )
+    counts = sp.csr_matrix(drawn.X)
+    chosen = np.sort(variable_genes(counts[~query], n_top)[0])
+    counts = counts[:, chosen]
+    totals = drawn.obs["total_counts"].to_numpy()
+    return ad.AnnData(
+        log1p_normalize(counts, totals, normalization["target_sum"]),
+        obs=drawn.obs,
+        var=drawn.var.iloc[chosen],
+        layers={"counts": counts},
+        uns={"label": label},
+    )

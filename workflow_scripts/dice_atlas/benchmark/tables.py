@@ -1,0 +1,72 @@
+"""Scores of all splits in short: means over seeds, and paired differences with intervals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+LEVEL = 0.95
+# Of the mean over data sets.
+ALL = "mean of the sets"
+
+
+def summarize(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and number of seeds of every score.
+
+    Parameters
+    ----------
+    scores : `set`, `variant`, `seed`, `protocol`, `method`, `metric`, `value`.
+    """
+    keys = ["set", "variant", "protocol", "method", "metric"]
+    found = scores.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"])
+    return found.rename(columns={"std": "sd", "count": "seeds"}).reset_index()
+
+
+def paired_differences(
+    scores: pd.DataFrame, method: str, others: Sequence[str], metrics: Sequence[str]
+) -> pd.DataFrame:
+    """Score of `method` less that of each other one on the same splits.
+
+    The interval is Student's, of the mean: over the seeds of a set; for all sets over the sets'
+    means, which are independent as the seeds' overlapping splits are not.
+
+    Parameters
+    ----------
+    scores : of the base variant; see `summarize`.
+
+    Returns
+    -------
+    DataFrame
+        `protocol`, `metric`, `method`, `other`, `set`, `difference`, `low`, `high`, `n`; low and
+        high are NaN where n is 1.
+    """
+    table = scores.pivot_table(
+        index=["protocol", "metric", "set", "seed"], columns="method", values="value", sort=False
+    )
+    rows = []
+    for protocol, metric in dict.fromkeys((p, m) for p, m, _, _ in table.index):
+        if metric not in metrics:
+            continue
+        part = table.loc[(protocol, metric)]
+        for other in others:
+            if other not in part or method not in part:
+                continue
+            apart = (part[method] - part[other]).dropna()
+            if apart.empty:
+                continue
+            of_sets = apart.groupby("set", sort=False)
+            for name, values in of_sets:
+                rows.append((protocol, metric, method, other, name, *interval(values)))
+            rows.append((protocol, metric, method, other, ALL, *interval(of_sets.mean())))
+    columns = ["protocol", "metric", "method", "other", "set", "difference", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def interval(values: pd.Series) -> tuple[float, float, float, int]:
+    """Mean, its confidence interval and the number of values."""
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return mean, np.nan, np.nan, n
+    half = t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return mean, mean - half, mean + half, n

@@ -1,0 +1,81 @@
+"""embed_benchmark: one of the methods that DICE is compared with, on the cells of one split."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import scipy.sparse as sp
+from dice_atlas.baselines.alra import alra_embedding
+from dice_atlas.baselines.factorization import nmf_embedding
+from dice_atlas.baselines.kernel import kernel_posterior_mean
+from dice_atlas.baselines.magic import magic
+from dice_atlas.baselines.smoothing import knn_smoothing
+from dice_atlas.cells import reference_rows
+
+
+def pca(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    """Projection on the reference's loadings, not denoised."""
+    return latents.obsm["X_harmony"]
+
+
+def kernel(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    """DICE's exact mean with the reference's own cells in place of the network."""
+    points = latents.obsm["X_harmony"]
+    return kernel_posterior_mean(points, points[reference_rows(latents.obs)], s)
+
+
+def knn(
+    split: ad.AnnData, latents: ad.AnnData, s: float, seed: int, n_neighbors: int
+) -> np.ndarray:
+    return knn_smoothing(latents.obsm["X_harmony"], n_neighbors)
+
+
+def magic_pcs(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    return magic(latents.obsm["X_harmony"])
+
+
+def nmf(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    return nmf_embedding(sp.csr_matrix(split.X), latents.obsm["X_pca"].shape[1], seed)
+
+
+def alra(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    return alra_embedding(sp.csr_matrix(split.X), seed)
+
+
+# Each gets (split, latents, noise level s, seed) and returns cells x dimensions.
+METHODS: Mapping[str, Callable[..., np.ndarray]] = {
+    "pca": pca,
+    "kernel": kernel,
+    "knn_5": partial(knn, n_neighbors=5),
+    "knn_10": partial(knn, n_neighbors=10),
+    "knn_15": partial(knn, n_neighbors=15),
+    "magic": magic_pcs,
+    "nmf": nmf,
+    "alra": alra,
+}
+
+
+def noise_level(denoise: Mapping[str, Any], latents: ad.AnnData) -> float:
+    """The s of DICE's exact mode with the same settings."""
+    variance = denoise["noise_variance"]
+    if variance == "auto":
+        variance = latents.uns["latent"]["residual_variance_query"]
+    return float(np.sqrt(variance + denoise["rho"]["end"] ** 2))
+
+
+if __name__ == "__main__":
+    from dice_atlas.files import atomic_path
+    from dice_atlas.logs import job_log
+
+    with job_log(snakemake.log[0]) as log:
+        split, latents = ad.read_h5ad(snakemake.input.split), ad.read_h5ad(snakemake.input.latents)
+        method, seed = snakemake.wildcards.method, int(snakemake.wildcards.seed)
+        found = METHODS[method](
+            split, latents, noise_level(snakemake.params.denoise, latents), seed
+        )
+        log.info("%s: %d cells x %d", method, *found.shape)
+        result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": found.astype(np.float32)})
+        with atomic_path(snakemake.output.embedding) as path:
+            result.write_h5ad(path)
