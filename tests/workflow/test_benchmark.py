@@ -66,7 +66,7 @@ def test_tables_and_figures(finished):
     figures = {path.stem for path in (finished / "figures").glob("*.png")}
     assert figures == {
         "umap_pbmc", "differences_blind", "differences_paper", "curves_blind", "curves_paper",
-        "rho", "k", "types", "scopes",
+        "rho", "k", "types", "types_missing", "scopes",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dice_atlas.benchmark.tables import ALL
 from dice_atlas.report.maps import drawn_rows, point_size
@@ -30,9 +31,9 @@ NAMES = {
 METRICS = {
     "ari": ("ARI", True), "clisi": ("cLISI", False), "silhouette": ("silhouette", True),
     "nmi_max": ("NMI (max)", True), "v_measure": ("V-measure", True),
-    "knn_accuracy": ("accuracy of 15 nearest", True),
-    "knn_balanced_accuracy": ("balanced accuracy of 15 nearest", True),
-    "ilisi_role": ("iLISI of the roles", True), "type_f1": ("F1 of the type's cluster", True),
+    "knn_accuracy": ("15-NN accuracy", True),
+    "knn_balanced_accuracy": ("15-NN balanced", True),
+    "ilisi_role": ("iLISI, roles", True), "type_f1": ("F1 of the type", True),
     "type_silhouette": ("silhouette of the type", True),
 }  # fmt: skip
 SHOWN = ("ari", "clisi", "silhouette")
@@ -112,6 +113,7 @@ def differences(table: pd.DataFrame, protocol: str) -> Figure:
                 axes.text(0.97 * side * widest, y, f"{mean['difference']:+.2f}", fontsize=9,
                           ha="right" if side > 0 else "left", va="center")  # fmt: skip
         axes.set_xlim(-widest, widest)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         better = "right" if METRICS[metric][1] else "left"
         axes.set_title(METRICS[metric][0])
         axes.set_xlabel(f"DICE less the other; {better} of 0: DICE is better")
@@ -183,6 +185,7 @@ def sweep(summary: pd.DataFrame, values: Mapping[str, tuple[str, str]], label: s
             axes.set_xscale("log")
             axes.set_xticks(x, list(values))
             axes.minorticks_off()
+            axes.grid(axis="y", color=LINE, lw=0.6)
         column[0].set_title(name)
         column[-1].set_xlabel(label)
     for axes, metric in zip(grid[:, 0], SHOWN, strict=True):
@@ -191,32 +194,34 @@ def sweep(summary: pd.DataFrame, values: Mapping[str, tuple[str, str]], label: s
     return figure
 
 
-def bars(
+def dots(
     summary: pd.DataFrame, variants: Mapping[str, str], metrics: Sequence[str], sets: Sequence[str]
 ) -> Figure:
-    """PCA and DICE side by side, by set and variant.
+    """PCA and DICE side by side, mean and standard deviation over seeds, by set and variant.
 
     Parameters
     ----------
     variants : name shown by variant.
     """
-    mean = summary.set_index(["set", "variant", "method", "metric"])
+    found = summary.set_index(["set", "variant", "method", "metric"])
     figure, grid = plt.subplots(
-        len(metrics), len(sets), figsize=(FULL_WIDTH, 2.1 * len(metrics) + 0.6), squeeze=False,
-        sharex=True, sharey="row",
+        len(metrics), len(sets), figsize=(FULL_WIDTH, 2.1 * len(metrics) + 1.0), squeeze=False,
+        sharex=True,
     )  # fmt: skip
     for column, name in zip(grid.T, sets, strict=True):
         for axes, metric in zip(column, metrics, strict=True):
-            for shift, (method, color) in zip((-0.2, 0.2), PAIR.items(), strict=True):
-                rows = [(name, variant, method, metric) for variant in variants]
-                found = mean.reindex(rows)
-                axes.bar(np.arange(len(rows)) + shift, found["mean"], 0.4, color=color,
-                         yerr=found["sd"].to_numpy(), label=name_of(method),
-                         error_kw={"lw": 1})  # fmt: skip
-        column[0].set_title(name, fontsize=9)
+            for shift, (method, color) in zip((-0.12, 0.12), PAIR.items(), strict=True):
+                own = found.reindex([(name, variant, method, metric) for variant in variants])
+                axes.errorbar(np.arange(len(own)) + shift, own["mean"], yerr=own["sd"].fillna(0),
+                              fmt="o", ms=5, color=color, label=name_of(method))  # fmt: skip
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.grid(axis="y", color=LINE, lw=0.6)
+        column[0].set_title(name, fontsize=10)
         column[-1].set_xticks(range(len(variants)), variants.values(), rotation=90)
+        column[-1].set_xlim(-0.5, len(variants) - 0.5)
     for axes, metric in zip(grid[:, 0], metrics, strict=True):
         axes.set_ylabel(title_of(metric), fontsize=9)
+    figure.align_ylabels(grid[:, 0])
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
@@ -266,15 +271,18 @@ def all_figures(
         if k:
             values = {str(x): (f"k-{x}", "dice_exact") for x in k}
             yield "k", sweep(blind, values, "latent dimensions k")
-        changed = {v: v.replace("-", " ") for v in variants if v.startswith(("missing", "extra"))}
+        changed = sorted(v for v in variants if v.startswith("missing"))
+        changed += sorted(v for v in variants if v.startswith("extra"))
         if changed:
-            swept = sets_with(blind, next(iter(changed)))
-            metrics = ("silhouette", "clisi", "type_silhouette", "type_f1")
-            yield "types", bars(blind, {"base": "all", **changed}, metrics, swept)
+            shown = {"base": "all", **{v: v.replace("-", " ") for v in changed}}
+            swept = sets_with(blind, changed[0])
+            yield "types", dots(blind, shown, ("silhouette", "clisi"), swept)
+            missing = {v: text for v, text in shown.items() if v.startswith("missing")}
+            yield "types_missing", dots(blind, missing, ("type_silhouette", "type_f1"), swept)
         scopes = {v: v.removeprefix("scope-") for v in variants if v.startswith("scope-")}
         if scopes:
             metrics = ("knn_accuracy", "knn_balanced_accuracy", "clisi", "ilisi_role")
-            yield "scopes", bars(blind, scopes, metrics, sets_with(blind, next(iter(scopes))))
+            yield "scopes", dots(blind, scopes, metrics, sets_with(blind, next(iter(scopes))))
 
 
 def sets_with(summary: pd.DataFrame, variant: str) -> list[str]:
