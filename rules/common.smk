@@ -205,7 +205,8 @@ def refuse_a_short_queue():
     shards = sum(
         job.rule.name == "denoise_shard" for job in workflow.dag.needrun_jobs()
     )
-    needed = shards + len(SPACES) + 2
+    # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
+    needed = shards + len(SPACES) + 6
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise WorkflowError(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

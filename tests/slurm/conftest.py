@@ -12,7 +12,7 @@ from cluster import SCRIPT, Cluster
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    """Two nodes; skips where a SLURM cannot be brought up, or is there already."""
+    """Two nodes; skips without root, without SLURM and apt-get, or where a SLURM is already."""
     if os.geteuid() != 0:
         pytest.skip("a SLURM of its own needs root")
     if not shutil.which("slurmctld") and not shutil.which("apt-get"):
