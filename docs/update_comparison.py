@@ -6,6 +6,7 @@ Takes its tables and figures over to docs/comparison/; without an argument the p
 of those that lie there.
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,15 +21,15 @@ METRICS = {"ari": "ARI ↑", "clisi": "cLISI ↓", "silhouette": "silhouette ↑
 ALL = "mean of the sets"
 
 
-def take_over(results: Path) -> None:
-    """Copy tables and figures of a run."""
+def take_over(results: Path, page: str) -> None:
+    """Copy the tables of a run, and the figures that the page shows."""
     FOLDER.mkdir(exist_ok=True)
     for name in TABLES:
         shutil.copyfile(results / name, FOLDER / name)
     for old in FOLDER.glob("*.png"):
         old.unlink()
-    for figure in (results / "figures").glob("*.png"):
-        shutil.copyfile(figure, FOLDER / figure.name)
+    for name in re.findall(r"\(comparison/(\S+\.png)\)", page):
+        shutil.copyfile(results / "figures" / name, FOLDER / name)
 
 
 def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
@@ -117,11 +118,11 @@ BLOCKS = {
 
 def main() -> None:
     """Rewrite docs/comparison.md in place."""
-    if sys.argv[1:]:
-        take_over(Path(sys.argv[1]))
-    tables = [pd.read_csv(FOLDER / name, sep="\t") for name in TABLES]
     path = DOCS / "comparison.md"
     text = path.read_text()
+    if sys.argv[1:]:
+        take_over(Path(sys.argv[1]), text)
+    tables = [pd.read_csv(FOLDER / name, sep="\t") for name in TABLES]
     for name, make in BLOCKS.items():
         text = replace_block(text, name, make(*tables))
     path.write_text(text)
