@@ -4,7 +4,7 @@
 
 use rule load_counts as load_benchmark with:
     input:
-        benchmark_sources,
+        unpack(benchmark_sources),
     output:
         counts=bench("samples/{sample}.h5ad"),
     log:
@@ -128,7 +128,8 @@ rule embed_scvi:
         gpu=config["gpu"],
     params:
         python=BENCHMARK["scvi_python"],
-        script=workflow.source_path("../workflow_scripts/embed_scvi.py"),
+        # Not workflow.source_path(): its path is another one in every run.
+        script=Path(workflow.basedir, "rules", "../workflow_scripts/embed_scvi.py"),
     shell:
         "{params.python} {params.script} --input {input.split} --output {output.embedding}"
         " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
@@ -180,11 +181,7 @@ rule collect_benchmark:
     input:
         scores=benchmark_tables("scores.tsv", BENCHMARK["protocols"]),
         curves=benchmark_tables("curves.tsv", BENCHMARK["protocols"]),
-        layouts=lambda wildcards: (
-            [bench(f"{name}/base/0/paper/layouts.npz") for name in benchmark_sets()]
-            if "paper" in BENCHMARK["protocols"]
-            else []
-        ),
+        layouts=base_layouts,
         costs=benchmark_costs,
     output:
         scores=bench("scores.tsv.gz"),

@@ -70,9 +70,8 @@ def benchmark_of(name):
     return out(f"benchmarks/{name}.tsv")
 
 
-def sample_sources(wildcards):
-    """Files that a sample is read from: its counts and its label table, if that is a file."""
-    row = SHEET[wildcards.sample]
+def sources(row):
+    """Files that a row's sample is read from: its counts and its label table, if that is a file."""
     table = row["labels_source"]
     # The demo's folders are made whole, as one output, by a rule.
     made = row["path"].startswith(DEMO)
@@ -82,9 +81,12 @@ def sample_sources(wildcards):
     }
 
 
-def load_settings(wildcards):
+def sample_sources(wildcards):
+    return sources(SHEET[wildcards.sample])
+
+
+def loaded(row):
     """What `load_counts` needs of a sample's row. Truth is left out on purpose."""
-    row = SHEET[wildcards.sample]
     kept = (
         "sample",
         "path",
@@ -96,6 +98,10 @@ def load_settings(wildcards):
         "extra",
     )
     return {key: row[key] for key in kept}
+
+
+def load_settings(wildcards):
+    return loaded(SHEET[wildcards.sample])
 
 
 def qc_settings(wildcards):

@@ -1,6 +1,5 @@
 # What the rules of the benchmark share: its sheet, its variants, its paths.
 import functools
-import os
 
 BENCHMARK = config["benchmark"]
 BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
@@ -58,17 +57,11 @@ def benchmark_pairs():
 
 
 def benchmark_row(wildcards):
-    row = benchmark_sheet()[wildcards.sample]
-    return {k: v for k, v in row.items() if k not in ("truth", "truth_source", "qc")}
+    return loaded(benchmark_sheet()[wildcards.sample])
 
 
 def benchmark_sources(wildcards):
-    """Files that a sample of the benchmark is read from."""
-    row = benchmark_sheet()[wildcards.sample]
-    made = row["path"].startswith(DEMO)
-    files = [row["path"]] if made else tenx_files(row["path"])
-    table = row["labels_source"]
-    return [*files, *([table] if table not in ("", row["path"]) else [])]
+    return sources(benchmark_sheet()[wildcards.sample])
 
 
 def set_counts(wildcards):
@@ -177,6 +170,12 @@ def benchmark_tables(name, protocols):
         ]
 
     return wanted
+
+
+def base_layouts(wildcards):
+    """UMAPs of the first seed, where protocol `paper` makes them."""
+    names = benchmark_sets() if "paper" in BENCHMARK["protocols"] else []
+    return [bench(f"{name}/base/0/paper/layouts.npz") for name in names]
 
 
 def benchmark_costs(wildcards):

@@ -4,8 +4,8 @@ from typing import Any
 
 import anndata as ad
 import pandas as pd
-from dice_atlas.clustering.graph import EMBEDDING_KEY, embedding_of, neighbor_graph
-from dice_atlas.clustering.resolution import Scan, scan_resolutions
+from dice_atlas.clustering.graph import EMBEDDING_KEY, embedding_of
+from dice_atlas.clustering.resolution import Scan, scan_embedding
 
 
 def cluster(data: ad.AnnData, settings: dict[str, Any], seed: int) -> Scan:
@@ -13,12 +13,9 @@ def cluster(data: ad.AnnData, settings: dict[str, Any], seed: int) -> Scan:
     name = settings["embedding"]
     key = EMBEDDING_KEY[name]
     embedding = embedding_of(data, name)
-    graph = neighbor_graph(embedding, settings["n_neighbors"], seed, data.obs_names, key)
     sd = data.obsm.get(f"{key}_sd")
-    scan = scan_resolutions(
-        graph, key, settings["resolutions"], settings["n_neighbors"], seed, settings["flavor"], sd
-    )
-    graph.uns["embedding"] = name
+    scan = scan_embedding(embedding, settings, seed, sd, data.obs_names, key)
+    scan.graph.uns["embedding"] = name
     return scan
 
 

@@ -13,6 +13,7 @@ from dice_atlas.baselines.kernel import kernel_posterior_mean
 from dice_atlas.baselines.magic import magic
 from dice_atlas.baselines.smoothing import knn_smoothing
 from dice_atlas.cells import reference_rows
+from dice_atlas.dice.schedule import noise_level
 
 
 def pca(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
@@ -57,11 +58,9 @@ METHODS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 
 
-def noise_level(denoise: Mapping[str, Any], latents: ad.AnnData) -> float:
+def exact_level(denoise: Mapping[str, Any], latents: ad.AnnData) -> float:
     """The s of DICE's exact mode with the same settings."""
-    variance = denoise["noise_variance"]
-    if variance == "auto":
-        variance = latents.uns["latent"]["residual_variance_query"]
+    variance = noise_level(denoise["noise_variance"], latents.uns["latent"], "query")
     return float(np.sqrt(variance + denoise["rho"]["end"] ** 2))
 
 
@@ -71,10 +70,8 @@ if __name__ == "__main__":
 
     with job_log(snakemake.log[0]) as log:
         split, latents = ad.read_h5ad(snakemake.input.split), ad.read_h5ad(snakemake.input.latents)
-        method, seed = snakemake.wildcards.method, int(snakemake.wildcards.seed)
-        found = METHODS[method](
-            split, latents, noise_level(snakemake.params.denoise, latents), seed
-        )
+        method, s = snakemake.wildcards.method, exact_level(snakemake.params.denoise, latents)
+        found = METHODS[method](split, latents, s, int(snakemake.wildcards.seed))
         log.info("%s: %d cells x %d", method, *found.shape)
         result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": found.astype(np.float32)})
         with atomic_path(snakemake.output.embedding) as path:

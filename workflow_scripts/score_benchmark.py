@@ -23,11 +23,10 @@ def score(
     Parameters
     ----------
     data : an embedding of the query's cells, and of the reference's if the method has them.
-    truth : `role`, `label` and `batch` of all cells of the split.
+    truth : `role`, `label` and `batch` of these cells.
     label : the type that the variant is about, "" = none.
     """
     embedding = embedding_of(data)
-    truth = truth.loc[data.obs_names]
     query = (truth["role"] == "query").to_numpy()
     names = truth["label"].to_numpy(dtype=str)
     sd = np.asarray(data.obsm["X_dice_sd"])[query] if "X_dice_sd" in data.obsm else None
@@ -53,22 +52,24 @@ def long_table(method: str, scores: dict, n_cells: int) -> pd.DataFrame:
 if __name__ == "__main__":
     from dice_atlas.files import atomic_path, write_table
     from dice_atlas.logs import job_log
+    from dice_atlas.tables import read_part
 
     with job_log(snakemake.log[0]) as log:
         given, params = snakemake.input, snakemake.params
-        split = ad.read_h5ad(given.split, backed="r")
-        truth, label = split.obs[["role", "batch", "label"]].astype(str), split.uns["label"]
+        truth = read_part(given.split, "obs")[["role", "batch", "label"]].astype(str)
+        label = read_part(given.split, "uns/label")
         seed = int(snakemake.wildcards.seed)
         tables, curves, layouts = [], [], {}
         for method, path in zip(params.methods, given.embeddings, strict=True):
             data = ad.read_h5ad(path)
             if data.obs_names.difference(truth.index).size:
                 raise InputError(f"{path} is of another split: remove {Path(path).parent}")
-            query = (truth.loc[data.obs_names, "role"] == "query").to_numpy()
+            own = truth.loc[data.obs_names]
+            query = (own["role"] == "query").to_numpy()
             if params.protocol == "blind":
-                scores, curve = score(data, truth, label, params.cluster, seed)
+                scores, curve = score(data, own, label, params.cluster, seed)
             else:
-                names = truth.loc[data.obs_names, "label"].to_numpy(dtype=str)[query]
+                names = own["label"].to_numpy(dtype=str)[query]
                 scores, curve, layouts[method] = paper_scores(
                     embedding_of(data)[query], names, params.cluster, seed
                 )

@@ -5,8 +5,6 @@ import numpy as np
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.neighbors import nearest_neighbors
 
-N_NEIGHBORS = (5, 10, 15)
-
 
 def knn_smoothing(scores: np.ndarray, n_neighbors: int) -> np.ndarray:
     """Mean of the nearest cells' scores, the cell itself counted as the first of them.

@@ -79,13 +79,18 @@ def umaps(
         axes.set_title(name_of(method))
         told = f"ARI {value[method, 'ari']:.2f}   cLISI {value[method, 'clisi']:.2f}"
         axes.set_xlabel(told, loc="left", fontsize=8.5, color=SOFT)
-    handles = [
-        plt.Line2D([], [], marker="o", ls="", color=colors[label], label=label)
-        for label in sorted(set(labels))
-    ]
+    handles = markers({label: colors[label] for label in sorted(set(labels))})
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     figure.suptitle(f"{name}: query, protocol paper", x=0.01, ha="left", fontweight="bold")
     return figure
+
+
+def markers(colors: Mapping[str, str]) -> list[plt.Line2D]:
+    """Entries of a legend: a dot for each name."""
+    return [
+        plt.Line2D([], [], marker="o", ls="", color=color, label=name)
+        for name, color in colors.items()
+    ]
 
 
 def differences(table: pd.DataFrame, protocol: str) -> Figure:
@@ -119,7 +124,7 @@ def differences(table: pd.DataFrame, protocol: str) -> Figure:
         axes.set_xlabel(f"DICE less the other; {better} of 0: DICE is better")
     grid[0].set_yticks(range(len(others)), [name_of(other) for other in others])
     grid[0].invert_yaxis()
-    handles = [plt.Line2D([], [], marker="o", ls="", color=colors[s], label=s) for s in sets]
+    handles = markers({name: colors[name] for name in sets})
     handles.append(plt.Line2D([], [], marker="D", color="black", label="mean of the sets, 95 %"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
@@ -153,7 +158,7 @@ def curves(table: pd.DataFrame, protocol: str, methods: Sequence[str]) -> Figure
         axes.set_xlabel("resolution")
         axes.set_ylabel("ARI")
         axes.set_title(name)
-    one_legend(figure, panels)
+    one_legend(figure, next(iter(panels.values())))
     return figure
 
 
@@ -179,7 +184,7 @@ def sweep(summary: pd.DataFrame, values: Mapping[str, tuple[str, str]], label: s
     for column, name in zip(grid.T, sets, strict=True):
         for axes, metric in zip(column, SHOWN, strict=True):
             for method in PAIR:
-                y = [mean[name, v, m if method != "pca" else "pca", metric]
+                y = [mean[name, v, m if method == "dice_exact" else method, metric]
                      for v, m in values.values()]  # fmt: skip
                 axes.plot(x, y, "o-", ms=4, color=PAIR[method], label=name_of(method))
             axes.set_xscale("log")
@@ -190,7 +195,7 @@ def sweep(summary: pd.DataFrame, values: Mapping[str, tuple[str, str]], label: s
         column[-1].set_xlabel(label)
     for axes, metric in zip(grid[:, 0], SHOWN, strict=True):
         axes.set_ylabel(title_of(metric))
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    one_legend(figure, grid[0, 0])
     return figure
 
 
@@ -222,7 +227,7 @@ def dots(
     for axes, metric in zip(grid[:, 0], metrics, strict=True):
         axes.set_ylabel(title_of(metric), fontsize=9)
     figure.align_ylabels(grid[:, 0])
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    one_legend(figure, grid[0, 0])
     return figure
 
 
@@ -237,9 +242,10 @@ def set_panels(sets: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
     return figure, dict(zip(sets, grid.flat, strict=False))
 
 
-def one_legend(figure: Figure, panels: Mapping[str, Axes]) -> None:
-    handles, labels = next(iter(panels.values())).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6)
+def one_legend(figure: Figure, axes: Axes) -> None:
+    """One panel's legend for all of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
 def all_figures(

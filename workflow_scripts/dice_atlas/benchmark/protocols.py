@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.metrics import silhouette_samples
 
 from dice_atlas.clustering.graph import neighbor_graph
-from dice_atlas.clustering.resolution import partition_all, scan_resolutions
+from dice_atlas.clustering.resolution import partition_all, scan_embedding
 from dice_atlas.clustering.umap import embed_umap
 from dice_atlas.metrics.groups import label_scores
 from dice_atlas.metrics.partition import partition_agreement
@@ -41,15 +41,10 @@ def blind_scores(
     cluster : section of the config.
     sd : posterior standard deviation of the embedding, where it has one.
     """
-    size = cluster["n_neighbors"]
-    graph = neighbor_graph(embedding, size, seed, key="X")
-    scan = scan_resolutions(graph, "X", cluster["resolutions"], size, seed, FLAVOR, sd)
+    scan = scan_embedding(embedding, {**cluster, "flavor": FLAVOR}, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
     curve = curve.merge(scan.table[["resolution", "stability", "chosen"]], on="resolution")
-    best = curve[curve["chosen"]].iloc[0]
-    scores = label_scores(embedding, truth, seed) | partition_agreement(truth, scan.chosen)
-    scores["n_clusters"] = Score(float(best["n_clusters"]), f"resolution {best['resolution']:g}")
-    return scores, curve, scan.chosen
+    return whole_scores(embedding, truth, scan.chosen, curve, seed), curve, scan.chosen
 
 
 def paper_scores(
@@ -67,9 +62,17 @@ def paper_scores(
     best = curve.iloc[int(curve["ari"].to_numpy().argmax())]
     curve["chosen"] = curve["resolution"] == best["resolution"]
     clusters = partitions[best["resolution"]].to_numpy()
-    scores = label_scores(layout, truth, seed) | partition_agreement(truth, clusters)
+    return whole_scores(layout, truth, clusters, curve, seed), curve, layout
+
+
+def whole_scores(
+    place: np.ndarray, truth: np.ndarray, clusters: np.ndarray, curve: pd.DataFrame, seed: int
+) -> dict[str, Score]:
+    """Scores of the labels in an embedding or UMAP, and of the clusters chosen on its curve."""
+    best = curve[curve["chosen"]].iloc[0]
+    scores = label_scores(place, truth, seed) | partition_agreement(truth, clusters)
     scores["n_clusters"] = Score(float(best["n_clusters"]), f"resolution {best['resolution']:g}")
-    return scores, curve, layout
+    return scores
 
 
 def agreement_curve(partitions: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """Leiden at several resolutions, and the choice of one without looking at labels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -41,6 +42,26 @@ class Scan:
     def chosen(self) -> np.ndarray:
         """Cluster of every cell at the chosen resolution."""
         return self.partitions[self.table["resolution"][self.table["chosen"]].item()].to_numpy()
+
+
+def scan_embedding(
+    embedding: np.ndarray,
+    settings: Mapping[str, Any],
+    seed: int,
+    sd: np.ndarray | None = None,
+    cells: Sequence[str] | None = None,
+    key: str = "X",
+) -> Scan:
+    """Neighbour graph of an embedding (cells x k), and `scan_resolutions` on it.
+
+    Parameters
+    ----------
+    settings : section `cluster` of the config.
+    sd, cells, key : see `scan_resolutions` and `neighbor_graph`.
+    """
+    size = settings["n_neighbors"]
+    graph = neighbor_graph(embedding, size, seed, cells, key)
+    return scan_resolutions(graph, key, settings["resolutions"], size, seed, settings["flavor"], sd)
 
 
 def scan_resolutions(

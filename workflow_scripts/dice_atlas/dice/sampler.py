@@ -12,7 +12,7 @@ from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood, LangevinLikelihood, Likelihood
 from dice_atlas.dice.priors import Prior
-from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
+from dice_atlas.dice.schedule import first_needed_iteration, noise_level, rho_schedule
 from dice_atlas.errors import InputError
 
 # Rows (cells x draws) that go through the network at once: few enough for a CPU's cache, many
@@ -24,19 +24,6 @@ VALUES_AT_ONCE = 4_000_000
 LOW_ACCEPTANCE = 0.2
 
 logger = logging.getLogger(__name__)
-
-
-def noise_level(noise_variance: float | str, latent: Mapping[str, Any], role: str) -> float:
-    """Noise variance per scaled gene: as given, or the role's residual outside the loadings."""
-    if noise_variance != "auto":
-        return float(noise_variance)
-    key = f"residual_variance_{role}"
-    if key in latent:
-        return float(latent[key])
-    raise InputError(
-        "denoise.noise_variance is auto, but genes of the reference are missing from the query, "
-        "so that the residual is not defined; give a number (1.0 is the paper's)"
-    )
 
 
 class Sampler:

@@ -1,8 +1,12 @@
-"""Noise schedules: the paper's DDPM steps, the levels of a short chain, the coupling rho."""
+"""Noise: the paper's DDPM steps, the levels of a short chain, the coupling rho, the data's own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from dice_atlas.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,16 @@ def first_needed_iteration(rho: np.ndarray, noise_variance: float, tolerance: fl
     remaining = np.cumprod(influence[::-1])[::-1]
     forgotten = np.flatnonzero(remaining < tolerance)
     return int(forgotten[-1]) if forgotten.size else 0
+
+
+def noise_level(noise_variance: float | str, latent: Mapping[str, Any], role: str) -> float:
+    """Noise variance per scaled gene: as given, or the role's residual outside the loadings."""
+    if noise_variance != "auto":
+        return float(noise_variance)
+    key = f"residual_variance_{role}"
+    if key in latent:
+        return float(latent[key])
+    raise InputError(
+        "denoise.noise_variance is auto, but genes of the reference are missing from the query, "
+        "so that the residual is not defined; give a number (1.0 is the paper's)"
+    )

@@ -27,6 +27,7 @@ import scipy.sparse as sp
 from sklearn.cluster import KMeans
 
 from dice_atlas.transfer.neighbors import Neighbors
+from dice_atlas.transfer.reduction import l2_normalize
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def soft_assignment(
     pcs: np.ndarray, centroids: np.ndarray, sigma: float, log_weights: np.ndarray | float = 0.0
 ) -> np.ndarray:
     """Shares (cells x K) in proportion to weight x exp(-2 (1 - cosine) / sigma), as Harmony's."""
-    shares = 2 * (_unit(pcs) @ centroids.T - 1) / sigma + log_weights
+    shares = 2 * (l2_normalize(pcs) @ centroids.T - 1) / sigma + log_weights
     shares -= shares.max(axis=1, keepdims=True)
     np.exp(shares, out=shares)
     return shares / shares.sum(axis=1, keepdims=True)
@@ -110,11 +111,11 @@ def reference_clusters(pcs: np.ndarray, sigma: float, seed: int) -> ReferenceClu
     n_clusters = max(2, min(round(len(pcs) / CELLS_PER_CLUSTER), MOST_CLUSTERS))
     if len(pcs) < n_clusters:
         raise ValueError(f"{len(pcs)} reference cells are too few to be clustered")
-    directions = _unit(pcs)
+    directions = l2_normalize(pcs)
     start = KMeans(n_clusters, n_init=3, max_iter=25, random_state=seed).fit(directions)
-    centroids = _unit(start.cluster_centers_)
+    centroids = l2_normalize(start.cluster_centers_)
     for _ in range(SOFT_ROUNDS):
-        centroids = _unit(soft_assignment(pcs, centroids, sigma).T @ directions)
+        centroids = l2_normalize(soft_assignment(pcs, centroids, sigma).T @ directions)
     return summarise(pcs, soft_assignment(pcs, centroids, sigma), centroids, sigma)
 
 
@@ -185,7 +186,7 @@ def random_effects(
 
 def mutual_neighbors(query: np.ndarray, reference: np.ndarray, n_neighbors: int) -> sp.csr_matrix:
     """1 where a query and a reference cell are among each other's nearest by the cosine."""
-    query, reference = _unit(query), _unit(reference)
+    query, reference = l2_normalize(query), l2_normalize(reference)
     there = _neighbor_graph(query, reference, n_neighbors)
     return there.multiply(_neighbor_graph(reference, query, n_neighbors).T).tocsr()
 
@@ -272,11 +273,6 @@ def _neighbor_graph(cells: np.ndarray, points: np.ndarray, k: int) -> sp.csr_mat
     nearest, _ = Neighbors(points).nearest(cells, k)
     rows = np.repeat(np.arange(len(cells)), k)
     return sp.csr_matrix((np.ones(rows.size), (rows, nearest.ravel())), (len(cells), len(points)))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(length, np.finfo(float).tiny)
 
 
 def _means(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.graph import neighbor_graph
-from dice_atlas.clustering.resolution import scan_resolutions
+from dice_atlas.clustering.resolution import scan_embedding
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
@@ -44,9 +43,7 @@ def cluster_scores(
         names = ("n_clusters", "ari", "nmi", "nmi_max", "v_measure")
         why = f"{len(embedding)} cells, fewer than {MIN_CLUSTERED}: not clustered"
         return dict.fromkeys(names, undefined(why))
-    size = cluster["n_neighbors"]
-    graph = neighbor_graph(embedding, size, seed, key="X")
-    scan = scan_resolutions(graph, "X", cluster["resolutions"], size, seed, cluster["flavor"], sd)
+    scan = scan_embedding(embedding, cluster, seed, sd)
     chosen = scan.table[scan.table["chosen"]].iloc[0]
     note = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
     scores = {"n_clusters": Score(float(chosen["n_clusters"]), note)}
