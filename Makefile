@@ -62,7 +62,7 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# Resolve the direct pins afresh and write the two locks (torch's local version suffix cut off).
+# Resolve the direct pins afresh and write the three locks (torch's local version suffix cut off).
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet -r requirements.in
@@ -71,6 +71,10 @@ lock:
 	.lock-venv/bin/pip install --quiet -r requirements-dev.in
 	{ echo "# Tests and checks, made by \`make lock\` from requirements-dev.in."; echo "-r requirements.txt"; \
 		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//' | grep -vxFf requirements.txt; } > requirements-dev.txt
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet -r requirements-scvi.in
+	{ echo "# scVI's own environment, made by \`make lock\` from requirements-scvi.in. Python 3.11."; \
+		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//'; } > requirements-scvi.txt
 	rm -rf .lock-venv
 
 clean:

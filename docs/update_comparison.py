@@ -84,20 +84,23 @@ def cost_table(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataF
     return markdown(["job", "s, mean", "s, largest", "MB, largest"], rows)
 
 
-def variant_table(prefix: str, metrics: dict[str, str]):
-    """Rows: set and variant; PCA and DICE for each metric, mean and sd over seeds."""
+def variant_table(prefix: str, metrics: dict[str, str], base: str):
+    """Rows: set and variant, first the base by its name; PCA and DICE, means over seeds."""
 
     def make(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
-        part = summary[summary["variant"].str.startswith(prefix) & (summary["protocol"] == "blind")]
-        value = part.set_index(["set", "variant", "method", "metric"])["mean"]
+        blind = summary[summary["protocol"] == "blind"]
+        value = blind.set_index(["set", "variant", "method", "metric"])["mean"]
+        part = blind[blind["variant"].str.startswith(prefix)]
         rows = []
-        for name, variant in dict.fromkeys(zip(part["set"], part["variant"], strict=True)):
-            row = [name, variant.removeprefix(prefix)]
-            for metric in metrics:
-                for method in ("pca", "dice_exact"):
-                    found = value.get((name, variant, method, metric))
-                    row.append("" if found is None else f"{found:.3f}")
-            rows.append(row)
+        for name, own in part.groupby("set", sort=False):
+            for variant in ("base", *dict.fromkeys(own["variant"])):
+                row = [name, base if variant == "base" else variant.removeprefix(prefix)]
+                row += [
+                    f"{value[name, variant, method, metric]:.3f}"
+                    for metric in metrics
+                    for method in ("pca", "dice_exact")
+                ]
+                rows.append(row)
         header = ["set", prefix.rstrip("-")]
         for shown in metrics.values():
             header += [f"{shown}, PCA", "DICE"]
@@ -112,7 +115,9 @@ BLOCKS = {
     "paper": protocol_tables("paper"),
     "differences": difference_table,
     "costs": cost_table,
-    "scopes": variant_table("scope-", NEAREST | {"clisi": "cLISI ↓", "ilisi_role": "iLISI ↑"}),
+    "scopes": variant_table(
+        "scope-", NEAREST | {"clisi": "cLISI ↓", "ilisi_role": "iLISI ↑"}, "none"
+    ),
 }
 
 

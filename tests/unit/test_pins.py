@@ -58,9 +58,10 @@ def test_every_rule_env_exists(root):
     assert used == {path.stem for path in (root / "envs").glob("*.yaml")}
 
 
-def test_the_lock_holds_every_direct_pin(root):
-    locked = lock(root)
-    for line in (root / "requirements.in").read_text().splitlines():
+@pytest.mark.parametrize("file", ["requirements", "requirements-scvi"])
+def test_the_lock_holds_every_direct_pin(root, file):
+    locked = lock(root, f"{file}.txt")
+    for line in (root / f"{file}.in").read_text().splitlines():
         name, _, version = line.partition("==")
         if version:
             assert locked[name] == version

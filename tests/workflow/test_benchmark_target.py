@@ -20,7 +20,7 @@ def finished(make_copy, small):
     gibbs = {"denoise": {"iterations": 3, "rho": {"start": 1.0}}}
     copy.config(
         "tiny", **(small | gibbs),
-        benchmark={"name": "tiny", "seeds": 1, "sweeps": SWEEPS, "scopes": ["none", "joint"]},
+        benchmark={"name": "tiny", "seeds": 1, "sweeps": SWEEPS, "scopes": ["mapped", "joint"]},
     )  # fmt: skip
     copy.run("--configfile", "tiny.yaml", "--", "benchmark")
     return copy.folder / "results/benchmark/tiny"
@@ -38,7 +38,7 @@ def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
             values = own.loc[own["metric"] == metric, "value"]
             assert np.isfinite(values).all()
             assert values.nunique() > 5
-    variants = {"base", "k-5", "missing-1", "extra-1", "scope-none", "scope-joint"}
+    variants = {"base", "k-5", "missing-1", "extra-1", "scope-mapped", "scope-joint"}
     assert set(scores["variant"]) == variants
     # rho of the default is 0.5.
     value = base.set_index(["protocol", "method", "metric"])["value"]["blind"]

@@ -288,7 +288,8 @@ def all_figures(
         scopes = {v: v.removeprefix("scope-") for v in variants if v.startswith("scope-")}
         if scopes:
             metrics = ("knn_accuracy", "knn_balanced_accuracy", "clisi", "ilisi_role")
-            yield "scopes", dots(blind, scopes, metrics, sets_with(blind, next(iter(scopes))))
+            sets = sets_with(blind, next(iter(scopes)))
+            yield "scopes", dots(blind, {"base": "none", **scopes}, metrics, sets)
 
 
 def sets_with(summary: pd.DataFrame, variant: str) -> list[str]:
