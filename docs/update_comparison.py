@@ -18,6 +18,8 @@ DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "comparison"
 TABLES = ("summary.tsv", "differences.tsv", "costs.tsv")
 METRICS = {"ari": "ARI ↑", "clisi": "cLISI ↓", "silhouette": "silhouette ↑"}
+# ARI of the other choice of the resolution (score_benchmark.other_choice).
+OTHER_CHOICE = {"ari_with_sd": "with a spread", "ari_without_sd": "without its spread"}
 ALL = "mean of the sets"
 
 
@@ -36,16 +38,24 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
     """Methods in rows, sets in columns; the best of a column in bold."""
     part = summary[(summary["variant"] == "base") & (summary["protocol"] == protocol)]
     part = part[~part["method"].str.startswith("dice_rho")]
-    wide = part[part["metric"] == metric].pivot_table(
-        index="method", columns="set", values="mean", sort=False
-    )
-    wide["mean"] = wide.mean(axis=1)
+    wide = by_set(part, metric)
     best = wide.min() if metric == "clisi" else wide.max()
     rows = [
         [method, *(f"**{v:.3f}**" if v == best[c] else f"{v:.3f}" for c, v in own.items())]
         for method, own in wide.iterrows()
     ]
+    for other, text in OTHER_CHOICE.items() if metric == "ari" else ():
+        for method, own in by_set(part, other).iterrows():
+            rows.append([f"{method}, {text}", *(f"{v:.3f}" for v in own)])
     return markdown([METRICS[metric], *wide.columns], rows)
+
+
+def by_set(part: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric's means over seeds: methods x sets, and the mean of the sets."""
+    wide = part[part["metric"] == metric].pivot_table(
+        index="method", columns="set", values="mean", sort=False
+    )
+    return wide.assign(mean=wide.mean(axis=1))
 
 
 def protocol_tables(protocol: str):

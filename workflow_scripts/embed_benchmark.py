@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -58,21 +57,21 @@ METHODS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 
 
-def exact_level(denoise: Mapping[str, Any], latents: ad.AnnData) -> float:
-    """The s of DICE's exact mode with the same settings."""
-    variance = noise_level(denoise["noise_variance"], latents.uns["latent"], "query")
-    return float(np.sqrt(variance + denoise["rho"]["end"] ** 2))
-
-
 if __name__ == "__main__":
     from dice_atlas.files import atomic_path
     from dice_atlas.logs import job_log
 
     with job_log(snakemake.log[0]) as log:
         split, latents = ad.read_h5ad(snakemake.input.split), ad.read_h5ad(snakemake.input.latents)
-        method, s = snakemake.wildcards.method, exact_level(snakemake.params.denoise, latents)
+        method, denoise = snakemake.wildcards.method, snakemake.params.denoise
+        noise = noise_level(denoise["noise_variance"], latents.uns["latent"], "query")
+        # The level of DICE's exact mode.
+        s = float(np.sqrt(noise + denoise["rho"]["end"] ** 2))
         found = METHODS[method](split, latents, s, int(snakemake.wildcards.seed))
         log.info("%s: %d cells x %d", method, *found.shape)
         result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": found.astype(np.float32)})
+        if method == "pca":
+            # Of the posterior under a flat prior: PCA's part in the choice with the spread.
+            result.uns["sd"] = float(np.sqrt(noise))
         with atomic_path(snakemake.output.embedding) as path:
             result.write_h5ad(path)

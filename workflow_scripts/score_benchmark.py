@@ -11,6 +11,7 @@ from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scor
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.groups import mixing_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
+from dice_atlas.metrics.score import Score
 
 KEYS = ("X_dice", "X_embedding")
 
@@ -37,6 +38,24 @@ def score(
         scores |= knn_accuracy(embedding[~query], names[~query], embedding[query], names[query])
         scores |= mixing_scores(embedding, truth[["role", "batch"]])
     return scores, curve
+
+
+def other_choice(
+    data: ad.AnnData, truth: pd.DataFrame, cluster: Mapping[str, Any], seed: int
+) -> dict[str, Score]:
+    """What the posterior's spread is worth in the choice of the resolution, see `score`.
+
+    `ari_without_sd`: of DICE's clusters, chosen without it. `ari_with_sd`: of PCA's, chosen with
+    the spread of the posterior under a flat prior (`uns["sd"]`). Nothing of other methods.
+    """
+    query = (truth["role"] == "query").to_numpy()
+    embedding, names = embedding_of(data)[query], truth["label"].to_numpy(dtype=str)[query]
+    if "X_dice_sd" in data.obsm:
+        return {"ari_without_sd": blind_scores(embedding, names, cluster, seed)[0]["ari"]}
+    if "sd" in data.uns:
+        sd = np.full_like(embedding, data.uns["sd"])
+        return {"ari_with_sd": blind_scores(embedding, names, cluster, seed, sd)[0]["ari"]}
+    return {}
 
 
 def embedding_of(data: ad.AnnData) -> np.ndarray:
@@ -68,6 +87,8 @@ if __name__ == "__main__":
             query = (own["role"] == "query").to_numpy()
             if params.protocol == "blind":
                 scores, curve = score(data, own, label, params.cluster, seed)
+                if snakemake.wildcards.variant == "base":
+                    scores |= other_choice(data, own, params.cluster, seed)
             else:
                 names = own["label"].to_numpy(dtype=str)[query]
                 scores, curve, layouts[method] = paper_scores(

@@ -44,6 +44,13 @@ def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
     value = base.set_index(["protocol", "method", "metric"])["value"]["blind"]
     assert value["dice_rho_0.5", "clisi"] == value["dice_exact", "clisi"]
     assert value["dice_rho_4", "clisi"] != value["dice_exact", "clisi"]
+    # The choice of the resolution with and without the posterior's spread, where there is one.
+    other = base[base["metric"].isin(["ari_with_sd", "ari_without_sd"])]
+    dice = {m for m in dict.fromkeys(base["method"]) if m.startswith("dice_")}
+    assert set(zip(other["method"], other["metric"], strict=True)) == {
+        ("pca", "ari_with_sd"), *((m, "ari_without_sd") for m in dice)
+    }  # fmt: skip
+    assert other["value"].between(-1, 1).all()
 
 
 def test_the_type_left_out_is_scored(finished):

@@ -146,7 +146,7 @@ def test_report_is_self_contained(results):
 
 def test_every_job_left_a_log_and_a_benchmark(demo, results):
     assert (results / "logs/train_prior.log").stat().st_size > 0
-    assert len(list(results.glob("benchmarks/denoise_shard/*.tsv"))) == 4
+    assert len(list(results.glob("benchmarks/denoise_shard/*-of-4.tsv"))) == 4
     leftovers = [p for p in results.rglob(".*") if p.is_file() and p.suffix in (".h5ad", ".tsv")]
     assert leftovers == []
 
