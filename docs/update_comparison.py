@@ -18,8 +18,8 @@ DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "comparison"
 TABLES = ("summary.tsv", "differences.tsv", "costs.tsv")
 METRICS = {"ari": "ARI ↑", "clisi": "cLISI ↓", "silhouette": "silhouette ↑"}
-# ARI of the other choice of the resolution (score_benchmark.other_choice).
-OTHER_CHOICE = {"ari_with_sd": "with a spread", "ari_without_sd": "without its spread"}
+# ARI by the choice of the resolution (score_benchmark.other_choices).
+CHOICES = {"ari_plain": "ARI ↑, plain choice", "ari_spread": "ARI ↑, choice with the spread"}
 ALL = "mean of the sets"
 
 
@@ -39,15 +39,12 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
     part = summary[(summary["variant"] == "base") & (summary["protocol"] == protocol)]
     part = part[~part["method"].str.startswith("dice_rho")]
     wide = by_set(part, metric)
-    best = wide.min() if metric == "clisi" else wide.max()
+    best = wide.min() if metric in DOWN else wide.max()
     rows = [
         [method, *(f"**{v:.3f}**" if v == best[c] else f"{v:.3f}" for c, v in own.items())]
         for method, own in wide.iterrows()
     ]
-    for other, text in OTHER_CHOICE.items() if metric == "ari" else ():
-        for method, own in by_set(part, other).iterrows():
-            rows.append([f"{method}, {text}", *(f"{v:.3f}" for v in own)])
-    return markdown([METRICS[metric], *wide.columns], rows)
+    return markdown([SHOWN[metric], *wide.columns], rows)
 
 
 def by_set(part: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
 DICE_METHODS = {
     "dice_exact": ("labels", {"method": "exact"}),
     "dice_no_labels": ("clusters", {"method": "exact"}),
-    "dice_gibbs": ("labels", {"method": "gibbs", "repeats": 5}),
+    "dice_gibbs": ("labels", {"method": "gibbs"}),
 }
 # Where a variant differs from the base in its cells or its space, these are enough to see it.
 COMPARED = ["pca", "dice_exact"]

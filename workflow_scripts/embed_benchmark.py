@@ -8,22 +8,27 @@ import numpy as np
 import scipy.sparse as sp
 from dice_atlas.baselines.alra import alra_embedding
 from dice_atlas.baselines.factorization import nmf_embedding
-from dice_atlas.baselines.kernel import kernel_posterior_mean
+from dice_atlas.baselines.kernel import kernel_posterior
 from dice_atlas.baselines.magic import magic
 from dice_atlas.baselines.smoothing import knn_smoothing
 from dice_atlas.cells import reference_rows
 from dice_atlas.dice.schedule import noise_level
 
 
-def pca(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
-    """Projection on the reference's loadings, not denoised."""
-    return latents.obsm["X_harmony"]
-
-
-def kernel(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
-    """DICE's exact mean with the reference's own cells in place of the network."""
+def pca(
+    split: ad.AnnData, latents: ad.AnnData, s: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Projection on the reference's loadings, not denoised: the posterior under a flat prior."""
     points = latents.obsm["X_harmony"]
-    return kernel_posterior_mean(points, points[reference_rows(latents.obs)], s)
+    return points, np.full_like(points, s)
+
+
+def kernel(
+    split: ad.AnnData, latents: ad.AnnData, s: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """DICE's exact posterior with the reference's own cells in place of the network."""
+    points = latents.obsm["X_harmony"]
+    return kernel_posterior(points, points[reference_rows(latents.obs)], s)
 
 
 def knn(
@@ -44,8 +49,9 @@ def alra(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndar
     return alra_embedding(sp.csr_matrix(split.X), seed)
 
 
-# Each gets (split, latents, noise level s, seed) and returns cells x dimensions.
-METHODS: Mapping[str, Callable[..., np.ndarray]] = {
+# Each gets (split, latents, noise level s, seed) and returns cells x dimensions; those that are
+# posterior means return their standard deviation as well.
+METHODS: Mapping[str, Callable[..., np.ndarray | tuple[np.ndarray, np.ndarray]]] = {
     "pca": pca,
     "kernel": kernel,
     "knn_5": partial(knn, n_neighbors=5),
@@ -68,10 +74,10 @@ if __name__ == "__main__":
         # The level of DICE's exact mode.
         s = float(np.sqrt(noise + denoise["rho"]["end"] ** 2))
         found = METHODS[method](split, latents, s, int(snakemake.wildcards.seed))
-        log.info("%s: %d cells x %d", method, *found.shape)
-        result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": found.astype(np.float32)})
-        if method == "pca":
-            # Of the posterior under a flat prior: PCA's part in the choice with the spread.
-            result.uns["sd"] = float(np.sqrt(noise))
+        keys = ("X_embedding", "X_embedding_sd")
+        parts = dict(zip(keys, found if isinstance(found, tuple) else (found,), strict=False))
+        log.info("%s: %d cells x %d", method, *parts["X_embedding"].shape)
+        parts = {key: part.astype(np.float32) for key, part in parts.items()}
+        result = ad.AnnData(obs=latents.obs, obsm=parts)
         with atomic_path(snakemake.output.embedding) as path:
             result.write_h5ad(path)

@@ -40,22 +40,25 @@ def score(
     return scores, curve
 
 
-def other_choice(
-    data: ad.AnnData, truth: pd.DataFrame, cluster: Mapping[str, Any], seed: int
+def other_choices(
+    data: ad.AnnData, truth: pd.DataFrame, cluster: Mapping[str, Any], seed: int, own: Score
 ) -> dict[str, Score]:
-    """What the posterior's spread is worth in the choice of the resolution, see `score`.
+    """ARI at the resolution chosen without the posterior's spread, and with it.
 
-    `ari_without_sd`: of DICE's clusters, chosen without it. `ari_with_sd`: of PCA's, chosen with
-    the spread of the posterior under a flat prior (`uns["sd"]`). Nothing of other methods.
+    `own`, the ARI of protocol blind, is with the spread for DICE, which computes one for its
+    users, and without it for the others. `ari_plain` is without it for all; `ari_spread` with it
+    for PCA and the kernel mean too, whose posteriors have one. Neither depends on who has one.
     """
     query = (truth["role"] == "query").to_numpy()
     embedding, names = embedding_of(data)[query], truth["label"].to_numpy(dtype=str)[query]
     if "X_dice_sd" in data.obsm:
-        return {"ari_without_sd": blind_scores(embedding, names, cluster, seed)[0]["ari"]}
-    if "sd" in data.uns:
-        sd = np.full_like(embedding, data.uns["sd"])
-        return {"ari_with_sd": blind_scores(embedding, names, cluster, seed, sd)[0]["ari"]}
-    return {}
+        plain = blind_scores(embedding, names, cluster, seed)[0]["ari"]
+        return {"ari_plain": plain, "ari_spread": own}
+    if "X_embedding_sd" not in data.obsm:
+        return {"ari_plain": own}
+    sd = np.asarray(data.obsm["X_embedding_sd"])[query]
+    spread = blind_scores(embedding, names, cluster, seed, sd)[0]["ari"]
+    return {"ari_plain": own, "ari_spread": spread}
 
 
 def embedding_of(data: ad.AnnData) -> np.ndarray:
@@ -88,7 +91,7 @@ if __name__ == "__main__":
             if params.protocol == "blind":
                 scores, curve = score(data, own, label, params.cluster, seed)
                 if snakemake.wildcards.variant == "base":
-                    scores |= other_choice(data, own, params.cluster, seed)
+                    scores |= other_choices(data, own, params.cluster, seed, scores["ari"])
             else:
                 names = own["label"].to_numpy(dtype=str)[query]
                 scores, curve, layouts[method] = paper_scores(

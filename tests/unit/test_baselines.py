@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from dice_atlas.baselines.factorization import nmf_embedding
-from dice_atlas.baselines.kernel import kernel_posterior_mean
+from dice_atlas.baselines.kernel import kernel_posterior
 from dice_atlas.baselines.magic import diffusion_operator, magic
 from dice_atlas.baselines.smoothing import knn_smoothing
 from dice_atlas.errors import InputError
@@ -95,34 +95,40 @@ def test_nmf_says_what_is_wrong(expression):
 
 
 def test_kernel_of_two_points_is_a_tanh():
-    """For a reference at -a and a: E[z | u] = a tanh(a u / s^2)."""
+    """For a reference at -a and a: E[z | u] = a tanh(a u / s^2), of variance a^2 - E^2."""
     a, s = np.array([1.5, -0.5, 2.0]), 1.3
     observed = np.random.default_rng(0).normal(size=(20, 3))
     expected = np.tanh(observed @ a / s**2)[:, None] * a
-    found = kernel_posterior_mean(observed, np.stack([-a, a]), s, block=7)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    mean, sd = kernel_posterior(observed, np.stack([-a, a]), s, block=7)
+    np.testing.assert_allclose(mean, expected, atol=1e-12)
+    np.testing.assert_allclose(sd**2, a**2 - expected**2, atol=1e-12)
 
 
 def test_kernel_by_its_definition_far_from_the_origin(points):
     observed = points + np.random.default_rng(0).normal(size=points.shape) + 1e4
     reference = points[::2] + 1e4
     weights = np.exp(-cdist(observed, reference, "sqeuclidean") / (2 * 0.8**2))
-    expected = weights / weights.sum(axis=1, keepdims=True) @ reference
-    np.testing.assert_allclose(kernel_posterior_mean(observed, reference, 0.8), expected)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean, sd = kernel_posterior(observed, reference, 0.8)
+    np.testing.assert_allclose(mean, weights @ reference)
+    apart = (reference[None] - mean[:, None]) ** 2
+    np.testing.assert_allclose(sd**2, np.einsum("nr,nrk->nk", weights, apart), atol=1e-9)
 
 
 def test_kernel_with_much_and_little_noise(points):
     reference = points[::2]
-    found = kernel_posterior_mean(points, reference, 1e-3)
+    found, sd = kernel_posterior(points, reference, 1e-3)
     np.testing.assert_allclose(found, reference[cdist(points, reference).argmin(axis=1)])
-    found = kernel_posterior_mean(points, reference, 1e6)
+    assert (sd < 1e-6).all()
+    found, sd = kernel_posterior(points, reference, 1e6)
     np.testing.assert_allclose(found, np.tile(reference.mean(axis=0), (120, 1)), atol=1e-6)
+    np.testing.assert_allclose(sd, np.tile(reference.std(axis=0), (120, 1)), atol=1e-6)
 
 
 def test_kernel_says_what_is_wrong(points):
     with pytest.raises(InputError, match=r"\(120, 5\) and reference of shape \(120, 4\)"):
-        kernel_posterior_mean(points, points[:, :4], 1.0)
+        kernel_posterior(points, points[:, :4], 1.0)
     with pytest.raises(InputError, match="expected reference cells"):
-        kernel_posterior_mean(points, points[:0], 1.0)
+        kernel_posterior(points, points[:0], 1.0)
     with pytest.raises(InputError, match="noise level 0"):
-        kernel_posterior_mean(points, points, 0)
+        kernel_posterior(points, points, 0)

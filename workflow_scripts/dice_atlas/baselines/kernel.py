@@ -1,4 +1,4 @@
-"""Kernel posterior mean: what denoising gains with no network at all."""
+"""Kernel posterior: what denoising gains with no network at all."""
 
 import numpy as np
 from scipy.special import softmax
@@ -8,13 +8,13 @@ from dice_atlas.errors import InputError
 BLOCK = 1024
 
 
-def kernel_posterior_mean(
+def kernel_posterior(
     observed: np.ndarray, reference: np.ndarray, s: float, block: int = BLOCK
-) -> np.ndarray:
-    """Exact posterior mean of each cell's position under the reference's empirical distribution.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact posterior of each cell's position under the reference's empirical distribution.
 
     With u = z + noise of variance s^2 per coordinate, and z one of the reference's latents r,
-    each equally likely: E[z | u] = sum_r softmax_r(-||u - r||^2 / (2 s^2)) r.
+    each equally likely: E[f(z) | u] = sum_r softmax_r(-||u - r||^2 / (2 s^2)) f(r).
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def kernel_posterior_mean(
 
     Returns
     -------
-    cells x k, float64.
+    Mean and standard deviation per coordinate, both cells x k, float64.
 
     Raises
     ------
@@ -36,20 +36,22 @@ def kernel_posterior_mean(
     reference = np.asarray(reference, dtype=np.float64)
     if not len(reference) or observed.shape[1] != reference.shape[1]:
         raise InputError(
-            f"kernel posterior mean: latents of shape {observed.shape} and reference of shape "
+            f"kernel posterior: latents of shape {observed.shape} and reference of shape "
             f"{reference.shape}; expected reference cells, and as many columns in both"
         )
     if not 0 < s < np.inf:
-        raise InputError(f"kernel posterior mean: noise level {s}; expected a number above 0")
+        raise InputError(f"kernel posterior: noise level {s}; expected a number above 0")
     # Of ||u - r||^2 the softmax does not see ||u||^2. Near the origin the rest loses no digits.
     center = reference.mean(axis=0)
     centered = reference - center
     half_norms = (centered**2).sum(axis=1) / 2
-    means = np.empty_like(observed)
+    means, variances = np.empty_like(observed), np.empty_like(observed)
     for start in range(0, len(observed), block):
         rows = slice(start, start + block)
         exponents = (observed[rows] - center) @ centered.T
         exponents -= half_norms
         exponents /= s**2
-        means[rows] = softmax(exponents, axis=1) @ reference
-    return means
+        weights = softmax(exponents, axis=1)
+        means[rows] = weights @ centered
+        variances[rows] = weights @ centered**2 - means[rows] ** 2
+    return means + center, np.sqrt(variances.clip(min=0))

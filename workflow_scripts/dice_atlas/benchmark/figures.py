@@ -29,7 +29,9 @@ NAMES = {
 }  # fmt: skip
 # Metric: name, and whether up is better.
 METRICS = {
-    "ari": ("ARI", True), "clisi": ("cLISI", False), "silhouette": ("silhouette", True),
+    "ari": ("ARI", True), "ari_plain": ("ARI, plain choice", True),
+    "ari_spread": ("ARI, choice with spread", True), "clisi_nn9": ("cLISI, 9 nearest", False),
+    "clisi": ("cLISI", False), "silhouette": ("silhouette", True),
     "nmi_max": ("NMI (max)", True), "v_measure": ("V-measure", True),
     "knn_accuracy": ("15-NN accuracy", True),
     "knn_balanced_accuracy": ("15-NN balanced", True),
