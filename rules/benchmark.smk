@@ -127,7 +127,7 @@ rule embed_scvi:
         runtime=runtime(120),
         gpu=config["gpu"],
     params:
-        python=BENCHMARK["scvi_python"],
+        python="python" if deploys_conda() else BENCHMARK["scvi_python"],
         # Not workflow.source_path(): its path is another one in every run.
         script=Path(workflow.basedir, "rules", "../workflow_scripts/embed_scvi.py"),
     shell:

@@ -1,6 +1,8 @@
 # What the rules of the benchmark share: its sheet, its variants, its paths.
 import functools
 
+from snakemake.settings.types import DeploymentMethod
+
 BENCHMARK = config["benchmark"]
 BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
 # DICE by the workflow's own rules: classes of the mixup, and what differs from `denoise`.
@@ -31,11 +33,17 @@ def benchmark_sheet():
     try:
         sheet = read_sheet(path, SCHEMAS / "samples.schema.json")
         require_files(sheet, path, made=DEMO, finished=bench("samples/{sample}.h5ad"))
-        require_sets(sheet, path)
-        require_scvi(BENCHMARK["methods"], BENCHMARK["scvi_python"])
+        require_sets(sheet, path, BENCHMARK["sweeps"]["sets"])
+        if "scvi" in BENCHMARK["methods"] and not deploys_conda():
+            require_scvi(BENCHMARK["scvi_python"])
     except InputError as error:
         raise WorkflowError(str(error)) from None
     return sheet
+
+
+def deploys_conda():
+    """Whether the rule of scVI gets envs/scvi.yaml."""
+    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def benchmark_sets():
@@ -80,10 +88,11 @@ def set_min_genes(wildcards):
     ]
 
 
-def swept_rho(name):
-    """Methods of the sweep of rho on a set."""
-    values = BENCHMARK["sweeps"]["rho"] if name in swept_sets() else []
-    return [f"dice_rho_{value:g}" for value in values]
+def swept_rho(wildcards):
+    """Methods of the sweep of rho on a base's split."""
+    sweeps = BENCHMARK["sweeps"]
+    swept = wildcards.set in swept_sets() and int(wildcards.seed) < sweeps["seeds"]
+    return [f"dice_rho_{value:g}" for value in sweeps["rho"] if swept]
 
 
 def swept_sets():
@@ -95,7 +104,7 @@ def methods_of(wildcards):
     """Methods that are scored blind on one split."""
     if wildcards.variant != "base":
         return COMPARED
-    return BENCHMARK["methods"] + swept_rho(wildcards.set)
+    return BENCHMARK["methods"] + swept_rho(wildcards)
 
 
 def embedding_file(method):
@@ -130,6 +139,8 @@ def denoised_cells(wildcards):
 def dice_settings(wildcards):
     """The `denoise` section of a DICE method."""
     kept = {k: v for k, v in config["denoise"].items() if k != "shards"}
+    # The only likelihood with an exact mode.
+    kept["likelihood"] = "gaussian"
     if wildcards.method in DICE_METHODS:
         return {**kept, **DICE_METHODS[wildcards.method][1]}
     rho = float(wildcards.method.removeprefix("dice_rho_"))
@@ -189,8 +200,9 @@ def benchmark_costs(wildcards):
 
 
 def costs_of_methods():
-    """Benchmark files: each method's, and those of the priors that some share."""
+    """Benchmark files: each method's, those of the priors that some share, and the rest."""
     methods = BENCHMARK["methods"]
     classes = {DICE_METHODS[m][0] for m in methods if m in DICE_METHODS}
     jobs = [f"{m}.1-of-1" if m in DICE_METHODS else m for m in methods]
-    return [*jobs, *(f"prior-{name}" for name in sorted(classes))]
+    scores = [f"score_{protocol}" for protocol in BENCHMARK["protocols"]]
+    return [*jobs, *(f"prior-{name}" for name in sorted(classes)), "split", *scores]

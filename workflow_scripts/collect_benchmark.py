@@ -13,7 +13,9 @@ COMPARED = "dice_exact"
 
 
 def read_all(paths: Sequence[str]) -> pd.DataFrame:
-    return pd.concat([pd.read_csv(path, sep="\t") for path in paths], ignore_index=True)
+    """Tables of all splits; a set may be called 001."""
+    tables = [pd.read_csv(path, sep="\t", dtype={"set": str}) for path in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def read_costs(paths: Sequence[str]) -> pd.DataFrame:
@@ -49,7 +51,7 @@ if __name__ == "__main__":
                 layouts[path.parts[-5]] = dict(arrays)
         with atomic_path(made.figures) as folder:
             folder.mkdir()
-            for name, figure in all_figures(scores, summary, apart, curves, layouts):
+            for name, figure in all_figures(scores, apart, curves, layouts):
                 figure.savefig(folder / f"{name}.png", dpi=110)
                 plt.close(figure)
                 log.info("figure %s", name)

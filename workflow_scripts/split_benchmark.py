@@ -24,7 +24,8 @@ def latents_of(
     scope = variant.value if variant.kind == "scope" else "none"
     if variant.kind == "k":
         latent |= {"k": int(variant.value), "max_k": max(int(variant.value), latent["max_k"])}
-    batch = settings["batch"] | {"scope": scope}
+    # The split's cells have no other column of batches.
+    batch = settings["batch"] | {"scope": scope, "keys": ["batch"]}
     n_pcs, max_value = batch["n_pcs"], normalization["max_value"]
     pcs, loadings = principal_components(normalized, n_pcs, max_value, seed)
     harmony = integrate(normalized, pcs, loadings, batch, seed, threads=1)

@@ -89,8 +89,11 @@ def test_gather_keeps_labelled_cells_and_shared_genes():
     assert found.obs["total_counts"].iloc[0] == one.X[0].sum()
     genes = np.diff(two.X.indptr)
     assert len(gather([two], [int(genes.max())]).obs) == (genes == genes.max()).sum()
-    with pytest.raises(InputError, match="0 shared genes"):
+    with pytest.raises(InputError, match="a, c: 0 shared genes"):
         gather([one, sample("c", "query", ["A"], ["g9"])], [0, 0])
+    # Without its query a pair would have cells of its reference held out.
+    with pytest.raises(InputError, match=r"sample b: of 2 cells none .* at least 4 genes"):
+        gather([one, two], [0, 4])
 
 
 def test_split_takes_the_genes_that_vary_in_the_reference():
@@ -108,6 +111,29 @@ def test_split_takes_the_genes_that_vary_in_the_reference():
     expected = np.log1p(found.layers["counts"].toarray() * 1e4
                         / found.obs["total_counts"].to_numpy()[:, None])  # fmt: skip
     np.testing.assert_allclose(found.X.toarray(), expected, rtol=1e-6)
+
+
+def test_the_query_has_no_say_in_the_genes():
+    labels = np.tile(["A", "B"], 60)
+    genes = [f"g{i}" for i in range(80)]
+    rng = np.random.default_rng(0)
+    pair = [sample(role, role, labels, genes) for role in ("reference", "query")]
+    chosen = []
+    for varying in (7, 8):
+        # Of mean 1.5 as the others are, with more variance, in the query alone.
+        counts = rng.poisson(1.5, pair[1].shape)
+        counts[:, varying] = np.where(labels == "A", 0, 3)
+        pair[1].X = sp.csr_matrix(counts.astype(np.int32))
+        found = split(gather(pair, [0, 0]), Variant("base"), 0, 10, NORMALIZATION)
+        assert (found.obs["role"] == "query").any()
+        chosen.append(list(found.var_names))
+    assert chosen[0] == chosen[1]
+
+
+def test_a_query_of_one_label_is_refused():
+    data = sample("s", "reference", ["A"] * 40, [f"g{i}" for i in range(30)])
+    with pytest.raises(InputError, match="the label A alone"):
+        split(gather([data], [0]), Variant("base"), 0, 10, NORMALIZATION)
 
 
 def test_both_protocols_find_clear_groups_and_paper_takes_the_best_resolution():

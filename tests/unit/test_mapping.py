@@ -96,7 +96,23 @@ def test_effects_are_the_dense_ridge_regression():
         # Without a penalty what is left is the variance within the cluster's two sides.
         fitted = np.linalg.lstsq(design * root[:, None], pcs * root[:, None], rcond=None)[0]
         rest += (weights[:, [k]] * (pcs - design @ fitted) ** 2).sum(axis=0)
-    np.testing.assert_allclose(variance, rest / 65)
+    taken = sum(
+        (w[:, k] ** 2).sum() / w[:, k].sum() for w in (weights_r, weights_q) for k in range(4)
+    )
+    np.testing.assert_allclose(variance, rest / (65 - taken))
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 100.0])
+def test_variance_within_clusters_has_no_bias(sharpness):
+    # Few cells a cluster, where the cells that the means are made of matter most.
+    rng = np.random.default_rng(4)
+    shares = rng.dirichlet(np.full(20, 1 / sharpness), 60)
+    found = []
+    for _ in range(300):
+        pcs = rng.normal(0, 2, (60, 5))
+        clusters = summarise(pcs, shares, np.eye(20, 5), SIGMA)
+        found.append(cluster_differences(rng.normal(0, 2, (60, 5)), shares, clusters)[2])
+    assert np.mean(found) == pytest.approx(4, rel=0.02)
 
 
 def test_random_effects_agree_with_statsmodels():
@@ -143,7 +159,8 @@ def test_mutual_neighbours_and_their_differences():
         np.testing.assert_allclose(differences[k], expected)
         rest += (weights[:, [k]] * (moved - expected) ** 2).sum(axis=0)
     np.testing.assert_allclose(evidence, weights.sum(axis=0))
-    np.testing.assert_allclose(variance, rest / (len(kept) - 1))
+    taken = sum((weights[:, k] ** 2).sum() / weights[:, k].sum() for k in range(3))
+    np.testing.assert_allclose(variance, rest / (len(kept) - taken))
 
 
 def test_few_clusters_share_one_effect():

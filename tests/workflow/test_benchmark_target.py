@@ -45,7 +45,9 @@ def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
     assert value["dice_rho_0.5", "clisi"] == value["dice_exact", "clisi"]
     assert value["dice_rho_4", "clisi"] != value["dice_exact", "clisi"]
     # The choice of the resolution with the spread, of those that have one; without it, of all.
-    blind = base[base["protocol"] == "blind"].pivot(index="method", columns="metric", values="value")
+    blind = base[base["protocol"] == "blind"].pivot(
+        index="method", columns="metric", values="value"
+    )
     dice = [m for m in blind.index if m.startswith("dice_")]
     spread = blind["ari_spread"].dropna()
     assert set(spread.index) == {"pca", "kernel", *dice}
@@ -70,7 +72,8 @@ def test_tables_and_figures(finished):
     assert set(differences["other"]) == set(METHODS) - {"dice_exact"}
     assert {"pbmc", ALL} == set(differences["set"])
     costs = pd.read_csv(finished / "costs.tsv", sep="\t")
-    assert set(costs["what"]) == {*METHODS, "prior-labels", "prior-clusters"}
+    rest = {"prior-labels", "prior-clusters", "split", "score_blind", "score_paper"}
+    assert set(costs["what"]) == {*METHODS, *rest}
     assert (costs["seconds"] > 0).all()
     figures = {path.stem for path in (finished / "figures").glob("*.png")}
     assert figures == {
@@ -87,5 +90,15 @@ def test_a_sheet_without_sets_and_a_missing_environment_are_refused(make_copy):
     scvi = "benchmark={methods: [dice_exact, scvi], scvi_python: nowhere/python}"
     output = copy.run("-n", "benchmark", "--config", scvi, ok=False)
     assert "benchmark.scvi_python is not there: nowhere/python" in output
+    typo = "benchmark={sweeps: {sets: [pbcm]}}"
+    output = copy.run("-n", "benchmark", "--config", typo, ok=False)
+    assert (
+        "benchmark.sweeps.sets names pbcm, expected sets of config/benchmark/quick.tsv: pbmc"
+        in output
+    )
+    without = "benchmark={methods: [dice_exact]}"
+    output = copy.run("-n", "benchmark", "--config", without, ok=False)
+    assert "benchmark.methods" in output
+    assert "pca and dice_exact (both always)" in output
     # A run of the atlas asks for neither.
     copy.run("-n", "--config", scvi)

@@ -175,12 +175,13 @@ def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> N
         )
 
 
-def require_sets(sheet: dict[str, dict[str, Any]], path: str) -> None:
+def require_sets(sheet: dict[str, dict[str, Any]], path: str, swept: list[str]) -> None:
     """Raise `InputError` unless each row of a benchmark's sheet names a set and has labels.
 
     Parameters
     ----------
     path : of the sheet, for the message.
+    swept : `benchmark.sweeps.sets`, which must be among them.
     """
     problems = [
         f"sample {name}: the column {column} is empty or missing"
@@ -198,11 +199,16 @@ def require_sets(sheet: dict[str, dict[str, Any]], path: str) -> None:
             f"{path} is no sheet of a benchmark, in which every row has a set and labels:\n"
             + "\n".join(f"  - {problem}" for problem in problems)
         )
+    if unknown := [name for name in swept if name not in sets]:
+        raise InputError(
+            f"benchmark.sweeps.sets names {', '.join(unknown)}, expected sets of {path}: "
+            + ", ".join(sorted(sets))
+        )
 
 
-def require_scvi(methods: list[str], python: str) -> None:
-    """Raise `InputError` if scvi is among the methods and its environment is not there."""
-    if "scvi" in methods and not Path(python).is_file():
+def require_scvi(python: str) -> None:
+    """Raise `InputError` if scVI's environment is not there."""
+    if not Path(python).is_file():
         raise InputError(
             f"benchmark.methods names scvi, but benchmark.scvi_python is not there: {python}; "
             "`make scvi` makes it, or take scvi out of the methods"

@@ -134,7 +134,8 @@ def rank_of_spacings(singular_values: np.ndarray) -> int:
     found = np.flatnonzero(spacings > noise.mean() + THRESHOLD * noise.std(ddof=1))
     if not found.size:
         raise InputError(
-            f"ALRA: none of {n_values} singular values stands out from the noise; give k"
+            f"ALRA: none of {n_values} singular values stands out from the noise; give k, "
+            "in the benchmark take alra out of benchmark.methods"
         )
     return int(found[-1]) + 1
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dice_atlas.benchmark.tables import ALL
+from dice_atlas.benchmark.tables import ALL, summarize
 from dice_atlas.report.maps import drawn_rows, point_size
 from dice_atlas.report.style import (
     BLUE,
@@ -127,7 +127,9 @@ def differences(table: pd.DataFrame, protocol: str) -> Figure:
     grid[0].set_yticks(range(len(others)), [name_of(other) for other in others])
     grid[0].invert_yaxis()
     handles = markers({name: colors[name] for name in sets})
-    handles.append(plt.Line2D([], [], marker="D", color="black", label="mean of the sets, 95 %"))
+    handles.append(
+        plt.Line2D([], [], marker="D", color="black", label="mean of the sets, Student's 95 %")
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
@@ -252,7 +254,6 @@ def one_legend(figure: Figure, axes: Axes) -> None:
 
 def all_figures(
     scores: pd.DataFrame,
-    summary: pd.DataFrame,
     apart: pd.DataFrame,
     curve: pd.DataFrame,
     layouts: Mapping[str, Mapping[str, np.ndarray]],
@@ -266,34 +267,42 @@ def all_figures(
             yield f"umap_{name}", umaps(name, points, found["label"], own)
         methods = [m for m in NAMES if m in set(curve["method"])]
         for protocol in dict.fromkeys(scores["protocol"]):
-            yield f"differences_{protocol}", differences(apart, protocol)
+            if protocol in set(apart["protocol"]):
+                yield f"differences_{protocol}", differences(apart, protocol)
             yield f"curves_{protocol}", curves(curve, protocol, methods[:4])
-        blind = summary[summary["protocol"] == "blind"]
-        rho = sorted({float(m.removeprefix("dice_rho_")) for m in set(blind["method"])
-                      if m.startswith("dice_rho_")})  # fmt: skip
+        blind = scores[scores["protocol"] == "blind"]
+        swept = blind[blind["method"].str.startswith("dice_rho_")]
+        rho = sorted({float(m.removeprefix("dice_rho_")) for m in swept["method"]})
         if rho:
             values = {f"{x:g}": ("base", f"dice_rho_{x:g}") for x in rho}
-            yield "rho", sweep(blind, values, "rho")
+            yield "rho", sweep(on_seeds_of(blind, swept), values, "rho")
         variants = list(dict.fromkeys(blind["variant"]))
         k = sorted(int(v[2:]) for v in variants if v.startswith("k-"))
         if k:
             values = {str(x): (f"k-{x}", "dice_exact") for x in k}
-            yield "k", sweep(blind, values, "latent dimensions k")
+            yield "k", sweep(summarize(blind), values, "latent dimensions k")
         changed = sorted(v for v in variants if v.startswith("missing"))
         changed += sorted(v for v in variants if v.startswith("extra"))
         if changed:
             shown = {"base": "all", **{v: v.replace("-", " ") for v in changed}}
             swept = sets_with(blind, changed[0])
-            yield "types", dots(blind, shown, ("silhouette", "clisi"), swept)
+            summary = on_seeds_of(blind, blind[blind["variant"].isin(changed)])
+            yield "types", dots(summary, shown, ("silhouette", "clisi"), swept)
             missing = {v: text for v, text in shown.items() if v.startswith("missing")}
-            yield "types_missing", dots(blind, missing, ("type_silhouette", "type_f1"), swept)
+            yield "types_missing", dots(summary, missing, ("type_silhouette", "type_f1"), swept)
         scopes = {v: v.removeprefix("scope-") for v in variants if v.startswith("scope-")}
         if scopes:
             metrics = ("knn_accuracy", "knn_balanced_accuracy", "clisi", "ilisi_role")
             sets = sets_with(blind, next(iter(scopes)))
-            yield "scopes", dots(blind, {"base": "none", **scopes}, metrics, sets)
+            summary = on_seeds_of(blind, blind[blind["variant"].isin(scopes)])
+            yield "scopes", dots(summary, {"base": "none", **scopes}, metrics, sets)
 
 
-def sets_with(summary: pd.DataFrame, variant: str) -> list[str]:
+def sets_with(scores: pd.DataFrame, variant: str) -> list[str]:
     """Sets that have a variant."""
-    return list(dict.fromkeys(summary.loc[summary["variant"] == variant, "set"]))
+    return list(dict.fromkeys(scores.loc[scores["variant"] == variant, "set"]))
+
+
+def on_seeds_of(scores: pd.DataFrame, swept: pd.DataFrame) -> pd.DataFrame:
+    """Means over the seeds of a sweep alone: the base, beside which it stands, may have more."""
+    return summarize(scores[scores["seed"].isin(swept["seed"].unique())])

@@ -69,13 +69,19 @@ def gather(samples: Sequence[ad.AnnData], min_genes: Sequence[int]) -> ad.AnnDat
         obs = sample.obs[["sample", "role", "batch", "label"]].astype(str)
         obs["total_counts"] = np.asarray(counts.sum(axis=1)).ravel()
         rows = (np.diff(counts.indptr) >= least) & (obs["label"] != "").to_numpy()
+        # A pair must not become a set whose own cells are held out.
+        if not rows.any():
+            name = ", ".join(obs["sample"].unique())
+            raise InputError(
+                f"sample {name}: of {len(rows)} cells none has a label and at least {least} genes: "
+                "look at `labels` and `min_genes` of the benchmark's sheet"
+            )
         kept.append(ad.AnnData(counts[rows], obs=obs[rows], var=sample.var[[]]))
     cells = ad.concat(kept, join="inner")
-    if not cells.n_obs or not cells.n_vars:
+    if not cells.n_vars:
         raise InputError(
-            f"samples {', '.join(str(s.obs['sample'].iloc[0]) for s in samples if s.n_obs)}: "
-            f"{cells.n_obs} labelled cells with enough genes, {cells.n_vars} shared genes; "
-            "expected some of both: look at `labels` and `min_genes` of the benchmark's sheet"
+            f"samples {', '.join(cells.obs['sample'].unique())}: 0 shared genes, expected some: "
+            "are all named alike (`genes.names` of the config)?"
         )
     return cells
 
@@ -147,6 +153,11 @@ def split(
         raise InputError(
             f"the split has {int(query.sum())} query and {int((~query).sum())} reference cells, "
             f"expected some of both: a label needs {MIN_LABEL} cells to be split"
+        )
+    labels = drawn.obs["label"][query].unique()
+    if len(labels) < 2:
+        raise InputError(
+            f"the query has the label {labels[0]} alone, expected two or more: nothing is separated"
         )
     counts = sp.csr_matrix(drawn.X)
     chosen = np.sort(variable_genes(counts[~query], n_top)[0])

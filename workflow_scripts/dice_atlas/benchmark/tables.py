@@ -28,8 +28,9 @@ def paired_differences(
 ) -> pd.DataFrame:
     """Score of `method` less that of each other one on the same splits.
 
-    The interval is Student's, of the mean: over the seeds of a set; for all sets over the sets'
-    means, which are independent as the seeds' overlapping splits are not.
+    The interval is Student's, of the mean: over the seeds of a set, whose splits overlap; for all
+    sets over the sets' means, some of which may share cells. Both are a guide and no test: what is
+    shared makes them too narrow.
 
     Parameters
     ----------

@@ -59,6 +59,8 @@ class ReferenceClusters:
         Their sums of PCs, K x p (Symphony's C); sums / sizes are the clusters' means.
     scatter
         Squared deviations from the clusters' means, summed over cells and clusters, p.
+    freedom
+        Degrees of freedom of `scatter`.
     sigma
         Width of the soft assignment.
     """
@@ -67,6 +69,7 @@ class ReferenceClusters:
     sizes: np.ndarray
     sums: np.ndarray
     scatter: np.ndarray
+    freedom: float
     sigma: float
 
 
@@ -95,8 +98,7 @@ def summarise(
     pcs: np.ndarray, assignment: np.ndarray, centroids: np.ndarray, sigma: float
 ) -> ReferenceClusters:
     """The cached terms of a reference (cells x p) with its soft assignment (cells x K)."""
-    sizes, sums, scatter = _moments(pcs, assignment)
-    return ReferenceClusters(centroids, sizes, sums, scatter, sigma)
+    return ReferenceClusters(centroids, *_moments(pcs, assignment), sigma)
 
 
 def reference_clusters(pcs: np.ndarray, sigma: float, seed: int) -> ReferenceClusters:
@@ -134,11 +136,11 @@ def cluster_differences(
     evidence : K, n_r n_q / (n_r + n_q) cells: a difference has variance `variance` / evidence.
     variance : p, within clusters, of reference and batch together.
     """
-    sizes, sums, scatter = _moments(pcs, assignment)
+    sizes, sums, scatter, freedom = _moments(pcs, assignment)
     differences = _means(sums, sizes) - _means(clusters.sums, clusters.sizes)
     evidence = clusters.sizes * sizes / (clusters.sizes + sizes)
-    variance = (clusters.scatter + scatter) / (clusters.sizes.sum() + sizes.sum())
-    return differences, evidence, np.maximum(variance, np.finfo(float).tiny)
+    variance = _variance(clusters.scatter + scatter, clusters.freedom + freedom)
+    return differences, evidence, variance
 
 
 def shrink(
@@ -205,9 +207,8 @@ def anchored_differences(
     if anchored.sum() < LEAST_ANCHORED:
         return None
     nearby = (mutual[anchored] @ reference) / n_mutual[anchored, None]
-    evidence, sums, scatter = _moments(pcs[anchored] - nearby, assignment[anchored])
-    variance = scatter / (anchored.sum() - 1)
-    return _means(sums, evidence), evidence, np.maximum(variance, np.finfo(float).tiny)
+    evidence, sums, scatter, freedom = _moments(pcs[anchored] - nearby, assignment[anchored])
+    return _means(sums, evidence), evidence, _variance(scatter, freedom)
 
 
 def map_batch(
@@ -279,8 +280,21 @@ def _means(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return sums / np.maximum(sizes, np.finfo(float).tiny)[:, None]
 
 
-def _moments(pcs: np.ndarray, assignment: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Sizes (K), sums (K x p) and pooled scatter (p) of soft clusters."""
+def _variance(scatter: np.ndarray, freedom: float) -> np.ndarray:
+    """Scatter (p) by degrees of freedom, above 0 and finite: it is divided by."""
+    return np.maximum(scatter / max(freedom, 1.0), np.finfo(float).tiny)
+
+
+def _moments(
+    pcs: np.ndarray, assignment: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Sizes (K), sums (K x p), pooled scatter (p) of soft clusters, and its degrees of freedom.
+
+    The scatter of n cells of variance 1 is n - sum_ik a_ik^2 / n_k in expectation: n - K where
+    the assignment a is hard.
+    """
     sizes, sums = assignment.sum(axis=0), assignment.T @ pcs
     squares = assignment.sum(axis=1) @ pcs**2
-    return sizes, sums, np.maximum(squares - (_means(sums, sizes) * sums).sum(axis=0), 0.0)
+    scatter = np.maximum(squares - (_means(sums, sizes) * sums).sum(axis=0), 0.0)
+    taken = _means((assignment**2).sum(axis=0)[:, None], sizes).sum()
+    return sizes, sums, scatter, float(len(pcs) - taken)
