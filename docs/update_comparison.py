@@ -17,7 +17,7 @@ from update_benchmarks import markdown, replace_block
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "comparison"
 TABLES = ("summary.tsv", "differences.tsv", "costs.tsv")
-# Metrics of each protocol, the first of them set by set; those of `paper` are its Table 2's.
+# Those of protocol `paper` below are its Table 2's.
 SHOWN = {
     "ari": "ARI ↑",
     "ari_plain": "ARI ↑, plain choice",
@@ -64,7 +64,7 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
     """Methods in rows, sets in columns, mean ± sd over seeds; the best of a column in bold."""
     part = base_part(summary, protocol)
     wide = by_set(part, metric)
-    sd = by_set(part, metric, "sd").drop(columns="mean")
+    sd = by_set(part, metric, "sd").drop(columns="mean").reindex_like(wide)
     rows = []
     for method, own in wide.iterrows():
         row = [method]
@@ -72,7 +72,7 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
             text = f"{value:.3f}"
             if value == best_of(wide[name], metric):
                 text = f"**{text}**"
-            spread = sd.loc[method, name] if name in sd and method in sd.index else float("nan")
+            spread = sd.loc[method, name]
             row.append(text if pd.isna(spread) else f"{text} ± {spread:.3f}")
         rows.append(row)
     return markdown([SHOWN[metric], *wide.columns], rows)
@@ -88,9 +88,8 @@ def means_table(summary: pd.DataFrame, protocol: str) -> str:
         row = [method]
         for metric, mean in found.items():
             value = mean.get(method)
-            best = best_of(mean, metric)
             shown = "" if value is None else f"{value:.3f}"
-            row.append(f"**{shown}**" if value == best else shown)
+            row.append(f"**{shown}**" if value == best_of(mean, metric) else shown)
         rows.append(row)
     return markdown(["mean of the sets", *(SHOWN[metric] for metric in found)], rows)
 

@@ -74,10 +74,10 @@ if __name__ == "__main__":
         # The level of DICE's exact mode.
         s = float(np.sqrt(noise + denoise["rho"]["end"] ** 2))
         found = METHODS[method](split, latents, s, int(snakemake.wildcards.seed))
-        keys = ("X_embedding", "X_embedding_sd")
-        parts = dict(zip(keys, found if isinstance(found, tuple) else (found,), strict=False))
-        log.info("%s: %d cells x %d", method, *parts["X_embedding"].shape)
-        parts = {key: part.astype(np.float32) for key, part in parts.items()}
-        result = ad.AnnData(obs=latents.obs, obsm=parts)
+        embedding, sd = found if isinstance(found, tuple) else (found, None)
+        log.info("%s: %d cells x %d", method, *embedding.shape)
+        result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": embedding.astype(np.float32)})
+        if sd is not None:
+            result.obsm["X_embedding_sd"] = sd.astype(np.float32)
         with atomic_path(snakemake.output.embedding) as path:
             result.write_h5ad(path)

@@ -7,10 +7,11 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pandas as pd
-from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scores
+from dice_atlas.benchmark.protocols import blind_scan, blind_scores, paper_scores, type_scores
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.groups import mixing_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
+from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
 
 KEYS = ("X_dice", "X_embedding")
@@ -51,14 +52,16 @@ def other_choices(
     """
     query = (truth["role"] == "query").to_numpy()
     embedding, names = embedding_of(data)[query], truth["label"].to_numpy(dtype=str)[query]
+
+    def ari(sd: np.ndarray | None = None) -> Score:
+        return partition_agreement(names, blind_scan(embedding, cluster, seed, sd).chosen)["ari"]
+
     if "X_dice_sd" in data.obsm:
-        plain = blind_scores(embedding, names, cluster, seed)[0]["ari"]
-        return {"ari_plain": plain, "ari_spread": own}
-    if "X_embedding_sd" not in data.obsm:
-        return {"ari_plain": own}
-    sd = np.asarray(data.obsm["X_embedding_sd"])[query]
-    spread = blind_scores(embedding, names, cluster, seed, sd)[0]["ari"]
-    return {"ari_plain": own, "ari_spread": spread}
+        return {"ari_plain": ari(), "ari_spread": own}
+    if "X_embedding_sd" in data.obsm:
+        sd = np.asarray(data.obsm["X_embedding_sd"])[query]
+        return {"ari_plain": own, "ari_spread": ari(sd)}
+    return {"ari_plain": own}
 
 
 def embedding_of(data: ad.AnnData) -> np.ndarray:

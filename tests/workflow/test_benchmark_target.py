@@ -84,17 +84,16 @@ def test_tables_and_figures(finished):
 
 def test_a_sheet_without_sets_and_a_missing_environment_are_refused(make_copy):
     copy = make_copy("benchmark_refused")
-    wrong = "benchmark={samples: config/samples.tsv}"
-    output = copy.run("-n", "benchmark", "--config", wrong, ok=False)
-    assert "sample pbmc_ref: the column set is empty or missing" in output
     scvi = "benchmark={methods: [pca, dice_exact, scvi], scvi_python: nowhere/python}"
-    output = copy.run("-n", "benchmark", "--config", scvi, ok=False)
-    assert "benchmark.scvi_python is not there: nowhere/python" in output
-    typo = "benchmark={sweeps: {sets: [pbcm]}}"
-    output = copy.run("-n", "benchmark", "--config", typo, ok=False)
-    assert "sweeps.sets names pbcm, expected sets of config/benchmark/quick.tsv: pbmc" in output
-    without = "benchmark={methods: [dice_exact]}"
-    output = copy.run("-n", "benchmark", "--config", without, ok=False)
-    assert "seen ['dice_exact'], expected a list with pca and dice_exact" in output
+    for wrong, message in {
+        "benchmark={samples: config/samples.tsv}":
+            "sample pbmc_ref: the column set is empty or missing",
+        scvi: "benchmark.scvi_python is not there: nowhere/python",
+        "benchmark={sweeps: {sets: [pbcm]}}":
+            "sweeps.sets names pbcm, expected sets of config/benchmark/quick.tsv: pbmc",
+        "benchmark={methods: [dice_exact]}":
+            "seen ['dice_exact'], expected a list with pca and dice_exact",
+    }.items():  # fmt: skip
+        assert message in copy.run("-n", "benchmark", "--config", wrong, ok=False)
     # A run of the atlas asks for neither.
     copy.run("-n", "--config", scvi)

@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.metrics import silhouette_samples
 
 from dice_atlas.clustering.graph import neighbor_graph
-from dice_atlas.clustering.resolution import partition_all, scan_embedding
+from dice_atlas.clustering.resolution import Scan, partition_all, scan_embedding
 from dice_atlas.clustering.umap import embed_umap
 from dice_atlas.metrics.groups import label_scores
 from dice_atlas.metrics.partition import partition_agreement
@@ -24,6 +24,13 @@ from dice_atlas.metrics.score import Score
 PAPER_RESOLUTIONS = (*np.arange(1, 21) / 100, *np.arange(3, 21) / 10)
 # As good as leidenalg (clustering/leiden.py) in a tenth of its time.
 FLAVOR = "igraph"
+
+
+def blind_scan(
+    embedding: np.ndarray, cluster: Mapping[str, Any], seed: int, sd: np.ndarray | None = None
+) -> Scan:
+    """Clusters of protocol blind, see `blind_scores`."""
+    return scan_embedding(embedding, {**cluster, "flavor": FLAVOR}, seed, sd)
 
 
 def blind_scores(
@@ -41,7 +48,7 @@ def blind_scores(
     cluster : section of the config.
     sd : posterior standard deviation of the embedding, where it has one.
     """
-    scan = scan_embedding(embedding, {**cluster, "flavor": FLAVOR}, seed, sd)
+    scan = blind_scan(embedding, cluster, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
     curve = curve.merge(scan.table[["resolution", "stability", "chosen"]], on="resolution")
     return whole_scores(embedding, truth, scan.chosen, curve, seed), curve, scan.chosen
