@@ -189,6 +189,7 @@ rule collect_benchmark:
         costs=bench("costs.tsv"),
         summary=bench("summary.tsv"),
         differences=bench("differences.tsv"),
+        variants=bench("variants.tsv"),
         figures=directory(bench("figures")),
     log:
         bench("logs/collect.log"),

@@ -165,7 +165,7 @@ def benchmark_splits():
             yield name, f"extra-{rank}", sweeps["seeds"]
     for name in benchmark_pairs():
         for scope in BENCHMARK["scopes"]:
-            yield name, f"scope-{scope}", seeds
+            yield name, f"scope-{scope}", sweeps["seeds"]
 
 
 def benchmark_tables(name, protocols):

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from dice_atlas.benchmark.figures import METRICS, all_figures
-from dice_atlas.benchmark.tables import paired_differences, summarize
+from dice_atlas.benchmark.tables import paired_differences, summarize, variant_differences
 
 COMPARED = "dice_exact"
 
@@ -41,9 +41,11 @@ if __name__ == "__main__":
         others = [m for m in dict.fromkeys(base["method"])
                   if m != COMPARED and not m.startswith("dice_rho")]  # fmt: skip
         apart = paired_differences(base, COMPARED, others, list(METRICS))
+        variants = variant_differences(scores, list(METRICS))
         costs = read_costs(given.costs)
         for table, path in ((scores, made.scores), (curves, made.curves), (summary, made.summary),
-                            (apart, made.differences), (costs, made.costs)):  # fmt: skip
+                            (apart, made.differences), (variants, made.variants),
+                            (costs, made.costs)):  # fmt: skip
             write_table(table, path)
         layouts = {}
         for path in map(Path, given.layouts):

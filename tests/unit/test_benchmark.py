@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scores
 from dice_atlas.benchmark.split import Variant, changed, draw, gather, split
-from dice_atlas.benchmark.tables import ALL, paired_differences, summarize
+from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, variant_differences
 from dice_atlas.errors import InputError
 from factories import CLUSTER, blobs
 from scipy import stats
@@ -192,6 +192,22 @@ def test_one_seed_has_no_interval():
     by_set = found.set_index("set")
     assert np.isnan(by_set.loc["one", "low"])
     assert np.isfinite(by_set.loc[ALL, "low"])
+
+
+def test_variants_are_compared_with_the_base_on_the_seeds_that_both_have():
+    base = score_table()
+    moved = base[base["seed"] < 2].assign(variant="k-5", value=lambda own: own["value"] + 0.5)
+    far = base[base["seed"] == 3].assign(variant="k-40", value=lambda own: own["value"] - 2)
+    found = variant_differences(pd.concat([base, moved, far]), ["ari"])
+    assert (found.loc[found["variant"] == "k-5", "difference"] - 0.5).abs().max() < 1e-9
+    assert (found.loc[found["variant"] == "k-40", "difference"] + 2).abs().max() < 1e-9
+    key = ["variant", "method", "set"]
+    row = found.set_index(key).loc[("k-5", "pca", "two")]
+    own = moved[(moved["method"] == "pca") & (moved["set"] == "two")]["value"]
+    assert row["value"] == pytest.approx(own.mean())
+    assert row["n"] == 2
+    assert len(found) == found.drop_duplicates(key).shape[0] == 2 * 2 * 4
+    assert variant_differences(base, ["ari"]).empty
 
 
 def test_summary_is_the_mean_and_spread_over_seeds():

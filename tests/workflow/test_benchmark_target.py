@@ -71,6 +71,15 @@ def test_tables_and_figures(finished):
     differences = pd.read_csv(finished / "differences.tsv", sep="\t")
     assert set(differences["other"]) == set(METHODS) - {"dice_exact"}
     assert {"pbmc", ALL} == set(differences["set"])
+    variants = pd.read_csv(finished / "variants.tsv", sep="\t")
+    assert set(variants["variant"]) == {
+        "k-5",
+        "missing-1",
+        "extra-1",
+        "scope-mapped",
+        "scope-joint",
+    }
+    assert set(variants["method"]) == {"pca", "dice_exact"}
     costs = pd.read_csv(finished / "costs.tsv", sep="\t")
     rest = {"prior-labels", "prior-clusters", "split", "score_blind", "score_paper"}
     assert set(costs["what"]) == {*METHODS, *rest}

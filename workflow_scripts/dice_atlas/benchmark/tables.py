@@ -39,8 +39,8 @@ def paired_differences(
     Returns
     -------
     DataFrame
-        `protocol`, `metric`, `method`, `other`, `set`, `difference`, `low`, `high`, `n`; low and
-        high are NaN where n is 1.
+        `protocol`, `metric`, `method`, `other`, `set`, `value` (of `method`), `difference`, `low`,
+        `high`, `n`; low and high are NaN where n is 1.
     """
     table = scores.pivot_table(
         index=["protocol", "metric", "set", "seed"], columns="method", values="value", sort=False
@@ -56,12 +56,38 @@ def paired_differences(
             apart = (part[method] - part[other]).dropna()
             if apart.empty:
                 continue
+            key = (protocol, metric, method, other)
+            own = part.loc[apart.index, method].groupby("set", sort=False).mean()
             of_sets = apart.groupby("set", sort=False)
             for name, values in of_sets:
-                rows.append((protocol, metric, method, other, name, *interval(values)))
-            rows.append((protocol, metric, method, other, ALL, *interval(of_sets.mean())))
-    columns = ["protocol", "metric", "method", "other", "set", "difference", "low", "high", "n"]
-    return pd.DataFrame(rows, columns=columns)
+                rows.append((*key, name, own[name], *interval(values)))
+            rows.append((*key, ALL, own.mean(), *interval(of_sets.mean())))
+    columns = ["protocol", "metric", "method", "other", "set", "value"]
+    return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "n"])
+
+
+def variant_differences(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Score of each method in a variant less its own in the base, on the seeds that both have.
+
+    Parameters
+    ----------
+    scores : of all variants; see `summarize`.
+
+    Returns
+    -------
+    DataFrame
+        As of `paired_differences`, `variant` in place of `other`.
+    """
+    tables = []
+    for (method, variant), own in scores.groupby(["method", "variant"], sort=False):
+        if variant == "base":
+            continue
+        base = scores[(scores["method"] == method) & (scores["variant"] == "base")]
+        both = pd.concat([own, base])
+        found = paired_differences(both.assign(method=both["variant"]), variant, ["base"], metrics)
+        tables.append(found.assign(other=variant, method=method))
+    found = pd.concat(tables) if tables else paired_differences(scores, "", [], metrics)
+    return found.rename(columns={"other": "variant"})
 
 
 def interval(values: pd.Series) -> tuple[float, float, float, int]:
