@@ -88,10 +88,10 @@ def set_min_genes(wildcards):
     ]
 
 
-def swept_rho(wildcards):
+def swept_rho(name, seed):
     """Methods of the sweep of rho on a base's split."""
     sweeps = BENCHMARK["sweeps"]
-    swept = wildcards.set in swept_sets() and int(wildcards.seed) < sweeps["seeds"]
+    swept = name in swept_sets() and int(seed) < sweeps["seeds"]
     return [f"dice_rho_{value:g}" for value in sweeps["rho"] if swept]
 
 
@@ -104,7 +104,7 @@ def methods_of(wildcards):
     """Methods that are scored blind on one split."""
     if wildcards.variant != "base":
         return COMPARED
-    return BENCHMARK["methods"] + swept_rho(wildcards)
+    return BENCHMARK["methods"] + swept_rho(wildcards.set, wildcards.seed)
 
 
 def embedding_file(method):
@@ -190,19 +190,23 @@ def base_layouts(wildcards):
 
 
 def benchmark_costs(wildcards):
-    """Benchmark files of the methods on the base's splits."""
+    """Benchmark files of all jobs on splits."""
     return [
-        bench(f"benchmarks/{name}/base/{seed}/{what}.tsv")
-        for name in benchmark_sets()
-        for seed in range(BENCHMARK["seeds"])
-        for what in costs_of_methods()
+        bench(f"benchmarks/{name}/{variant}/{seed}/{what}.tsv")
+        for name, variant, seeds in benchmark_splits()
+        for seed in range(seeds)
+        for what in jobs_of(name, variant, seed)
     ]
 
 
-def costs_of_methods():
-    """Benchmark files: each method's, those of the priors that some share, and the rest."""
-    methods = BENCHMARK["methods"]
-    classes = {DICE_METHODS[m][0] for m in methods if m in DICE_METHODS}
-    jobs = [f"{m}.1-of-1" if m in DICE_METHODS else m for m in methods]
-    scores = [f"score_{protocol}" for protocol in BENCHMARK["protocols"]]
-    return [*jobs, *(f"prior-{name}" for name in sorted(classes)), "split", *scores]
+def jobs_of(name, variant, seed):
+    """Names of the benchmark files: each method's, those of the priors, and the rest."""
+    methods, protocols = COMPARED, ["blind"]
+    if variant == "base":
+        methods = BENCHMARK["methods"] + swept_rho(name, seed)
+        protocols = BENCHMARK["protocols"]
+    dice = [m for m in methods if m.startswith("dice_")]
+    classes = {DICE_METHODS[m][0] for m in dice if m in DICE_METHODS}
+    jobs = [f"{m}.1-of-1" if m in dice else m for m in methods]
+    scores = [f"score_{protocol}" for protocol in protocols]
+    return [*jobs, *(f"prior-{kind}" for kind in sorted(classes)), "split", *scores]

@@ -23,10 +23,11 @@ def read_costs(paths: Sequence[str]) -> pd.DataFrame:
     rows = []
     for path in map(Path, paths):
         found = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
-        name, seed = path.parts[-4], int(path.parts[-2])
+        name, variant, seed = path.parts[-4:-1]
         what = path.name.removesuffix(".tsv").removesuffix(".1-of-1")
-        rows.append((name, seed, what, found["s"], found["max_rss"]))
-    return pd.DataFrame(rows, columns=["set", "seed", "what", "seconds", "peak_mb"])
+        rows.append((name, variant, int(seed), what, found["s"], found["max_rss"]))
+    columns = ["set", "variant", "seed", "what", "seconds", "peak_mb"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def test_tables_and_figures(finished):
     assert set(variants["method"]) == {"pca", "dice_exact"}
     costs = pd.read_csv(finished / "costs.tsv", sep="\t")
     rest = {"prior-labels", "prior-clusters", "split", "score_blind", "score_paper"}
-    assert set(costs["what"]) == {*METHODS, *rest}
+    rho = {"dice_rho_0.5", "dice_rho_4"}
+    assert set(costs.loc[costs["variant"] == "base", "what"]) == {*METHODS, *rest, *rho}
+    assert set(costs["variant"]) == {"base", *variants["variant"]}
     assert (costs["seconds"] > 0).all()
     figures = {path.stem for path in (finished / "figures").glob("*.png")}
     assert figures == {
