@@ -74,31 +74,6 @@ def rho_sweep(table: pd.DataFrame) -> str:
     )
 
 
-def real_data(table: pd.DataFrame) -> str:
-    """Mean and standard deviation over seeds by data set and method."""
-    rows = []
-    for (name, method), part in table.groupby(["data", "method"], sort=False):
-        values = [spread(part[metric]) for metric in ("ari", "clisi", "silhouette")]
-        last = [
-            f"{part['seconds'].mean():.0f}",
-            str(len(part)),
-            f"{part['noise_variance'].mean():.2f}",
-        ]
-        rows.append([name, method, *values, *last])
-    header = ["data", "method", "ARI ↑", "cLISI ↓", "silhouette ↑", "s", "seeds", "auto noise"]
-    return markdown(header, rows + mean_of_sets(table))
-
-
-def mean_of_sets(table: pd.DataFrame) -> list[list[str]]:
-    """Rows of the means over data sets."""
-    mean = table.groupby(["method", "data"], sort=False)[["ari", "clisi", "silhouette"]].mean()
-    over = mean.groupby("method", sort=False).mean()
-    return [
-        ["mean of the sets", method, *(f"{value:.3f}" for value in row), "", "", ""]
-        for method, row in over.iterrows()
-    ]
-
-
 def plain(table: pd.DataFrame, form: str = "{:.4g}") -> str:
     """A table as it is, numbers short, nothing where there is none."""
 
@@ -133,7 +108,7 @@ def transfer_left_out(table: pd.DataFrame) -> str:
 
 
 TABLES = (
-    table1, samplers, rho_sweep, real_data,
+    table1, samplers, rho_sweep,
     transfer_pairs, transfer_sets, transfer_left_out, transfer_speed,
 )  # fmt: skip
 

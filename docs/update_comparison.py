@@ -1,14 +1,15 @@
-"""Put a run of the target `benchmark` into docs/comparison.md.
+"""Put a run of the target `benchmark` into docs/comparison.md, its means into docs/benchmarks.md.
 
-    python docs/update_comparison.py results/benchmark/full
+    python docs/update_comparison.py results/benchmark/full results/benchmark/batches
 
-Takes its tables and figures over to docs/comparison/; without an argument the page is made again
-of those that lie there.
+Takes its tables and figures, and the scopes of the second run, over to docs/comparison/; without
+arguments the pages are made again of what lies there.
 """
 
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from update_benchmarks import markdown, replace_block
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "comparison"
-TABLES = ("summary.tsv", "differences.tsv", "costs.tsv")
+TABLES = ("summary", "differences", "variants", "costs")
 # Those of protocol `paper` below are its Table 2's.
 SHOWN = {
     "ari": "ARI ↑",
@@ -33,21 +34,31 @@ COMPARED = {
     "blind": ("ari", "ari_plain", "clisi", "silhouette"),
     "paper": ("ari", "clisi_nn9", "nmi_max", "v_measure"),
 }
+BY_SCOPE = {
+    "knn_accuracy": "accuracy of 15 nearest ↑",
+    "knn_balanced_accuracy": "balanced ↑",
+    "clisi": "cLISI ↓",
+    "ilisi_role": "iLISI ↑",
+}
+PAIR = ("pca", "dice_exact")
 DOWN = ("clisi", "clisi_nn9")
 ALL = "mean of the sets"
+Tables = Mapping[str, pd.DataFrame]
 
 
-def take_over(results: Path, page: str) -> None:
-    """Copy the tables of a run, and the figures that the page shows."""
+def take_over(results: Path, batches: Path, page: str) -> None:
+    """Copy the tables of the runs, and the figures that the page shows."""
     figures = re.findall(r"\(comparison/(\S+\.png)\)", page)
-    wanted = [*(results / name for name in TABLES), *(results / "figures" / f for f in figures)]
-    if missing := [str(path) for path in wanted if not path.exists()]:
+    wanted = {f"{name}.tsv": results / f"{name}.tsv" for name in TABLES}
+    wanted["batches.tsv"] = batches / "variants.tsv"
+    wanted |= {name: results / "figures" / name for name in figures}
+    if missing := [str(path) for path in wanted.values() if not path.exists()]:
         sys.exit(f"not there, nothing is changed: {', '.join(missing)}")
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
         old.unlink()
-    for path in wanted:
-        shutil.copyfile(path, FOLDER / path.name)
+    for name, path in wanted.items():
+        shutil.copyfile(path, FOLDER / name)
 
 
 def base_part(summary: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -79,19 +90,28 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
 
 
 def means_table(summary: pd.DataFrame, protocol: str) -> str:
-    """Means of the sets: methods in rows, metrics in columns."""
+    """Means of the sets: methods in rows, metrics in columns, and the number of seeds."""
     part = base_part(summary, protocol)
     found = {metric: by_set(part, metric) for metric in SHOWN}
     found = {metric: wide["mean"] for metric, wide in found.items() if len(wide)}
     rows = []
-    for method in dict.fromkeys(part["method"]):
+    for method, own in part.groupby("method", sort=False):
         row = [method]
         for metric, mean in found.items():
             value = mean.get(method)
             shown = "" if value is None else f"{value:.3f}"
             row.append(f"**{shown}**" if value == best_of(mean, metric) else shown)
-        rows.append(row)
-    return markdown(["mean of the sets", *(SHOWN[metric] for metric in found)], rows)
+        rows.append([*row, str(own.loc[own["metric"] == "ari", "seeds"].min())])
+    sets = part["set"].nunique()
+    return markdown([f"mean of {sets} sets", *(SHOWN[metric] for metric in found), "seeds"], rows)
+
+
+def overview(tables: Tables) -> str:
+    """The means of both protocols."""
+    return "\n\n".join(
+        f"Protocol `{protocol}`:\n\n{means_table(tables['summary'], protocol)}"
+        for protocol in BY_SET
+    )
 
 
 def by_set(part: pd.DataFrame, metric: str, value: str = "mean") -> pd.DataFrame:
@@ -103,16 +123,17 @@ def by_set(part: pd.DataFrame, metric: str, value: str = "mean") -> pd.DataFrame
 
 
 def protocol_tables(protocol: str):
-    def make(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
-        tables = [base_table(summary, protocol, metric) for metric in BY_SET[protocol]]
-        return "\n\n".join([means_table(summary, protocol), *tables])
+    def make(tables: Tables) -> str:
+        summary = tables["summary"]
+        by_set = [base_table(summary, protocol, metric) for metric in BY_SET[protocol]]
+        return "\n\n".join([means_table(summary, protocol), *by_set])
 
     return make
 
 
-def difference_tables(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
+def difference_tables(tables: Tables) -> str:
     """DICE less each other method, mean of the sets, and on how many sets it is better."""
-    tables = []
+    made, differences = [], tables["differences"]
     for protocol, metrics in COMPARED.items():
         part = differences[differences["protocol"] == protocol]
         rows = []
@@ -122,72 +143,82 @@ def difference_tables(summary: pd.DataFrame, differences: pd.DataFrame, costs: p
                 own = part[(part["other"] == other) & (part["metric"] == metric)].set_index("set")
                 mean, sets = own.loc[ALL], own.drop(index=ALL)["difference"]
                 better = (sets < 0) if metric in DOWN else (sets > 0)
-                row.append(f"{mean['difference']:+.3f} ({mean['low']:+.3f} to {mean['high']:+.3f})")
+                row.append(with_interval(mean))
                 row.append(f"{better.sum()} of {len(sets)}")
             rows.append(row)
         header = [f"{protocol}: DICE less"]
         for metric in metrics:
             header += [SHOWN[metric], "better on"]
-        tables.append(markdown(header, rows))
-    return "\n\n".join(tables)
+        made.append(markdown(header, rows))
+    return "\n\n".join(made)
 
 
-def cost_table(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """Seconds and peak memory of a method, mean and largest over splits."""
-    rows = []
-    for what, own in costs.groupby("what", sort=False):
+def with_interval(row: pd.Series) -> str:
+    """The difference; its interval where there are enough sets for one that tells anything."""
+    shown = f"{row['difference']:+.3f}"
+    return shown if row["n"] < 3 else f"{shown} ({row['low']:+.3f} to {row['high']:+.3f})"
+
+
+def cost_table(tables: Tables) -> str:
+    """Seconds and peak memory of a job, mean and largest over the base's splits; all jobs."""
+    rows, costs = [], tables["costs"]
+    base = costs[(costs["variant"] == "base") & ~costs["what"].str.startswith("dice_rho")]
+    for what, own in base.groupby("what", sort=False):
         seconds, memory = own["seconds"], own["peak_mb"]
         rows.append([what, f"{seconds.mean():.0f}", f"{seconds.max():.0f}", f"{memory.max():.0f}"])
+    hours, largest = costs["seconds"].sum() / 3600, costs["peak_mb"].max()
+    rows.append([f"all {len(costs)} jobs", f"{hours:.1f} h together", "", f"{largest:.0f}"])
     return markdown(["job", "s, mean", "s, largest", "MB, largest"], rows)
 
 
-def variant_table(prefix: str, metrics: dict[str, str], base: str):
-    """Rows: set and variant, first the base by its name; PCA and DICE, means over seeds."""
-
-    def make(summary: pd.DataFrame, differences: pd.DataFrame, costs: pd.DataFrame) -> str:
-        blind = summary[summary["protocol"] == "blind"]
-        value = blind.set_index(["set", "variant", "method", "metric"])["mean"]
-        part = blind[blind["variant"].str.startswith(prefix)]
-        rows = []
-        for name, own in part.groupby("set", sort=False):
-            for variant in ("base", *dict.fromkeys(own["variant"])):
-                row = [name, base if variant == "base" else variant.removeprefix(prefix)]
-                row += [
-                    f"{value[name, variant, method, metric]:.3f}"
-                    for metric in metrics
-                    for method in ("pca", "dice_exact")
-                ]
-                rows.append(row)
-        header = ["set", prefix.rstrip("-")]
-        for shown in metrics.values():
-            header += [f"{shown}, PCA", "DICE"]
-        return markdown(header, rows)
-
-    return make
+def scope_table(part: pd.DataFrame) -> str:
+    """PCA and DICE by `batch.scope`: means over seeds, and the mean gain over none."""
+    part = part[part["variant"].str.startswith("scope-")]
+    scopes = [variant.removeprefix("scope-") for variant in dict.fromkeys(part["variant"])]
+    rows, gains = [], []
+    for name, own in part.groupby("set", sort=False):
+        value = own.set_index(["variant", "method", "metric"])
+        columns = [(method, metric) for metric in BY_SCOPE for method in PAIR]
+        for scope in scopes:
+            found = [value.loc[(f"scope-{scope}", *column)] for column in columns]
+            if name == ALL:
+                gains.append([f"mean gain of {scope}", "", *map(with_interval, found)])
+                continue
+            if scope == scopes[0]:
+                base = [f"{row['value'] - row['difference']:.3f}" for row in found]
+                rows.append([name, "none", *base])
+            rows.append([name, scope, *(f"{row['value']:.3f}" for row in found)])
+    header = ["set", "scope"]
+    for shown in BY_SCOPE.values():
+        header += [f"{shown}, PCA", "DICE"]
+    return markdown(header, rows + gains)
 
 
-NEAREST = {"knn_accuracy": "accuracy of 15 nearest ↑", "knn_balanced_accuracy": "balanced ↑"}
 BLOCKS = {
-    "blind": protocol_tables("blind"),
-    "paper": protocol_tables("paper"),
-    "differences": difference_tables,
-    "costs": cost_table,
-    "scopes": variant_table(
-        "scope-", NEAREST | {"clisi": "cLISI ↓", "ilisi_role": "iLISI ↑"}, "none"
-    ),
+    "comparison.md": {
+        "blind": protocol_tables("blind"),
+        "paper": protocol_tables("paper"),
+        "differences": difference_tables,
+        "costs": cost_table,
+        "scopes": lambda tables: scope_table(tables["variants"]),
+        "batches": lambda tables: scope_table(tables["batches"]),
+    },
+    "benchmarks.md": {"comparison": overview},
 }
 
 
 def main() -> None:
-    """Rewrite docs/comparison.md in place."""
-    path = DOCS / "comparison.md"
-    text = path.read_text()
+    """Rewrite the pages in place."""
+    if len(sys.argv) not in (1, 3):
+        sys.exit(__doc__)
     if sys.argv[1:]:
-        take_over(Path(sys.argv[1]), text)
-    tables = [pd.read_csv(FOLDER / name, sep="\t") for name in TABLES]
-    for name, make in BLOCKS.items():
-        text = replace_block(text, name, make(*tables))
-    path.write_text(text)
+        take_over(*map(Path, sys.argv[1:]), (DOCS / "comparison.md").read_text())
+    tables = {path.stem: pd.read_csv(path, sep="\t") for path in FOLDER.glob("*.tsv")}
+    for page, blocks in BLOCKS.items():
+        text = (DOCS / page).read_text()
+        for name, make in blocks.items():
+            text = replace_block(text, name, make(tables))
+        (DOCS / page).write_text(text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     python tests/benchmarks/transfer.py speed --data DIR
 
 pairs: accuracy and macro F1 of the stored outputs of Seurat 4.3.0 (DIR/<pair>) and of ours, in PCA
-space and in the denoised one. sets: three quarters of the cells of each data set of real_data.py
+space and in the denoised one. sets: three quarters of the cells of each data set of held_out.py
 are the reference, the others the query: coverage and size of the prediction sets, and, with one
 type at a time left out of the reference, what becomes of its cells. speed: cells resampled and
 thinned from zheng_facs_pbmc, ours and, where R has Seurat, the original (SEURAT_CELLS each).
@@ -40,7 +40,7 @@ from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
 from dice_atlas.transfer.transfer import predictions_table, transfer_labels
 from dice_atlas.transfer.weights import WeightSettings
 from find_anchors import find
-from real_data import SETS, S, fit, project, read, split
+from held_out import SETS, S, fit, project, read, split
 from sklearn.metrics import f1_score
 from transfer_labels import call, transfer
 
@@ -89,8 +89,8 @@ def spaces_of(
     rows = np.flatnonzero(reference)
     trained = reference.copy()
     trained[rows[calibration_cells(data.obs_names[rows], labels[rows])]] = False
-    latents, _, space = project(data, ~trained, seed)
-    prior = fit(latents[trained], labels[trained], "labels", seed)
+    latents, space = project(data, ~trained, seed)
+    prior = fit(latents[trained], labels[trained], seed)
     points = torch.from_numpy(latents)
     mean, _ = exact_posterior(prior, points, torch.arange(len(points)), S, 2, seed)
     best = space.genes[top_dim_features(space.loadings, ANNOTATE["max.features"])]
