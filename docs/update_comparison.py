@@ -37,7 +37,7 @@ COMPARED = {
 BY_SCOPE = {
     "knn_accuracy": "accuracy of 15 nearest ↑",
     "knn_balanced_accuracy": "balanced ↑",
-    "clisi": "cLISI ↓",
+    "clisi": SHOWN["clisi"],
     "ilisi_role": "iLISI ↑",
 }
 PAIR = ("pca", "dice_exact")
@@ -125,8 +125,8 @@ def by_set(part: pd.DataFrame, metric: str, value: str = "mean") -> pd.DataFrame
 def protocol_tables(protocol: str):
     def make(tables: Tables) -> str:
         summary = tables["summary"]
-        by_set = [base_table(summary, protocol, metric) for metric in BY_SET[protocol]]
-        return "\n\n".join([means_table(summary, protocol), *by_set])
+        each = [base_table(summary, protocol, metric) for metric in BY_SET[protocol]]
+        return "\n\n".join([means_table(summary, protocol), *each])
 
     return make
 
@@ -174,24 +174,27 @@ def cost_table(tables: Tables) -> str:
 def scope_table(part: pd.DataFrame) -> str:
     """PCA and DICE by `batch.scope`: means over seeds, and the mean gain over none."""
     part = part[part["variant"].str.startswith("scope-")]
-    scopes = [variant.removeprefix("scope-") for variant in dict.fromkeys(part["variant"])]
-    rows, gains = [], []
-    for name, own in part.groupby("set", sort=False):
-        value = own.set_index(["variant", "method", "metric"])
-        columns = [(method, metric) for metric in BY_SCOPE for method in PAIR]
-        for scope in scopes:
-            found = [value.loc[(f"scope-{scope}", *column)] for column in columns]
-            if name == ALL:
-                gains.append([f"mean gain of {scope}", "", *map(with_interval, found)])
-                continue
-            if scope == scopes[0]:
-                base = [f"{row['value'] - row['difference']:.3f}" for row in found]
-                rows.append([name, "none", *base])
-            rows.append([name, scope, *(f"{row['value']:.3f}" for row in found)])
+    table = part.set_index(["set", "variant", "method", "metric"])
+    columns = [(method, metric) for metric in BY_SCOPE for method in PAIR]
+    variants = list(dict.fromkeys(part["variant"]))
+
+    def found(name: str, variant: str) -> list[pd.Series]:
+        return [table.loc[(name, variant, *column)] for column in columns]
+
+    rows = []
+    for name in dict.fromkeys(part.loc[part["set"] != ALL, "set"]):
+        first = found(name, variants[0])
+        rows.append([name, "none", *(f"{row['value'] - row['difference']:.3f}" for row in first)])
+        for variant in variants:
+            shown = [f"{row['value']:.3f}" for row in found(name, variant)]
+            rows.append([name, variant.removeprefix("scope-"), *shown])
+    for variant in variants:
+        gains = map(with_interval, found(ALL, variant))
+        rows.append([f"mean gain of {variant.removeprefix('scope-')}", "", *gains])
     header = ["set", "scope"]
     for shown in BY_SCOPE.values():
         header += [f"{shown}, PCA", "DICE"]
-    return markdown(header, rows + gains)
+    return markdown(header, rows)
 
 
 BLOCKS = {

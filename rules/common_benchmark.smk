@@ -88,23 +88,23 @@ def set_min_genes(wildcards):
     ]
 
 
-def swept_rho(name, seed):
-    """Methods of the sweep of rho on a base's split."""
-    sweeps = BENCHMARK["sweeps"]
-    swept = name in swept_sets() and int(seed) < sweeps["seeds"]
-    return [f"dice_rho_{value:g}" for value in sweeps["rho"] if swept]
-
-
 def swept_sets():
     """Sets of the sweeps: those that config names, or all."""
     return BENCHMARK["sweeps"]["sets"] or list(benchmark_sets())
 
 
-def methods_of(wildcards):
+def methods_on(name, variant, seed):
     """Methods that are scored blind on one split."""
-    if wildcards.variant != "base":
+    if variant != "base":
         return COMPARED
-    return BENCHMARK["methods"] + swept_rho(wildcards.set, wildcards.seed)
+    sweeps = BENCHMARK["sweeps"]
+    swept = name in swept_sets() and int(seed) < sweeps["seeds"]
+    rho = [f"dice_rho_{value:g}" for value in sweeps["rho"] if swept]
+    return BENCHMARK["methods"] + rho
+
+
+def methods_of(wildcards):
+    return methods_on(wildcards.set, wildcards.variant, wildcards.seed)
 
 
 def embedding_file(method):
@@ -201,10 +201,8 @@ def benchmark_costs(wildcards):
 
 def jobs_of(name, variant, seed):
     """Names of the benchmark files: each method's, those of the priors, and the rest."""
-    methods, protocols = COMPARED, ["blind"]
-    if variant == "base":
-        methods = BENCHMARK["methods"] + swept_rho(name, seed)
-        protocols = BENCHMARK["protocols"]
+    methods = methods_on(name, variant, seed)
+    protocols = BENCHMARK["protocols"] if variant == "base" else ["blind"]
     dice = [m for m in methods if m.startswith("dice_")]
     classes = {DICE_METHODS[m][0] for m in dice if m in DICE_METHODS}
     jobs = [f"{m}.1-of-1" if m in dice else m for m in methods]
