@@ -1,6 +1,7 @@
 """Put a run of the target `benchmark` into docs/comparison.md, its means into docs/benchmarks.md.
 
-    python docs/update_comparison.py results/benchmark/full results/benchmark/batches
+    PYTHONPATH=workflow_scripts python docs/update_comparison.py \
+        results/benchmark/full results/benchmark/batches
 
 Takes its tables and figures, and the scopes of the second run, over to docs/comparison/; without
 arguments the pages are made again of what lies there.
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from dice_atlas.benchmark.figures import METRICS
+from dice_atlas.benchmark.tables import ALL, interval
 from update_benchmarks import markdown, replace_block
 
 DOCS = Path(__file__).resolve().parent
@@ -41,8 +44,7 @@ BY_SCOPE = {
     "ilisi_role": "iLISI ↑",
 }
 PAIR = ("pca", "dice_exact")
-DOWN = ("clisi", "clisi_nn9")
-ALL = "mean of the sets"
+DOWN = {metric for metric, (_, up) in METRICS.items() if not up}
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -197,6 +199,24 @@ def scope_table(part: pd.DataFrame) -> str:
     return markdown(header, rows)
 
 
+def choice_table(tables: Tables) -> str:
+    """Gain of scope `mapped` over `within_role`, mean of the pairs of both runs."""
+    both = pd.concat([tables["variants"], tables["batches"]])
+    both = both[both["set"] != ALL]
+    rows = []
+    for method in PAIR:
+        row = [method]
+        for metric in (*BY_SCOPE, "silhouette", "ari"):
+            own = both[(both["method"] == method) & (both["metric"] == metric)]
+            wide = own.pivot_table(index="set", columns="variant", values="value")
+            apart = (wide["scope-mapped"] - wide["scope-within_role"]).dropna()
+            found = dict(zip(("difference", "low", "high", "n"), interval(apart), strict=True))
+            row.append(with_interval(pd.Series(found)))
+        rows.append(row)
+    shown = [*BY_SCOPE.values(), SHOWN["silhouette"], SHOWN["ari"]]
+    return markdown([f"mapped less within_role, {len(apart)} pairs", *shown], rows)
+
+
 BLOCKS = {
     "comparison.md": {
         "blind": protocol_tables("blind"),
@@ -205,6 +225,7 @@ BLOCKS = {
         "costs": cost_table,
         "scopes": lambda tables: scope_table(tables["variants"]),
         "batches": lambda tables: scope_table(tables["batches"]),
+        "choice": choice_table,
     },
     "benchmarks.md": {"comparison": overview},
 }

@@ -129,7 +129,7 @@ rule embed_scvi:
     params:
         python="python" if deploys_conda() else BENCHMARK["scvi_python"],
         # Not workflow.source_path(): its path is another one in every run.
-        script=Path(workflow.basedir, "rules", "../workflow_scripts/embed_scvi.py"),
+        script=Path(workflow.basedir, "workflow_scripts/embed_scvi.py"),
     shell:
         "{params.python} {params.script} --input {input.split} --output {output.embedding}"
         " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"

@@ -1,4 +1,4 @@
-"""The example configs on the real data of the development machines."""
+"""The example configs, and those of the benchmark, on the real data of the development machines."""
 
 import pandas as pd
 import pytest
@@ -16,10 +16,11 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def copy(make_copy, shared):
-    """A copy whose example sheets name the shared data."""
+    """A copy whose sheets name the shared data."""
     made = make_copy("examples")
-    for sheet in (made.folder / "config/examples").glob("*.tsv"):
-        sheet.write_text(sheet.read_text().replace("/path/to", str(shared / "data")))
+    for folder in ("examples", "benchmark"):
+        for sheet in (made.folder / "config" / folder).glob("*.tsv"):
+            sheet.write_text(sheet.read_text().replace("/path/to", str(shared / "data")))
     return made
 
 
@@ -27,6 +28,17 @@ def copy(make_copy, shared):
 def test_examples_are_valid(copy, example):
     planned = copy.planned("--configfile", f"config/examples/{example}.yaml")
     assert planned["write_atlas"] == 1
+
+
+# Splits of one seed: of each set, of the sweeps' variants and of the scopes of each pair.
+@pytest.mark.parametrize(("name", "splits"), [("full", 12 + 4 * 8 + 6 * 3), ("batches", 2 + 2 * 3)])
+def test_configs_of_the_benchmark_are_valid(copy, name, splits):
+    # Without scVI, whose environment is not that of the tests.
+    methods = {"methods": ["pca", "dice_exact"], "seeds": 1, "sweeps": {"seeds": 1}}
+    fewer = copy.config("fewer", benchmark=methods)
+    config = f"config/benchmark/{name}.yaml"
+    planned = copy.planned("--configfile", config, fewer, "--", "benchmark")
+    assert planned["split_benchmark"] == splits
 
 
 def test_labels_and_embedding_of_another_study_beat_the_baseline(copy):
