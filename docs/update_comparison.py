@@ -31,14 +31,15 @@ SHOWN = {
     "nmi_max": "NMI (max) ↑",
     "v_measure": "V-measure ↑",
     "silhouette": "silhouette ↑",
+    "knn_accuracy": "accuracy of 15 nearest ↑",
 }
 BY_SET = {"blind": ("ari", "clisi", "silhouette"), "paper": ("ari", "clisi_nn9")}
 COMPARED = {
-    "blind": ("ari", "ari_plain", "clisi", "silhouette"),
+    "blind": ("ari", "ari_plain", "ari_spread", "clisi", "silhouette"),
     "paper": ("ari", "clisi_nn9", "nmi_max", "v_measure"),
 }
 BY_SCOPE = {
-    "knn_accuracy": "accuracy of 15 nearest ↑",
+    "knn_accuracy": SHOWN["knn_accuracy"],
     "knn_balanced_accuracy": "balanced ↑",
     "clisi": SHOWN["clisi"],
     "ilisi_role": "iLISI ↑",
@@ -69,13 +70,22 @@ def base_part(summary: pd.DataFrame, protocol: str) -> pd.DataFrame:
     return part[~part["method"].str.startswith("dice_rho")]
 
 
-def best_of(values: pd.Series, metric: str) -> float:
+def best_of(values: pd.Series, metric: str, whole: pd.Index) -> float:
+    """The best of the methods that have all seeds: others were not on the same splits."""
+    values = values[values.index.isin(whole)]
     return values.min() if metric in DOWN else values.max()
+
+
+def with_all_seeds(part: pd.DataFrame) -> pd.Index:
+    """Methods that have as many seeds as any."""
+    seeds = part[part["metric"] == "ari"].groupby("method")["seeds"].min()
+    return seeds.index[seeds == seeds.max()]
 
 
 def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
     """Methods in rows, sets in columns, mean ± sd over seeds; the best of a column in bold."""
     part = base_part(summary, protocol)
+    whole = with_all_seeds(part)
     wide = by_set(part, metric)
     sd = by_set(part, metric, "sd").drop(columns="mean").reindex_like(wide)
     rows = []
@@ -83,7 +93,7 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
         row = [method]
         for name, value in own.items():
             text = f"{value:.3f}"
-            if value == best_of(wide[name], metric):
+            if value == best_of(wide[name], metric, whole):
                 text = f"**{text}**"
             spread = sd.loc[method, name]
             row.append(text if pd.isna(spread) else f"{text} ± {spread:.3f}")
@@ -94,6 +104,7 @@ def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
 def means_table(summary: pd.DataFrame, protocol: str) -> str:
     """Means of the sets: methods in rows, metrics in columns, and the number of seeds."""
     part = base_part(summary, protocol)
+    whole = with_all_seeds(part)
     found = {metric: by_set(part, metric) for metric in SHOWN}
     found = {metric: wide["mean"] for metric, wide in found.items() if len(wide)}
     rows = []
@@ -102,7 +113,8 @@ def means_table(summary: pd.DataFrame, protocol: str) -> str:
         for metric, mean in found.items():
             value = mean.get(method)
             shown = "" if value is None else f"{value:.3f}"
-            row.append(f"**{shown}**" if value == best_of(mean, metric) else shown)
+            best = value == best_of(mean, metric, whole)
+            row.append(f"**{shown}**" if best else shown)
         rows.append([*row, str(own.loc[own["metric"] == "ari", "seeds"].min())])
     sets = part["set"].nunique()
     return markdown([f"mean of {sets} sets", *(SHOWN[metric] for metric in found), "seeds"], rows)
@@ -143,6 +155,9 @@ def difference_tables(tables: Tables) -> str:
             row = [other]
             for metric in metrics:
                 own = part[(part["other"] == other) & (part["metric"] == metric)].set_index("set")
+                if own.empty:
+                    row += ["", ""]
+                    continue
                 mean, sets = own.loc[ALL], own.drop(index=ALL)["difference"]
                 better = (sets < 0) if metric in DOWN else (sets > 0)
                 row.append(with_interval(mean))

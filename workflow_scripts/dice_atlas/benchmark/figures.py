@@ -87,37 +87,47 @@ def umaps(
     return figure
 
 
-def markers(colors: Mapping[str, str]) -> list[plt.Line2D]:
-    """Entries of a legend: a dot for each name."""
+def markers(colors: Mapping[str, str], shapes: Mapping[str, str] | None = None) -> list[plt.Line2D]:
+    """Entries of a legend: a dot, or the shape given, for each name."""
+    shapes = shapes or {}
     return [
-        plt.Line2D([], [], marker="o", ls="", color=color, label=name)
+        plt.Line2D([], [], marker=shapes.get(name, "o"), ls="", color=color, label=name)
         for name, color in colors.items()
     ]
 
 
 def differences(table: pd.DataFrame, protocol: str) -> Figure:
-    """DICE less each other method: a point per set, the mean over sets with its interval."""
+    """DICE less each other method: a point per set, the mean over sets with its interval.
+
+    What lies beyond the axis is an arrow at its edge.
+    """
     part = table[table["protocol"] == protocol]
     others = list(dict.fromkeys(part["other"]))
     sets = [name for name in dict.fromkeys(part["set"]) if name != ALL]
     colors = palette(sets)
+    # Twelve colours are not told apart by all, two shapes are.
+    shapes = {name: "os"[i // 6 % 2] for i, name in enumerate(sets)}
     size = (FULL_WIDTH, 0.38 * len(others) + 1.6)
     figure, grid = plt.subplots(1, len(SHOWN), figsize=size, sharey=True)
     for axes, metric in zip(grid, SHOWN, strict=True):
         own = part[part["metric"] == metric].set_index(["other", "set"])
         axes.axvline(0, color=LINE, zorder=0)
         widest = shown_width(own["difference"], others, sets)
+        edge = 0.97 * widest
         for y, other in enumerate(others):
             for name in sets:
                 if (other, name) in own.index:
-                    axes.plot(own.loc[(other, name), "difference"], y, "o", ms=5, alpha=0.8,
-                              color=colors[name], mew=0)  # fmt: skip
+                    x = own.loc[(other, name), "difference"]
+                    shape = shapes[name]
+                    if abs(x) > widest:
+                        x, shape = (edge, ">") if x > 0 else (-edge, "<")
+                    axes.plot(x, y, shape, ms=5, alpha=0.8, color=colors[name], mew=0)
             mean = own.loc[(other, ALL)]
             axes.plot([mean["low"], mean["high"]], [y, y], color="black", lw=1.5)
             axes.plot(mean["difference"], y, "D", color="black", ms=6)
             if abs(mean["difference"]) > widest:
                 side = np.sign(mean["difference"])
-                axes.text(0.97 * side * widest, y, f"{mean['difference']:+.2f}", fontsize=9,
+                axes.text(side * edge, y, f"{mean['difference']:+.2f}", fontsize=9,
                           ha="right" if side > 0 else "left", va="center")  # fmt: skip
         axes.set_xlim(-widest, widest)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -126,7 +136,7 @@ def differences(table: pd.DataFrame, protocol: str) -> Figure:
         axes.set_xlabel(f"DICE less the other; {better} of 0: DICE is better")
     grid[0].set_yticks(range(len(others)), [name_of(other) for other in others])
     grid[0].invert_yaxis()
-    handles = markers({name: colors[name] for name in sets})
+    handles = markers({name: colors[name] for name in sets}, shapes)
     handles.append(
         plt.Line2D([], [], marker="D", color="black", label="mean of the sets, Student's 95 %")
     )
