@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dice_atlas.benchmark.figures import shown_width
 from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scores
 from dice_atlas.benchmark.split import Variant, changed, draw, gather, split
 from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, variant_differences
 from dice_atlas.errors import InputError
+from dice_atlas.settings import require_sets
 from factories import CLUSTER, blobs
 from scipy import stats
 from sklearn.metrics import silhouette_samples
@@ -134,6 +136,31 @@ def test_a_query_of_one_label_is_refused():
     data = sample("s", "reference", ["A"] * 40, [f"g{i}" for i in range(30)])
     with pytest.raises(InputError, match="the label A alone"):
         split(gather([data], [0]), Variant("base"), 0, 10, NORMALIZATION)
+
+
+def test_roles_without_a_common_label_are_refused():
+    genes = [f"g{i}" for i in range(30)]
+    pair = [
+        sample("r", "reference", ["A", "B"] * 20, genes),
+        sample("q", "query", ["a", "b"] * 20, genes),
+    ]
+    with pytest.raises(InputError, match="seen A, B in the reference and a, b in the query"):
+        split(gather(pair, [0, 0]), Variant("base"), 0, 10, NORMALIZATION)
+
+
+def test_sets_are_names_of_folders():
+    row = {"role": "reference", "labels": "cell_type", "extra": {"set": "4k+3k-zheng"}}
+    require_sets({"s": row}, "sheet.tsv", [])
+    with pytest.raises(InputError, match="seen the set 'a/b', expected a name of letters"):
+        require_sets({"s": {**row, "extra": {"set": "a/b"}}}, "sheet.tsv", [])
+
+
+def test_the_axis_leaves_out_one_method_of_many_alone():
+    sets, others = ["x", "y"], list("abcdef")
+    index = pd.MultiIndex.from_product([others, sets])
+    apart = pd.Series([0.1, -0.2] * 5 + [3.0, 1.0], index=index)
+    assert shown_width(apart, others, sets) == pytest.approx(1.08 * 0.2)
+    assert shown_width(apart, ["a", "f"], sets) == pytest.approx(1.08 * 3)
 
 
 def test_both_protocols_find_clear_groups_and_paper_takes_the_best_resolution():

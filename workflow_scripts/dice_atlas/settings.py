@@ -3,6 +3,7 @@
 import copy
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,11 @@ def require_sets(sheet: dict[str, dict[str, Any]], path: str, swept: list[str]) 
     ]
     sets = {row["extra"].get("set") for row in sheet.values()}
     for name in sorted(filter(None, sets)):
+        # It is a folder of the results.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+            problems.append(
+                f"seen the set {name!r}, expected a name of letters, digits, '.', '_', '+' and '-'"
+            )
         roles = {row["role"] for row in sheet.values() if row["extra"].get("set") == name}
         if "reference" not in roles:
             problems.append(f"set {name}: no row is a reference; cells are held out of references")

@@ -102,7 +102,10 @@ def bullets(lines: list[str]) -> str:
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Header and numbered non-empty rows; lines that start with # are comments."""
     if not path.is_file():
-        raise InputError(f"the sample sheet {path} does not exist; set `samples` in the config")
+        raise InputError(
+            f"the sample sheet {path} does not exist; set `samples` in the config (that of the "
+            "target benchmark: `benchmark.samples`)"
+        )
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             numbered = [(n, t) for n, t in enumerate(stream, 1) if t.strip() and t[0] != "#"]

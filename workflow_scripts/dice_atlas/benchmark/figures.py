@@ -40,6 +40,8 @@ METRICS = {
 }  # fmt: skip
 SHOWN = ("ari", "clisi", "silhouette")
 COLUMNS = 4
+# So many methods that one may lie beyond the axis.
+MANY = 5
 PAIR = {"pca": GREY, "dice_exact": BLUE}
 
 
@@ -145,14 +147,14 @@ def differences(table: pd.DataFrame, protocol: str) -> Figure:
 
 
 def shown_width(apart: pd.Series, others: Sequence[str], sets: Sequence[str]) -> float:
-    """Half the width of the axis: the points of all methods but the one farthest off.
+    """Half the width of the axis: the points of all methods but, of `MANY`, the one farthest off.
 
     Parameters
     ----------
     apart : differences by (other method, set).
     """
     farthest = sorted(apart.loc[other].reindex(sets).abs().max() for other in others)
-    return 1.08 * farthest[max(len(farthest) - 2, 0)] + 1e-9
+    return 1.08 * farthest[-2 if len(farthest) >= MANY else -1] + 1e-9
 
 
 def curves(table: pd.DataFrame, protocol: str, methods: Sequence[str]) -> Figure:

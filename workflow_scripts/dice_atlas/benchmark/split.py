@@ -159,6 +159,12 @@ def split(
         raise InputError(
             f"the query has the label {labels[0]} alone, expected two or more: nothing is separated"
         )
+    of_reference = drawn.obs["label"][~query].unique()
+    if not set(labels) & set(of_reference):
+        raise InputError(
+            f"no label is shared: seen {', '.join(sorted(of_reference))} in the reference and "
+            f"{', '.join(sorted(labels))} in the query, expected the same names for the same types"
+        )
     counts = sp.csr_matrix(drawn.X)
     chosen = np.sort(variable_genes(counts[~query], n_top)[0])
     counts = counts[:, chosen]
