@@ -7,11 +7,12 @@ import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
 # Twenty colours told apart by colour-blind readers as far as twenty can be: Okabe and Ito's
-# eight first, then Paul Tol's muted set.
+# eight first, then Paul Tol's muted set, each time the one farthest from all before it (CIEDE2000,
+# the smaller of full colour vision and deuteranopia).
 TYPE_COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#332288",
-    "#88CCEE", "#117733", "#999933", "#882255", "#44AA99", "#AA4499", "#661100", "#6699CC",
-    "#DDCC77", "#CC6677", "#225555", "#7A5195",
+    "#661100", "#882255", "#117733", "#DDCC77", "#AA4499", "#6699CC", "#88CCEE", "#225555",
+    "#7A5195", "#999933", "#CC6677", "#44AA99",
 )  # fmt: skip
 # Others for clusters and samples, so that no reader takes a cluster for a type: Paul Tol's
 # bright, medium-contrast and vibrant sets (then, from the 13th cluster on, those of the types).
