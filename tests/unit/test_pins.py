@@ -95,7 +95,7 @@ def imports(path, scripts) -> set[str]:
 
 def rule_envs(root) -> list[tuple[str, str]]:
     rules = "".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
-    pattern = r'"\.\./envs/(\w+)\.yaml".*?"\.\./workflow_scripts/(\w+)\.py"'
+    pattern = r'"\.\./envs/(\w+)\.yaml".*?"(?:\.\./)?workflow_scripts/(\w+)\.py"'
     return re.findall(pattern, rules, flags=re.DOTALL)
 
 
