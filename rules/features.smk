@@ -45,16 +45,16 @@ rule normalize_log1p:
         "../workflow_scripts/normalize_log1p.py"
 
 
-rule integrate_harmony:
+rule correct_batches:
     input:
         normalized=out("features/normalized.h5ad"),
         prior=saved_prior_files("prior.safetensors", "card.json"),
     output:
-        harmony=out("features/harmony.h5ad"),
+        corrected=out("features/corrected.h5ad"),
     log:
-        log_of("integrate_harmony"),
+        log_of("correct_batches"),
     benchmark:
-        benchmark_of("integrate_harmony")
+        benchmark_of("correct_batches")
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -66,13 +66,13 @@ rule integrate_harmony:
         max_value=config["normalization"]["max_value"],
         seed=config["seed"],
     script:
-        "../workflow_scripts/integrate_harmony.py"
+        "../workflow_scripts/correct_batches.py"
 
 
 rule fit_loadings:
     input:
         normalized=out("features/normalized.h5ad"),
-        harmony=out("features/harmony.h5ad"),
+        corrected=out("features/corrected.h5ad"),
         prior=saved_prior_files("prior.safetensors", "card.json"),
     output:
         loadings=out("latent/loadings.npz"),

@@ -71,7 +71,7 @@ rule render_report:
         qc_figures=every_sample("samples/{sample}/qc.png"),
         genes=out("features/genes.tsv"),
         loadings=out("latent/loadings.npz"),
-        harmony=out("features/harmony.h5ad"),
+        corrected=out("features/corrected.h5ad"),
         card=out("prior/card.json"),
         loss=out("prior/loss.tsv"),
         resolutions=out("clusters/resolutions.tsv"),

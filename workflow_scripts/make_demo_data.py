@@ -1,9 +1,9 @@
 """make_demo_data: a labelled reference and two queries from the PBMC that scanpy ships."""
 
-if __name__ == "__main__":
-    from dice_atlas.counts import demo
-    from dice_atlas.logs import job_log
+from dice_atlas.counts import demo
+from dice_atlas.logs import job_log
 
+if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         cells = demo.demo_counts()
         parts = demo.split_cells(cells.obs["cell_type"].to_numpy(), snakemake.params.seed)

@@ -1,200 +1,22 @@
 """score_metrics: embeddings, clusters and transferred labels against the truth (protocol blind)."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import anndata as ad
-import numpy as np
-import pandas as pd
-from dice_atlas.clustering.graph import EMBEDDING_KEY
-from dice_atlas.errors import InputError
-from dice_atlas.metrics.groups import (
-    cluster_scores,
-    label_scores,
-    mixing_scores,
-    transfer_scores,
-)
-from dice_atlas.metrics.knn_accuracy import knn_accuracy
-from dice_atlas.metrics.partition import partition_agreement
-from dice_atlas.metrics.score import Score
-from dice_atlas.tables import read_text_table
-
-logger = logging.getLogger("dice_atlas.score_metrics")
-
-COLUMNS = ("protocol", "cells", "embedding", "metric", "value", "n_cells", "note")
-CONFUSION = ("space", "truth", "predicted", "cells")
-
-
-@dataclass(frozen=True)
-class Cells:
-    """All cells in the atlas's order.
-
-    Attributes
-    ----------
-    obs : one row per cell.
-    embeddings : by name, cells x k.
-    sd : by name, posterior standard deviations of the embeddings that have one.
-    truth : labels, "" = none.
-    """
-
-    obs: pd.DataFrame
-    embeddings: Mapping[str, np.ndarray]
-    sd: Mapping[str, np.ndarray]
-    truth: np.ndarray
-
-    def role(self, name: str) -> np.ndarray:
-        """Cells of a role (mask)."""
-        return (self.obs["role"] == name).to_numpy()
-
-    @property
-    def query(self) -> np.ndarray:
-        """Query cells that have a truth (mask)."""
-        return self.role("query") & (self.truth != "")
-
-    @property
-    def labelled(self) -> np.ndarray:
-        """Reference cells that have a label (mask)."""
-        return self.role("reference") & (self.obs["label"] != "").to_numpy()
-
-
-def gather_cells(latents: ad.AnnData, denoised: ad.AnnData, truth: np.ndarray) -> Cells:
-    """The embeddings and the truth of all cells."""
-    held = {"pca": latents, "harmony": latents, "dice": denoised}
-    found = {name: np.asarray(data.obsm[EMBEDDING_KEY[name]]) for name, data in held.items()}
-    obs = latents.obs[["sample", "role", "batch", "label"]].astype(str)
-    return Cells(obs, found, {"dice": np.asarray(denoised.obsm["X_dice_sd"])}, truth)
-
-
-def truth_of(cells: pd.Index, paths: Sequence[str]) -> np.ndarray:
-    """Truth of the cells from tables of `read_truth`, "" where there is none."""
-    tables = [read_text_table(path).set_index("cell")["truth"] for path in paths]
-    found = pd.concat(tables) if tables else pd.Series(dtype=object)
-    return found.reindex(cells).fillna("").to_numpy(dtype=object)
-
-
-def embedding_rows(
-    cells: Cells, cluster: Mapping[str, Any], seed: int
-) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
-    """(cells, embedding, number of cells, scores) of every embedding."""
-    query, labelled = cells.query, cells.labelled
-    for name, embedding in cells.embeddings.items():
-        if query.any():
-            truth = cells.truth[query]
-            scores = label_scores(embedding[query], truth, seed)
-            sd = cells.sd[name][query] if name in cells.sd else None
-            scores |= cluster_scores(embedding[query], truth, cluster, seed, sd)
-            if labelled.any():
-                labels = cells.obs["label"].to_numpy()[labelled]
-                scores |= knn_accuracy(embedding[labelled], labels, embedding[query], truth)
-            yield "query", name, int(query.sum()), scores
-        if labelled.any():
-            labels = cells.obs["label"].to_numpy()[labelled]
-            scores = label_scores(embedding[labelled], labels, seed)
-            yield "reference", name, int(labelled.sum()), scores
-        yield "all", name, len(embedding), mixing_scores(embedding, cells.obs)
-        logger.info("embedding %s is done", name)
-
-
-def atlas_cluster_rows(
-    cells: Cells, clusters: np.ndarray, embedding: str
-) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
-    """The atlas's own clusters (made on all cells) against the query's truth."""
-    query = cells.query
-    if not query.any():
-        return
-    found = partition_agreement(cells.truth[query], clusters[query])
-    note = "clusters of the atlas, made on all cells"
-    yield "query", embedding, int(query.sum()), {
-        f"atlas_{name}": Score(score.value, note) for name, score in found.items()
-    }  # fmt: skip
-
-
-def transfer_rows(
-    cells: Cells, calls: Mapping[str, pd.DataFrame]
-) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
-    """Every space of the label transfer against the truth."""
-    reference = np.unique(cells.obs["label"].to_numpy()[cells.labelled].astype(str))
-    for space, truth, table in calls_with_truth(cells, calls):
-        if len(table):
-            yield "query", space, len(table), transfer_scores(truth, table, reference)
-
-
-def calls_with_truth(
-    cells: Cells, calls: Mapping[str, pd.DataFrame]
-) -> Iterator[tuple[str, np.ndarray, pd.DataFrame]]:
-    """(space, truth, calls) of the query cells that have a truth."""
-    truth = pd.Series(cells.truth, index=cells.obs.index)
-    for space, table in calls.items():
-        of_calls = truth.reindex(table["cell"])
-        if of_calls.isna().any():
-            raise InputError(
-                f"annotation/{space}/calls.tsv.gz has {int(of_calls.isna().sum())} cells that "
-                "latents.h5ad has not; remove annotation/ and start again"
-            )
-        rows = (of_calls != "").to_numpy()
-        yield space, of_calls.to_numpy(dtype=object)[rows], table[rows].reset_index(drop=True)
-
-
-def confusion_table(cells: Cells, calls: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """confusion.tsv: cells by space, truth and called label."""
-    parts = [pd.DataFrame(columns=list(CONFUSION))]
-    for space, truth, table in calls_with_truth(cells, calls):
-        if len(table):
-            pairs = pd.DataFrame({"truth": truth, "predicted": table["cell_type"]})
-            counted = pairs.value_counts(sort=False).rename("cells").reset_index()
-            counted.insert(0, "space", space)
-            parts.append(counted)
-    return pd.concat(parts[1:] or parts, ignore_index=True)
-
-
-def metrics_table(
-    cells: Cells,
-    calls: Mapping[str, pd.DataFrame],
-    clusters: np.ndarray,
-    cluster: Mapping[str, Any],
-    seed: int,
-) -> pd.DataFrame:
-    """metrics.tsv: one row per value."""
-    without = int((cells.role("query") & (cells.truth == "")).sum())
-    left_out = f"{without} query cells without truth are left out" if without else ""
-    groups = [
-        *embedding_rows(cells, cluster, seed),
-        *atlas_cluster_rows(cells, clusters, cluster["embedding"]),
-        *transfer_rows(cells, calls),
-    ]
-    rows = []
-    for which, embedding, n_cells, scores in groups:
-        extra = left_out if which == "query" else ""
-        for metric, score in scores.items():
-            note = "; ".join(filter(None, (score.note, extra)))
-            rows.append(("blind", which, embedding, metric, score.value, n_cells, note))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
+from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.files import write_table
+from dice_atlas.logs import job_log
+from dice_atlas.scoring.atlas import confusion_table, gather_cells, metrics_table, truth_of
+from dice_atlas.tables import read_by_space, read_text_table
 
 if __name__ == "__main__":
-    from dice_atlas.cells import require_same_cells
-    from dice_atlas.files import write_table
-    from dice_atlas.logs import job_log
-    from dice_atlas.tables import read_by_space
-
     with job_log(snakemake.log[0]) as log:
-        given, params = snakemake.input, snakemake.params
-        latents, denoised = ad.read_h5ad(given.latents), ad.read_h5ad(given.denoised)
-        clusters = read_text_table(given.clusters)
-        require_same_cells(
-            denoised.obs_names, latents.obs_names, f"{given.denoised} and {given.latents}"
-        )
-        require_same_cells(
-            clusters["cell"], latents.obs_names, f"{given.clusters} and {given.latents}"
-        )
-        cells = gather_cells(latents, denoised, truth_of(latents.obs_names, given.truth))
+        given, params, made = snakemake.input, snakemake.params, snakemake.output
+        latents, clusters = ad.read_h5ad(given.latents), read_text_table(given.clusters)
+        truth = truth_of(latents.obs_names, given.truth)
+        cells = gather_cells(latents, ad.read_h5ad(given.denoised), clusters, truth)
         log.info("%d query cells have a truth", int(cells.query.sum()))
         calls = read_by_space(given.calls, "score", "entropy", "n_anchors")
-        metrics = metrics_table(
-            cells, calls, clusters["cluster"].to_numpy(), params.cluster, params.seed
-        )
+        settings = ClusterSettings.from_config(params.cluster)
+        metrics = metrics_table(cells, calls, settings, params.seed)
         log.info("\n%s", metrics.drop(columns="note").to_string(index=False))
-        write_table(metrics, snakemake.output.metrics)
-        write_table(confusion_table(cells, calls), snakemake.output.confusion)
+        write_table(metrics, made.metrics)
+        write_table(confusion_table(cells, calls), made.confusion)

@@ -8,14 +8,14 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import torch
+from dice_atlas.dice.mixup import mixup_classes
 from dice_atlas.dice.priors import Prior, prior_of, trained_network
 from dice_atlas.dice.training import Trainer, preset_settings
-from dice_atlas.features.loadings import choose_k, truncated_svd
-from dice_atlas.features.normalize import log1p_normalize
+from dice_atlas.features.loadings import choose_k
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
-from dice_atlas.features.scaling import fit_scaling, scale
 from dice_atlas.features.variable_genes import variable_genes
-from train_prior import mixup_classes
+from dice_atlas.numerics.scaling import fit_scaling, log1p_normalize, scale
+from dice_atlas.numerics.svd import truncated_svd
 
 # Column of the labels; least number of genes of a cell.
 SETS = {

@@ -23,8 +23,8 @@ from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.priors import prior_of, trained_network
 from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration
 from dice_atlas.dice.training import Trainer, preset_settings
-from dice_atlas.features.loadings import truncated_svd
-from dice_atlas.metrics.groups import label_scores
+from dice_atlas.numerics.svd import truncated_svd
+from dice_atlas.scoring.groups import label_scores
 from joblib import Parallel, delayed
 
 OUT = Path(__file__).parents[2] / "docs" / "benchmarks"

@@ -30,19 +30,19 @@ import scipy.io
 import scipy.sparse as sp
 import torch
 import yaml
-from dice_atlas.cells import calibration_cells
 from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.features.variable_genes import variable_genes
+from dice_atlas.holdout import calibration_cells
 from dice_atlas.settings import validate_config
 from dice_atlas.transfer.anchors import AnchorSettings, top_dim_features
+from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.dataset import log_normalize
+from dice_atlas.transfer.labels import predictions_table, transfer_labels
+from dice_atlas.transfer.search import find
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
-from dice_atlas.transfer.transfer import predictions_table, transfer_labels
 from dice_atlas.transfer.weights import WeightSettings
-from find_anchors import find
 from held_out import SETS, S, fit, project, read, split
 from sklearn.metrics import f1_score
-from transfer_labels import call, transfer
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "oracle"))

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.label_posterior import label_shares
-from dice_atlas.metrics.groups import label_scores
+from dice_atlas.scoring.groups import label_scores
 from table1 import MEANS, OUT, QUERY, REFERENCE, VARIANCES, K, bayes_mean, latents, train
 
 DRAWS = 500

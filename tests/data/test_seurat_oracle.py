@@ -12,9 +12,9 @@ import scipy.sparse as sp
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.transfer.anchors import Anchors, AnchorSettings, top_dim_features
 from dice_atlas.transfer.dataset import log_normalize
+from dice_atlas.transfer.labels import transfer_labels, winners
 from dice_atlas.transfer.reduction import cca, pcaproject
 from dice_atlas.transfer.spaces import ExpressionSpace
-from dice_atlas.transfer.transfer import transfer_labels, winners
 from dice_atlas.transfer.weights import anchor_weights
 from sklearn.metrics import f1_score
 from write_inputs import demo_halves

@@ -13,12 +13,13 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas import atlas
-from dice_atlas.atlas import plain_strings, unite_genes, write_atlas
-from dice_atlas.cells import require_same_cells
+from dice_atlas.atlas.columns import cell_types, sample_obs, score_matrix
+from dice_atlas.atlas.matrices import plain_strings, unite_genes, write_atlas
+from dice_atlas.atlas.provenance import provenance
 from dice_atlas.errors import InputError
+from dice_atlas.holdout import require_same_cells
 from dice_atlas.tables import read_text_table
 from factories import GENES, TYPES, make_results
-from write_atlas import cell_types, provenance, sample_obs, score_matrix
 
 SAMPLES = list(GENES)
 SHEET = {name: {"extra": {"donor": "x"}} for name in SAMPLES}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from dice_atlas.cells import calibration_cells, training_rows
+from dice_atlas.holdout import calibration_cells, training_rows
 
 
 def test_a_share_of_every_class_is_held_out():

@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from cluster_cells import cluster, clusters_table
 from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters, names_by_size
 from dice_atlas.clustering.markers import COLUMNS, rank_markers
 from dice_atlas.clustering.resolution import (
     choose_resolution,
+    cluster,
+    clusters_table,
     scan_resolutions,
     subsample_stability,
 )

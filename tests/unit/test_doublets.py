@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.doublets import score_doublets
+from dice_atlas.counts.qc import assess_cells
 from dice_atlas.counts.readers import read_counts
-from filter_cells import assess_cells
 from sklearn.metrics import roc_auc_score
 
 SETTINGS = {

@@ -6,7 +6,8 @@ import anndata as ad
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from embed_scvi import check_counts, write
+from dice_atlas.baselines.scvi import check_counts
+from embed_scvi import write
 from test_pins import imports
 
 

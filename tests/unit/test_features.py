@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
-from dice_atlas.cells import reference_rows
 from dice_atlas.errors import InputError
-from dice_atlas.features.harmony import correct_batches
-from dice_atlas.features.loadings import choose_k, residual_variance, truncated_svd
-from dice_atlas.features.normalize import log1p_normalize, normalize_samples
+from dice_atlas.features.correction import correct_batches
+from dice_atlas.features.latents import compute_latents, fit_space, principal_components
+from dice_atlas.features.loadings import choose_k, residual_variance
+from dice_atlas.features.normalize import normalize_samples
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
-from dice_atlas.features.scaling import fit_scaling, project, scale
-from fit_loadings import compute_latents, fit_space
-from integrate_harmony import principal_components
+from dice_atlas.holdout import reference_rows
+from dice_atlas.numerics.scaling import fit_scaling, log1p_normalize, project, scale
+from dice_atlas.numerics.svd import truncated_svd
 
 BATCH = {
     "keys": ["batch"], "scope": "within_role", "theta": 2.0, "sigma": 0.1, "lambda": None,

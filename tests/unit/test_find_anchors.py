@@ -8,15 +8,15 @@ import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
+from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
     read_cells,
     read_expression,
     reference_features,
 )
-from dice_atlas.transfer.transfer import predictions_table
-from find_anchors import dice_space, expression_space, find
-from transfer_labels import call, transfer
+from dice_atlas.transfer.labels import predictions_table
+from dice_atlas.transfer.search import dice_space, expression_space, find
 
 GENES = [f"G{i}" for i in range(150)]
 ANNOTATE = {

@@ -8,7 +8,7 @@ from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.likelihoods import CountModel, StudentT
 from dice_atlas.features.gene_noise import expected_counts, gene_noise
 from dice_atlas.features.projection import LatentSpace
-from dice_atlas.features.scaling import Scaling, scale
+from dice_atlas.numerics.scaling import Scaling, scale
 
 D, K = 40, 3
 NONE = np.array([], dtype=str)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from dice_atlas.dice.credible import credible_sets, label_entropy
 from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
+from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from sklearn.neighbors import KNeighborsClassifier
 
 

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from dice_atlas.metrics.calibration import expected_calibration_error, reliability_curve
 from dice_atlas.metrics.classification import classification_scores
-from dice_atlas.metrics.groups import cluster_scores, mixing_scores, transfer_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest, perplexity_weights
 from dice_atlas.metrics.neighbors import nearest_neighbors
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.silhouette import mean_silhouette
+from dice_atlas.scoring.groups import cluster_scores, mixing_scores, transfer_scores
 from factories import CLUSTER, blobs
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy

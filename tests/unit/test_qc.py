@@ -8,16 +8,16 @@ import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.counts.qc import (
     Limits,
+    assess_cells,
     cell_metrics,
     filtered_sample,
+    join_summaries,
     mad_limits,
     removal_reasons,
 )
-from dice_atlas.counts.qc_figure import draw_qc
 from dice_atlas.errors import InputError
-from filter_cells import assess_cells
+from dice_atlas.plots.qc import draw_qc
 from scipy import stats
-from summarize_qc import join_summaries
 
 SETTINGS = {
     "min_genes": 200, "max_mito_percent": 15, "mito_pattern": "^(MT|mt|Mt)-", "n_mads": None,

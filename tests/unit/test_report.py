@@ -12,7 +12,8 @@ import pytest
 import render_report
 import scipy.sparse as sp
 from dice_atlas.files import write_table
-from dice_atlas.report import annotation, expression, findings, maps, methods, placement, style
+from dice_atlas.plots import placement, style
+from dice_atlas.report import annotation, expression, findings, maps, methods
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import class_thresholds

@@ -4,12 +4,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from dice_atlas.counts.labels import read_truth
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
+from dice_atlas.scoring.atlas import COLUMNS, confusion_table, gather_cells, metrics_table, truth_of
 from dice_atlas.tables import read_text_table
 from factories import CLUSTER, make_results
-from read_truth import read_truth
-from score_metrics import COLUMNS, confusion_table, gather_cells, metrics_table, truth_of
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.features.normalize import selected_genes
-from dice_atlas.features.selection import common_genes
-from select_genes import select_genes
+from dice_atlas.features.selection import common_genes, select_genes
 
 GENES = [f"G{i}" for i in range(200)]
 

@@ -6,13 +6,12 @@ import operator
 import numpy as np
 import pytest
 import torch
-from dice_atlas.dice.mixup import ClassMixup, augmented
+from dice_atlas.dice.mixup import ClassMixup, augmented, mixup_classes
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import Trainer, preset_settings, validation_loss
 from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, load_saved_space
-from dice_atlas.features.scaling import Scaling
-from train_prior import mixup_classes
+from dice_atlas.numerics.scaling import Scaling
 
 
 def latents(n=600, k=4):

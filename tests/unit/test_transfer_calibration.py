@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from dice_atlas.cells import calibration_cells
+from dice_atlas.holdout import calibration_cells
+from dice_atlas.transfer.calls import call, transfer
+from dice_atlas.transfer.labels import predictions_table
+from dice_atlas.transfer.search import find
 from dice_atlas.transfer.spaces import ExpressionSpace
-from dice_atlas.transfer.transfer import predictions_table
 from factories import ANNOTATE, cells_to_label, expression_of_types
-from find_anchors import find
-from transfer_labels import call, transfer
 
 COVERAGE = ANNOTATE["coverage"]
 N_REFERENCE, N_QUERY = 500, 400

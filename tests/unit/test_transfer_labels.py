@@ -7,13 +7,8 @@ import pandas as pd
 import pytest
 from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.transfer import (
-    calls_table,
-    entropy,
-    predictions_table,
-    transfer_labels,
-    winners,
-)
+from dice_atlas.transfer.calls import calls_table, entropy
+from dice_atlas.transfer.labels import predictions_table, transfer_labels, winners
 from dice_atlas.transfer.weights import WeightSettings, anchor_weights
 from scipy.stats import entropy as scipy_entropy
 

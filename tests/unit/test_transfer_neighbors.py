@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dice_atlas.transfer import neighbors as nb
+from dice_atlas.numerics import neighbors as nb
 from scipy.spatial import cKDTree
 
 

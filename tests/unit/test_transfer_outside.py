@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.outside import (
+from dice_atlas.transfer.novelty import (
     LEAST_SUPPORT,
     anchor_support,
     reference_p_values,
     relative_support,
 )
+from dice_atlas.transfer.search import find
 from dice_atlas.transfer.spaces import ExpressionSpace
 from factories import ANNOTATE, cells_to_label, expression_of_types
-from find_anchors import find
 
 
 def test_support_by_hand():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
-from dice_atlas.transfer.reduction import cca, l2_normalize, pcaproject
+from dice_atlas.numerics.scaling import l2_normalize
+from dice_atlas.transfer.reduction import cca, pcaproject
 
 
 def expression(cells, genes=60, seed=0):

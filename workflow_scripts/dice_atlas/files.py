@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,6 +48,18 @@ def sha256(path: str | Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def write_h5ad(data: Any, path: str | Path, **options: Any) -> None:
+    """Write an AnnData, whole or not at all.
+
+    Parameters
+    ----------
+    data : what has a method `write_h5ad`; anndata itself is not needed here.
+    options : of that method.
+    """
+    with atomic_path(path) as temporary:
+        data.write_h5ad(temporary, **options)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:

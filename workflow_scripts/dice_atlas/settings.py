@@ -11,6 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError
 
 
@@ -22,7 +23,7 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
     InputError
         For every key that is unknown, missing or out of range, all in one message.
     """
-    schema = json.loads(Path(schema_path).read_text())
+    schema = config_schema(schema_path)
     filled = as_meant(fill_defaults(copy.deepcopy(config), schema), schema)
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     # Keys and list positions, compared as text: a path may hold both.
@@ -39,6 +40,17 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
     if annotate["k.filter"] == "auto":
         annotate["k.filter"] = None if annotate["seurat_version"] == "v5" else 200
     return filled
+
+
+def config_schema(path: str | Path) -> dict[str, Any]:
+    """The JSON schema of the config, with what other places of the library say once.
+
+    Those are the criteria of quality control and the methods of the benchmark.
+    """
+    schema = json.loads(Path(path).read_text())
+    qc = schema["properties"]["qc"]
+    qc["properties"] = schema_properties() | qc["properties"]
+    return schema
 
 
 def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:

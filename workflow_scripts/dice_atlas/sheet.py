@@ -10,21 +10,16 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, PATTERN_RULE, PATTERNS, SETTINGS
 from dice_atlas.errors import InputError
+from dice_atlas.names import INTERNAL, OBS
 
-QC_COLUMNS = ("min_genes", "max_mito_percent", "mito_pattern", "n_mads", "doublets")
 CORE_COLUMNS = ("sample", "path", "role", "batch", "labels", "truth", "subset")
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # Files that have columns of the cells, beside their counts.
 OBS_SUFFIXES = (".h5ad", ".loom")
 # Columns that the workflow writes into obs itself.
-RESERVED_COLUMNS = (
-    "barcode", "cell", "label", "n_genes", "total_counts", "percent_mito", "doublet_score",
-    "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
-    "cell_type_n_anchors", "cell_type_second", "cell_type_p_reference", "cell_type_rule",
-    "cell_type_in_pca", "cell_type_in_dice", "dice_label_set", "dice_label_entropy",
-    "dice_uncertainty", "dice_residual", "cluster", "_index", "index",
-)  # fmt: skip
+RESERVED_COLUMNS = {*OBS, *METRIC_NAMES, *INTERNAL} - {"sample", "role", "batch"}
 
 
 def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str, Any]]:
@@ -45,6 +40,8 @@ def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str,
     path = Path(path)
     columns, rows = read_table(path)
     properties = json.loads(Path(schema_path).read_text())["properties"]
+    properties |= {criterion.setting: dict(criterion.rule) for criterion in CRITERIA}
+    properties |= dict.fromkeys(PATTERNS, PATTERN_RULE)
     problems = check_columns(columns, path)
     sheet: dict[str, dict[str, Any]] = {}
     for line, cells in rows:
@@ -149,7 +146,7 @@ def check_columns(columns: list[str], path: Path) -> list[str]:
     taken = [name for name in columns if name in RESERVED_COLUMNS]
     if taken:
         problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
-    known = [*CORE_COLUMNS, *QC_COLUMNS]
+    known = [*CORE_COLUMNS, *SETTINGS]
     for name in columns:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         if close and name not in known:
@@ -230,8 +227,8 @@ def resolve_row(cells: dict[str, str], folder: Path, properties: dict[str, Any])
         spec = row[column]
         is_table = spec.lower().endswith(TABLE_SUFFIXES)
         row[f"{column}_source"] = resolve(spec, folder) if is_table else row["path"] if spec else ""
-    row["qc"] = {c: typed(cells[c], properties[c]) for c in QC_COLUMNS if cells.get(c)}
-    row["extra"] = {c: v for c, v in cells.items() if c not in CORE_COLUMNS + QC_COLUMNS}
+    row["qc"] = {c: typed(cells[c], properties[c]) for c in SETTINGS if cells.get(c)}
+    row["extra"] = {c: v for c, v in cells.items() if c not in CORE_COLUMNS + SETTINGS}
     return row
 
 

@@ -20,6 +20,12 @@ def read_by_space(paths: Iterable[str | Path], *numbers: str) -> dict[str, pd.Da
     return {Path(path).parent.name: read_text_table(path, *numbers) for path in paths}
 
 
+def selected_names(path: str | Path) -> pd.Series:
+    """Names of the selected genes of genes.tsv."""
+    genes = read_text_table(path)
+    return genes["gene"][genes["selected"] == "True"]
+
+
 def read_part(path: str | Path, key: str) -> Any:
     """One element of an h5ad (obs, var, uns/source), without the rest."""
     with h5py.File(path, "r") as file:

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import softmax
 
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.blocks import row_slices
 
 BLOCK = 1024
 
@@ -46,8 +47,7 @@ def kernel_posterior(
     centered = reference - center
     half_norms = (centered**2).sum(axis=1) / 2
     means, variances = np.empty_like(observed), np.empty_like(observed)
-    for start in range(0, len(observed), block):
-        rows = slice(start, start + block)
+    for rows in row_slices(len(observed), block):
         exponents = (observed[rows] - center) @ centered.T
         exponents -= half_norms
         exponents /= s**2

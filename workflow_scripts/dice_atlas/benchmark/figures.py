@@ -10,17 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dice_atlas.benchmark.tables import ALL, summarize
-from dice_atlas.report.maps import drawn_rows, point_size
-from dice_atlas.report.style import (
-    BLUE,
-    FULL_WIDTH,
-    GREY,
-    LINE,
-    SOFT,
-    TYPE_COLORS,
-    palette,
-    styled,
-)
+from dice_atlas.plots.points import drawn_rows, point_size
+from dice_atlas.plots.style import BLUE, FULL_WIDTH, GREY, LINE, SOFT, TYPE_COLORS, palette, styled
 
 NAMES = {
     "pca": "PCA", "dice_exact": "DICE", "dice_gibbs": "DICE, Gibbs", "knn_5": "kNN 5",

@@ -6,19 +6,23 @@ clusters and scores in the UMAP, the resolution of the best ARI against the labe
 an upper bound.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import silhouette_samples
 
 from dice_atlas.clustering.graph import neighbor_graph
-from dice_atlas.clustering.resolution import Scan, partition_all, scan_embedding
+from dice_atlas.clustering.resolution import (
+    ClusterSettings,
+    Scan,
+    partition_all,
+    scan_embedding,
+)
 from dice_atlas.clustering.umap import embed_umap
-from dice_atlas.metrics.groups import label_scores
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
+from dice_atlas.scoring.groups import label_scores
 
 # Of the authors' script.
 PAPER_RESOLUTIONS = (*np.arange(1, 21) / 100, *np.arange(3, 21) / 10)
@@ -27,16 +31,16 @@ FLAVOR = "igraph"
 
 
 def blind_scan(
-    embedding: np.ndarray, cluster: Mapping[str, Any], seed: int, sd: np.ndarray | None = None
+    embedding: np.ndarray, cluster: ClusterSettings, seed: int, sd: np.ndarray | None = None
 ) -> Scan:
     """Clusters of protocol blind, see `blind_scores`."""
-    return scan_embedding(embedding, {**cluster, "flavor": FLAVOR}, seed, sd)
+    return scan_embedding(embedding, replace(cluster, flavor=FLAVOR), seed, sd)
 
 
 def blind_scores(
     embedding: np.ndarray,
     truth: np.ndarray,
-    cluster: Mapping[str, Any],
+    cluster: ClusterSettings,
     seed: int,
     sd: np.ndarray | None = None,
 ) -> tuple[dict[str, Score], pd.DataFrame, np.ndarray]:
@@ -45,7 +49,6 @@ def blind_scores(
     Parameters
     ----------
     truth : labels, one per cell.
-    cluster : section of the config.
     sd : posterior standard deviation of the embedding, where it has one.
     """
     scan = blind_scan(embedding, cluster, seed, sd)
@@ -55,10 +58,10 @@ def blind_scores(
 
 
 def paper_scores(
-    embedding: np.ndarray, truth: np.ndarray, cluster: Mapping[str, Any], seed: int
+    embedding: np.ndarray, truth: np.ndarray, cluster: ClusterSettings, seed: int
 ) -> tuple[dict[str, Score], pd.DataFrame, np.ndarray]:
     """Scores in the UMAP, curve over resolutions, UMAP (cells x 2); see `blind_scores`."""
-    size = cluster["n_neighbors"]
+    size = cluster.n_neighbors
     graph = neighbor_graph(embedding, size, seed, key="X")
     graph.uns["embedding"] = "X"
     layout = embed_umap(graph, embedding, "X", seed)

@@ -1,8 +1,9 @@
 """One comparison: a data set drawn, changed where the variant asks for it, in one feature space."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import anndata as ad
 import numpy as np
@@ -10,8 +11,19 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.normalize import log1p_normalize
+from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.latents import (
+    LatentSettings,
+    compute_latents,
+    fit_space,
+    integrate,
+    principal_components,
+)
+from dice_atlas.features.normalize import Normalization
+from dice_atlas.features.projection import LatentSpace
 from dice_atlas.features.variable_genes import variable_genes
+from dice_atlas.holdout import reference_rows
+from dice_atlas.numerics.scaling import log1p_normalize
 
 # Share of each label's cells that are held out where the set has no query of its own ...
 HELD_OUT = 0.25
@@ -128,7 +140,7 @@ def changed(cells: pd.DataFrame, query: np.ndarray, variant: Variant) -> tuple[n
 
 
 def split(
-    cells: ad.AnnData, variant: Variant, seed: int, n_top: int, normalization: Mapping[str, Any]
+    cells: ad.AnnData, variant: Variant, seed: int, n_top: int, normalization: Normalization
 ) -> ad.AnnData:
     """The cells of a variant and a seed on the variable genes of their reference.
 
@@ -136,7 +148,6 @@ def split(
     ----------
     cells : see `gather`.
     n_top : variable genes.
-    normalization : section of the config.
 
     Returns
     -------
@@ -170,9 +181,31 @@ def split(
     counts = counts[:, chosen]
     totals = drawn.obs["total_counts"].to_numpy()
     return ad.AnnData(
-        log1p_normalize(counts, totals, normalization["target_sum"]),
+        log1p_normalize(counts, totals, normalization.target_sum),
         obs=drawn.obs,
         var=drawn.var.iloc[chosen],
         layers={"counts": counts},
         uns={"label": label},
     )
+
+
+def latents_of(
+    normalized: ad.AnnData,
+    variant: Variant,
+    batch: BatchSettings,
+    latent: LatentSettings,
+    normalization: Normalization,
+    seed: int,
+) -> tuple[ad.AnnData, LatentSpace]:
+    """latents.h5ad and the space, by the workflow's own steps."""
+    scope = variant.value if variant.kind == "scope" else "none"
+    if variant.kind == "k":
+        latent = LatentSettings(int(variant.value), max(int(variant.value), latent.max_k))
+    # The split's cells have no other column of batches.
+    batch = replace(batch, scope=scope, keys=("batch",))
+    max_value = normalization.max_value
+    pcs, loadings = principal_components(normalized, batch.n_pcs, max_value, seed)
+    corrected = integrate(normalized, pcs, loadings, batch, seed, threads=1)
+    rows = reference_rows(normalized.obs)
+    space = fit_space(normalized, corrected, rows, latent, max_value, seed)
+    return compute_latents(normalized, corrected, space, normalization.target_sum), space

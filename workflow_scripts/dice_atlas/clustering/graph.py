@@ -8,10 +8,10 @@ import pandas as pd
 import scanpy as sc
 
 from dice_atlas.errors import InputError
+from dice_atlas.names import EMBEDDINGS
 
 # Up to here neighbours are exact (brute force, a minute on two cores); beyond, pynndescent.
 EXACT_UP_TO = 50_000
-EMBEDDING_KEY = {"dice": "X_dice", "harmony": "X_harmony", "pca": "X_pca"}
 
 
 def neighbor_graph(
@@ -68,7 +68,7 @@ def check_embedding(embedding: np.ndarray) -> None:
 
 def embedding_of(data: ad.AnnData, name: str) -> np.ndarray:
     """The cells x k embedding that config calls `name` (dice, harmony or pca)."""
-    key = EMBEDDING_KEY[name]
+    key = EMBEDDINGS[name]
     if key not in data.obsm:
         raise InputError(
             f"there is no {key} for the embedding {name!r} (seen: {', '.join(data.obsm)}); "

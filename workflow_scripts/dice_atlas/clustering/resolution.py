@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from dice_atlas.clustering.graph import neighbor_graph
+from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
 from dice_atlas.metrics.silhouette import mean_silhouette
+from dice_atlas.names import EMBEDDINGS
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,34 @@ TOLERANCE = 0.1
 # ... and if nothing reaches this, one cluster is a better answer than several arbitrary ones.
 MIN_STABILITY = 0.5
 MAX_SILHOUETTE = 10_000
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Section `cluster` of the config.
+
+    Attributes
+    ----------
+    embedding : dice, harmony or pca.
+    resolutions : of Leiden, all are tried.
+    n_neighbors : of the graph, the cell itself counted.
+    flavor : leidenalg or igraph.
+    """
+
+    embedding: str
+    resolutions: tuple[float, ...]
+    n_neighbors: int
+    flavor: str
+
+    @classmethod
+    def from_config(cls, cluster: Mapping[str, Any]) -> "ClusterSettings":
+        """Settings from the `cluster` section of the config."""
+        return cls(
+            cluster["embedding"],
+            tuple(cluster["resolutions"]),
+            cluster["n_neighbors"],
+            cluster["flavor"],
+        )
 
 
 @dataclass(frozen=True)
@@ -46,7 +75,7 @@ class Scan:
 
 def scan_embedding(
     embedding: np.ndarray,
-    settings: Mapping[str, Any],
+    settings: ClusterSettings,
     seed: int,
     sd: np.ndarray | None = None,
     cells: Sequence[str] | None = None,
@@ -56,18 +85,15 @@ def scan_embedding(
 
     Parameters
     ----------
-    settings : section `cluster` of the config.
     sd, cells, key : see `scan_resolutions` and `neighbor_graph`.
     """
-    size = settings["n_neighbors"]
-    graph = neighbor_graph(embedding, size, seed, cells, key)
-    return scan_resolutions(graph, key, settings["resolutions"], size, seed, settings["flavor"], sd)
+    graph = neighbor_graph(embedding, settings.n_neighbors, seed, cells, key)
+    return scan_resolutions(graph, key, settings, seed, sd)
 
 
 def scan_resolutions(
-    graph: ad.AnnData, key: str, resolutions: Sequence[float], n_neighbors: int, seed: int,
-    flavor: str, sd: np.ndarray | None = None,
-) -> Scan:  # fmt: skip
+    graph: ad.AnnData, key: str, settings: ClusterSettings, seed: int, sd: np.ndarray | None = None
+) -> Scan:
     """Cluster at each resolution, measure stability and silhouette, choose (`choose_resolution`).
 
     Parameters
@@ -76,10 +102,10 @@ def scan_resolutions(
     key : obsm key of the embedding (cells x k) that the graph was made of.
     sd : posterior standard deviation of the embedding (cells x k), where it has one.
     """
-    resolutions = sorted(resolutions)
+    resolutions, flavor = sorted(settings.resolutions), settings.flavor
     embedding = np.asarray(graph.obsm[key])
     partitions = partition_all(graph, resolutions, seed, flavor)
-    stability = subsample_stability(embedding, partitions, n_neighbors, seed, flavor, sd)
+    stability = subsample_stability(embedding, partitions, settings.n_neighbors, seed, flavor, sd)
     silhouette = [mean_silhouette(embedding, partitions[r], seed, MAX_SILHOUETTE).value
                   for r in resolutions]  # fmt: skip
     table = pd.DataFrame(
@@ -180,3 +206,20 @@ def choose_resolution(table: pd.DataFrame) -> int:
         if not single.empty:
             return int(single.index[0])
     return int(several.index[several["stability"] >= best - TOLERANCE][-1])
+
+
+def cluster(data: ad.AnnData, settings: ClusterSettings, seed: int) -> Scan:
+    """Graph and clusters of all cells in the embedding that the settings name."""
+    name = settings.embedding
+    key = EMBEDDINGS[name]
+    embedding = embedding_of(data, name)
+    sd = data.obsm.get(f"{key}_sd")
+    scan = scan_embedding(embedding, settings, seed, sd, data.obs_names, key)
+    scan.graph.uns["embedding"] = name
+    return scan
+
+
+def clusters_table(scan: Scan) -> pd.DataFrame:
+    """clusters.tsv.gz: the chosen clusters, then those of every resolution."""
+    columns = {f"leiden_{r:g}": scan.partitions[r].to_numpy() for r in scan.partitions}
+    return pd.DataFrame({"cell": scan.graph.obs_names, "cluster": scan.chosen, **columns})

@@ -2,6 +2,7 @@
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import scanpy as sc
 
 from dice_atlas.errors import InputError
@@ -39,3 +40,8 @@ def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -
     start = "spectral" if work.n_obs >= MIN_SPECTRAL else "random"
     sc.tl.umap(work, random_state=seed, init_pos=start)
     return np.asarray(work.obsm["X_umap"], dtype=np.float32)
+
+
+def umap_table(cells: pd.Index, layout: np.ndarray) -> pd.DataFrame:
+    """umap.tsv.gz."""
+    return pd.DataFrame({"cell": cells, "umap1": layout[:, 0], "umap2": layout[:, 1]})

@@ -15,6 +15,7 @@ from anndata.io import read_elem
 from dice_atlas.counts.check import problem_of
 from dice_atlas.counts.subset import keep_mask
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.blocks import row_slices
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
 def read_dense(rows: Callable[[int, int], np.ndarray], shape: tuple[int, int]) -> sp.csr_matrix:
     """CSR of a dense matrix on disk, of which `rows(start, stop)` reads some rows."""
     step = max(1, BLOCK // max(1, shape[1]))
-    blocks = [sp.csr_matrix(rows(i, min(i + step, shape[0]))) for i in range(0, shape[0], step)]
+    blocks = [sp.csr_matrix(rows(part.start, part.stop)) for part in row_slices(shape[0], step)]
     return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix(shape, dtype=np.int32)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,13 @@ import pandas as pd
 from dice_atlas.counts.readers import read_obs
 from dice_atlas.counts.subset import column_text, keep_mask
 from dice_atlas.errors import InputError
+from dice_atlas.names import SEPARATOR, UNASSIGNED
 from dice_atlas.sheet import TABLE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 # How a missing label is written, by hand, by R and by pandas.
 NO_LABEL = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})
-RESERVED = "unassigned"
-SEPARATOR = "|"
 
 
 def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -> np.ndarray:
@@ -135,7 +135,7 @@ def clean(labels: pd.Series, where: str) -> pd.Series:
                 f"{where}: the label {label!r} has a {SEPARATOR!r}, which joins the labels of a "
                 "prediction set; expected labels without it; write '/' instead"
             )
-        if label.lower() == RESERVED:
+        if label.lower() == UNASSIGNED:
             raise InputError(
                 f"{where}: the label {label!r} is reserved for cells that get no label; leave the "
                 "label of such cells empty, or give it another name"
@@ -161,3 +161,44 @@ def require_match(listed: pd.Index, barcodes: pd.Index, path: str) -> None:
         f"{path}: none of its {len(listed)} barcodes (such as {seen}) is among the "
         f"{len(barcodes)} of the sample (such as {expected}); {hint}"
     )
+
+
+def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> pd.DataFrame:
+    """Columns `cell` and `truth` of the cells that have a truth.
+
+    Parameters
+    ----------
+    settings : per sample `truth`, `truth_source`, `subset`, as in the sample sheet.
+    obs : index = cell names, column `sample`.
+
+    Raises
+    ------
+    InputError
+        A sample's file names none of its cells.
+    """
+    parts = [pd.Series(dtype=object)]
+    for sample, row in settings.items():
+        cells = obs.index[obs["sample"] == sample]
+        labels = read_cell_labels(sample, row["truth"], row["truth_source"], row["subset"])
+        if len(cells) and not cells.isin(labels.index).any():
+            seen, expected = (
+                index[0].removeprefix(f"{sample}_") for index in (labels.index, cells)
+            )
+            raise InputError(
+                f"{row['truth_source']}: none of its {len(labels)} barcodes (such as {seen}) is "
+                f"among the {len(cells)} cells of sample {sample!r} (such as {expected}); write "
+                "the barcodes as in the counts, or leave the column truth empty"
+            )
+        parts.append(labels[labels.index.isin(cells) & (labels != "")])
+        if len(parts[-1]) < len(cells) / 2:
+            logger.warning(
+                "%s: a truth for %d of the %d cells of sample %s only; %d of its %d barcodes are "
+                "not among them",
+                row["truth_source"],
+                len(parts[-1]),
+                len(cells),
+                sample,
+                (~labels.index.isin(cells)).sum(),
+                len(labels),
+            )
+    return pd.concat(parts).rename_axis("cell").rename("truth").reset_index()

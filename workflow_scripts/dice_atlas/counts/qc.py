@@ -2,7 +2,9 @@
 
 import logging
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -10,108 +12,147 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, METRICS, PATTERNS, REASONS
+from dice_atlas.counts.doublets import score_doublets
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# In the order in which they are given: a cell has the first that applies.
-REASONS = ("min_genes", "max_mito_percent", "mad", "doublet")
 MAD_SCALE = 1.4826  # makes the MAD of normal data its standard deviation, as in R's mad()
-METRICS = ("n_genes", "total_counts", "percent_mito")
+
+# (lower, upper) limit of a metric, in its own unit.
+Bands = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of one sample; `mad` holds (lower, upper) per metric, in the metric's own unit."""
+class QcSettings:
+    """Limits of one sample.
 
-    min_genes: int
-    max_mito_percent: float
-    mito_pattern: str
+    Attributes
+    ----------
+    limits : of each criterion, by its setting.
+    patterns : regular expressions of the genes of metrics that are shares, by their setting.
+    n_mads : outliers lie so many scaled MADs from the median; None: no such limit.
+    doublets : annotate, remove or off.
+    """
+
+    limits: Mapping[str, float]
+    patterns: Mapping[str, str]
     n_mads: float | None = None
-    mad: dict[str, tuple[float, float]] = field(default_factory=dict)
+    doublets: str = "annotate"
+
+    @classmethod
+    def from_config(cls, qc: Mapping[str, Any]) -> "QcSettings":
+        """Settings from the `qc` section of the config, overridden by the sample's row."""
+        return cls(
+            {criterion.setting: qc[criterion.setting] for criterion in CRITERIA},
+            {pattern: qc[pattern] for pattern in PATTERNS},
+            qc["n_mads"],
+            qc["doublets"],
+        )
+
+    def active(self, metric: str) -> list[float]:
+        """The limits of a metric that can remove a cell."""
+        return [
+            self.limits[criterion.setting]
+            for criterion in CRITERIA
+            if criterion.metric == metric and self.limits[criterion.setting] != criterion.off
+        ]
 
 
 def cell_metrics(
-    counts: sp.csr_matrix, genes: pd.Index, mito_pattern: str, sample: str
+    counts: sp.csr_matrix, genes: pd.Index, settings: QcSettings, sample: str
 ) -> pd.DataFrame:
-    """Genes found, counts and per cent of mitochondrial counts of every cell.
+    """The `METRICS` of every cell.
 
     Parameters
     ----------
     counts : cells x genes, raw.
     genes : symbols, one per column.
-    mito_pattern : regular expression of the mitochondrial genes' symbols.
+    settings : their patterns say which genes are mitochondrial, for example.
     sample : its name, for messages.
 
     Returns
     -------
     DataFrame
-        `n_genes` (int), `total_counts` (int), `percent_mito` (0 to 100; 0 for an empty cell).
+        `n_genes` (int), `total_counts` (int), shares in per cent (0 for an empty cell).
+
+    Raises
+    ------
+    InputError
+        A pattern is no regular expression.
     """
-    try:
-        pattern = re.compile(mito_pattern)
-    except re.error as error:
-        raise InputError(
-            f"sample {sample}: mito_pattern {mito_pattern!r} is no regular expression ({error}); "
-            "the default is ^(MT|mt|Mt)-"
-        ) from error
-    mito = np.array([pattern.search(str(name)) is not None for name in genes], dtype=bool)
-    if not mito.any():
-        logger.warning(
-            "%s: no gene matches mito_pattern %r: percent_mito is 0 everywhere and its limit "
-            "removes no cell",
-            sample,
-            mito_pattern,
-        )
     total = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
-    mito_counts = np.asarray(counts[:, np.flatnonzero(mito)].sum(axis=1, dtype=np.int64)).ravel()
-    return pd.DataFrame(
-        {
-            "n_genes": np.asarray((counts > 0).sum(axis=1)).ravel().astype(np.int64),
-            "total_counts": total,
-            "percent_mito": 100.0 * mito_counts / np.maximum(total, 1),
-        }
-    )
+    n_genes = np.asarray((counts > 0).sum(axis=1)).ravel().astype(np.int64)
+    table = pd.DataFrame({"n_genes": n_genes, "total_counts": total})
+    for metric in METRICS:
+        if not metric.pattern:
+            continue
+        columns = matching_genes(genes, settings.patterns[metric.pattern], metric.pattern, sample)
+        if not columns.size and settings.active(metric.name):
+            logger.warning(
+                "%s: no gene matches %s %r: %s is 0 everywhere and its limit removes no cell",
+                sample, metric.pattern, settings.patterns[metric.pattern], metric.name,
+            )  # fmt: skip
+        of_genes = np.asarray(counts[:, columns].sum(axis=1, dtype=np.int64)).ravel()
+        table[metric.name] = 100.0 * of_genes / np.maximum(total, 1)
+    return table
 
 
-def removal_reasons(metrics: pd.DataFrame, limits: Limits) -> tuple[np.ndarray, Limits]:
-    """Why each cell is removed ("" = it stays), and the limits with the MAD limits filled in.
+def matching_genes(genes: pd.Index, pattern: str, setting: str, sample: str) -> np.ndarray:
+    """Positions of the genes whose symbols match a pattern."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        default = next(metric.default for metric in METRICS if metric.pattern == setting)
+        raise InputError(
+            f"sample {sample}: {setting} {pattern!r} is no regular expression ({error}); "
+            f"the default is {default}"
+        ) from error
+    return np.flatnonzero([compiled.search(str(name)) is not None for name in genes])
+
+
+def removal_reasons(metrics: pd.DataFrame, settings: QcSettings) -> tuple[np.ndarray, Bands]:
+    """Why each cell is removed ("" = it stays), and the bands of the MAD limits.
 
     The MAD limits are taken from the cells that the fixed limits keep (scater's `subset`):
     empty droplets would set the median otherwise.
     """
     reasons = np.full(len(metrics), "", dtype=object)
-    few = (metrics["n_genes"] < limits.min_genes).to_numpy()
-    mito = (metrics["percent_mito"] > limits.max_mito_percent).to_numpy()
-    reasons[mito] = "max_mito_percent"
-    reasons[few] = "min_genes"
-    if limits.n_mads is not None and (reasons == "").any():
-        found = mad_limits(metrics[reasons == ""], limits.n_mads)
-        limits = Limits(**{**vars(limits), "mad": found})
-        for metric, (lower, upper) in found.items():
-            outside = ((metrics[metric] < lower) | (metrics[metric] > upper)).to_numpy()
-            reasons[outside & (reasons == "")] = "mad"
-    return reasons, limits
+    # The first that applies is written last.
+    for criterion in reversed(CRITERIA):
+        values, limit = metrics[criterion.metric], settings.limits[criterion.setting]
+        outside = values < limit if criterion.side == "min" else values > limit
+        reasons[outside.to_numpy()] = criterion.setting
+    bands: Bands = {}
+    if settings.n_mads is not None and (reasons == "").any():
+        bands = mad_limits(metrics[reasons == ""], settings.n_mads)
+        for metric, (lower, upper) in bands.items():
+            beyond = ((metrics[metric] < lower) | (metrics[metric] > upper)).to_numpy()
+            reasons[beyond & (reasons == "")] = "mad"
+    return reasons, bands
 
 
 def mad_limits(metrics: pd.DataFrame, n_mads: float) -> dict[str, tuple[float, float]]:
     """Limits at median +- n scaled MADs, as scater::isOutlier sets them.
 
-    `total_counts` and `n_genes` are limited on both sides on the log1p scale, `percent_mito`
-    above only. The MAD is scaled by 1.4826. A metric whose MAD is 0 gets no limit.
+    Metrics limited on both sides are so on the log1p scale. The MAD is scaled by 1.4826. A metric
+    whose MAD is 0 gets no limit.
 
     Source: McCarthy et al. 2017 (scater), doi:10.1093/bioinformatics/btw777.
     """
     limits = {}
-    for metric in ("total_counts", "n_genes"):
-        lower, upper = median_band(np.log1p(metrics[metric].to_numpy(float)), n_mads)
-        limits[metric] = (float(np.expm1(lower)), float(np.expm1(upper)))
-    _, upper = median_band(metrics["percent_mito"].to_numpy(float), n_mads)
-    limits["percent_mito"] = (-np.inf, upper)
-    flat = [metric for metric, (_, upper) in limits.items() if np.isnan(upper)]
+    for metric in (metric for metric in METRICS if metric.mad):
+        values = metrics[metric.name].to_numpy(float)
+        if metric.mad == "both":
+            lower, upper = median_band(np.log1p(values), n_mads)
+            limits[metric.name] = (float(np.expm1(lower)), float(np.expm1(upper)))
+        else:
+            limits[metric.name] = (-np.inf, median_band(values, n_mads)[1])
+    flat = [name for name in METRIC_NAMES if name in limits and np.isnan(limits[name][1])]
     if flat:
         logger.warning("no MAD limit for %s: half of the cells or more are equal", ", ".join(flat))
-    return {metric: band for metric, band in limits.items() if metric not in flat}
+    return {name: band for name, band in limits.items() if name not in flat}
 
 
 def median_band(values: np.ndarray, n_mads: float) -> tuple[float, float]:
@@ -123,20 +164,60 @@ def median_band(values: np.ndarray, n_mads: float) -> tuple[float, float]:
     return float(median - n_mads * mad), float(median + n_mads * mad)
 
 
-def require_cells(metrics: pd.DataFrame, reasons: np.ndarray, limits: Limits, sample: str) -> None:
+def require_cells(
+    metrics: pd.DataFrame, reasons: np.ndarray, settings: QcSettings, sample: str
+) -> None:
     """Refuse a sample of which no cell is left, with the numbers that tell why."""
     if (reasons == "").any():
         return
     fell = ", ".join(f"{(reasons == reason).sum()} to {reason}" for reason in REASONS)
+    limits = ", ".join(f"{name} {limit:g}" for name, limit in settings.limits.items())
     ranges = "; ".join(
         f"{name} min {values.min():.4g}, median {values.median():.4g}, max {values.max():.4g}"
-        for name, values in metrics[list(METRICS)].items()
+        for name, values in metrics[list(METRIC_NAMES)].items()
     )
     raise InputError(
-        f"sample {sample}: no cell is left of {len(metrics)}: {fell} (min_genes "
-        f"{limits.min_genes}, max_mito_percent {limits.max_mito_percent:g}, n_mads "
-        f"{limits.n_mads}); seen {ranges}; loosen these limits in qc or in the sample's row"
+        f"sample {sample}: no cell is left of {len(metrics)}: {fell} ({limits}, n_mads "
+        f"{settings.n_mads}); seen {ranges}; loosen these limits in qc or in the sample's row"
     )
+
+
+def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[pd.DataFrame, Bands]:
+    """Every cell's metrics, doublet score, and whether and why it is removed.
+
+    Parameters
+    ----------
+    sample : raw counts of `load_counts`.
+    settings : limits of the sample.
+    seed : of the doublet scores.
+
+    Returns
+    -------
+    cells : `cell`, the `METRICS`, `doublet_score`, `predicted_doublet`, `kept`, `reason`, in the
+        order of the sample.
+    bands : limits of the metrics by their MADs.
+
+    Raises
+    ------
+    InputError
+        No cell is left.
+    """
+    name = str(sample.obs["sample"].iloc[0])
+    cells = cell_metrics(sample.X, sample.var_names, settings, name)
+    cells.insert(0, "cell", sample.obs_names.to_numpy(object))
+    reasons, bands = removal_reasons(cells, settings)
+    require_cells(cells, reasons, settings, name)
+    passed = np.flatnonzero(reasons == "")
+    cells["doublet_score"], cells["predicted_doublet"] = np.nan, False
+    if settings.doublets != "off":
+        scores, predicted = score_doublets(sample[passed], seed, name)
+        cells.loc[passed, "doublet_score"] = scores
+        cells.loc[passed, "predicted_doublet"] = predicted
+        if settings.doublets == "remove":
+            reasons[passed[predicted]] = "doublet"
+            require_cells(cells, reasons, settings, name)
+    cells["kept"], cells["reason"] = reasons == "", reasons
+    return cells, bands
 
 
 def filtered_sample(sample: ad.AnnData, cells: pd.DataFrame) -> ad.AnnData:
@@ -145,18 +226,19 @@ def filtered_sample(sample: ad.AnnData, cells: pd.DataFrame) -> ad.AnnData:
     Parameters
     ----------
     sample : raw counts of `load_counts`.
-    cells : per cell `n_genes`, `total_counts`, `percent_mito`, `doublet_score`,
-        `predicted_doublet`, `kept`, in the same order.
+    cells : see `assess_cells`, in the same order.
     """
     kept = np.flatnonzero(cells["kept"])
     filtered = sample[kept].copy()
-    for column in (*METRICS, "doublet_score", "predicted_doublet"):
+    for column in (*METRIC_NAMES, "doublet_score", "predicted_doublet"):
         filtered.obs[column] = cells[column].to_numpy()[kept]
     filtered.var["n_cells"] = np.bincount(filtered.X.indices, minlength=filtered.n_vars)
     return filtered
 
 
-def summary_row(sample: ad.AnnData, cells: pd.DataFrame, limits: Limits, doublets: str) -> dict:
+def summary_row(
+    sample: ad.AnnData, cells: pd.DataFrame, settings: QcSettings, bands: Bands
+) -> dict[str, Any]:
     """The sample's row of qc.tsv: cells in and out, medians of the kept ones, limits used."""
     kept = cells[cells["kept"]]
     scored = cells[cells["doublet_score"].notna()]
@@ -168,19 +250,22 @@ def summary_row(sample: ad.AnnData, cells: pd.DataFrame, limits: Limits, doublet
         "cells_in": len(cells),
         "cells_kept": len(kept),
         **{f"removed_{reason}": int((cells["reason"] == reason).sum()) for reason in REASONS},
-        "median_genes": kept["n_genes"].median(),
-        "median_counts": kept["total_counts"].median(),
-        "median_percent_mito": kept["percent_mito"].median(),
+        **{f"median_{metric.short}": kept[metric.name].median() for metric in METRICS},
         "doublet_rate": scored["predicted_doublet"].mean() if len(scored) else np.nan,
-        "min_genes": limits.min_genes,
-        "max_mito_percent": limits.max_mito_percent,
-        "mito_pattern": limits.mito_pattern,
-        "n_mads": np.nan if limits.n_mads is None else limits.n_mads,
-        "doublets": doublets,
+        **settings.limits,
+        **settings.patterns,
+        "n_mads": np.nan if settings.n_mads is None else settings.n_mads,
+        "doublets": settings.doublets,
     }
-    for metric in ("n_genes", "total_counts", "percent_mito"):
-        lower, upper = limits.mad.get(metric, (np.nan, np.nan))
-        if metric != "percent_mito":
-            row[f"mad_min_{metric}"] = lower
-        row[f"mad_max_{metric}"] = upper
+    for metric in (metric for metric in METRICS if metric.mad):
+        lower, upper = bands.get(metric.name, (np.nan, np.nan))
+        if metric.mad == "both":
+            row[f"mad_min_{metric.name}"] = lower
+        row[f"mad_max_{metric.name}"] = upper
     return row
+
+
+def join_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """The samples' rows in the order of the sheet, fields as they were written."""
+    tables = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in paths]
+    return pd.concat(tables, ignore_index=True)

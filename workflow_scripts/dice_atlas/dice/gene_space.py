@@ -15,7 +15,7 @@ from dice_atlas.dice.likelihoods import (
     StudentT,
 )
 from dice_atlas.features.projection import LatentSpace
-from dice_atlas.features.scaling import scale
+from dice_atlas.numerics.scaling import scale
 
 DEGREES = 4.0  # of freedom of the Student t noise, as in the paper's setups 3 and 4
 # A gene that the latents explain fully would get all the weight.

@@ -1,6 +1,9 @@
 """Augmentation: convex combinations of cells of one class (DICE, Appendix C)."""
 
+import numpy as np
 import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_argmin
 
 
 class ClassMixup:
@@ -64,3 +67,27 @@ def augmented(
         return latents
     rows = torch.arange(len(latents)).repeat(-(-at_least // len(latents)))
     return ClassMixup(classes, probability)(latents, rows, generator)
+
+
+def mixup_classes(
+    latents: np.ndarray, labels: np.ndarray, augmentation: str, seed: int
+) -> tuple[np.ndarray, str]:
+    """Classes of the cells for the mixup, and what they are.
+
+    `labels` falls back to clusters of the latents where there are none. Cells without a label
+    are a class of their own only if all have none; else they join their nearest class.
+    """
+    if augmentation == "none":
+        return np.zeros(len(latents), dtype=np.int64), "none"
+    labelled = labels != ""
+    if augmentation == "labels" and labelled.any():
+        names, codes = np.unique(labels[labelled], return_inverse=True)
+        centers = np.stack([latents[labelled][codes == c].mean(axis=0) for c in range(len(names))])
+        classes = np.empty(len(latents), dtype=np.int64)
+        classes[labelled] = codes
+        if not labelled.all():
+            classes[~labelled] = pairwise_distances_argmin(latents[~labelled], centers)
+        return classes, "labels"
+    n_clusters = int(np.clip(len(latents) // 50, 2, 20))
+    clusters = KMeans(n_clusters, n_init=5, random_state=seed).fit_predict(latents)
+    return clusters.astype(np.int64), "clusters"

@@ -15,15 +15,15 @@ def sinusoidal(position: torch.Tensor, size: int) -> torch.Tensor:
 
 
 class ResidualBatchNorm(nn.Module):
-    """x + [Linear BatchNorm SiLU Linear BatchNorm](x), four times as wide inside."""
+    """x + [Linear BatchNorm SiLU Linear BatchNorm](x), twice as wide inside."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(width, 4 * width),
-            nn.BatchNorm1d(4 * width),
+            nn.Linear(width, 2 * width),
+            nn.BatchNorm1d(2 * width),
             nn.SiLU(),
-            nn.Linear(4 * width, width),
+            nn.Linear(2 * width, width),
             nn.BatchNorm1d(width),
         )
 

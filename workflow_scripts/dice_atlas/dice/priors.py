@@ -8,13 +8,9 @@ from typing import Protocol
 import torch
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
+from dice_atlas.dice.networks import TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.schedule import DDPMSchedule, chain_levels
-
-# Noise levels that the posterior-mean network is trained at: from below the end of its chain to
-# above the largest level of the paper's schedule.
-LEVELS = (0.04, 15.0)
 
 
 class Prior(Protocol):
@@ -121,25 +117,6 @@ class DDPMPrior:
         return u_t
 
 
-def build_network(
-    preset: str, k: int, width: int, blocks: int, components: int = 1
-) -> torch.nn.Module:
-    """The network of a preset: `fast`, with a mixture of so many components, or `paper`."""
-    if preset == "paper":
-        return TabularDiffusionMLP(k, width, blocks)
-    return PosteriorMeanMLP(k, width, blocks, components)
-
-
-def trained_network(
-    preset: str, k: int, width: int, blocks: int, weights: dict[str, torch.Tensor]
-) -> torch.nn.Module:
-    """The network of a preset with the given weights."""
-    components = len(weights["mixture.log_weight"]) if preset == "fast" else 1
-    network = build_network(preset, k, width, blocks, components)
-    network.load_state_dict(weights)
-    return network
-
-
 def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:
     """A copy for inference whose batch norms are part of the linear layers before them."""
     folded = copy.deepcopy(network).eval()
@@ -149,15 +126,3 @@ def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:
             fuse_linear_bn_eval(first, norm1), activation, fuse_linear_bn_eval(second, norm2)
         )
     return folded
-
-
-def prior_of(preset: str, network: torch.nn.Module) -> Prior:
-    """The prior that a trained network stands for."""
-    network.eval()
-    if preset == "paper":
-        return DDPMPrior(fold_batch_norm(network), DDPMSchedule())
-
-    def denoiser(u: torch.Tensor, s: float) -> torch.Tensor:
-        return network(u, torch.full((1, 1), s, device=u.device))
-
-    return DenoiserPrior(denoiser, levels=LEVELS)

@@ -12,7 +12,8 @@ from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood, LangevinLikelihood, Likelihood
 from dice_atlas.dice.priors import Prior
-from dice_atlas.dice.schedule import first_needed_iteration, noise_level, rho_schedule
+from dice_atlas.dice.schedule import first_needed_iteration, noise_variance, rho_schedule
+from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
 
 # Rows (cells x draws) that go through the network at once: few enough for a CPU's cache, many
@@ -32,7 +33,7 @@ class Sampler:
     Parameters
     ----------
     prior : of the latents.
-    settings : the config's `denoise` section.
+    settings : of the method; the number of shards does not matter here.
     latent : uns["latent"] of latents.h5ad.
     role : of the cells, whose noise level is used.
     seed, device : of the draws.
@@ -47,7 +48,7 @@ class Sampler:
     def __init__(
         self,
         prior: Prior,
-        settings: Mapping[str, Any],
+        settings: DenoiseSettings,
         latent: Mapping[str, Any],
         role: str,
         seed: int,
@@ -56,31 +57,30 @@ class Sampler:
     ) -> None:
         self.prior, self.settings, self.genes = prior, settings, genes
         self.seed, self.device = seed, device
-        self.gaussian = settings["likelihood"] == "gaussian"
+        self.gaussian = settings.likelihood == "gaussian"
         # The other likelihoods have a noise of their own.
         self.noise_variance = (
-            noise_level(settings["noise_variance"], latent, role) if self.gaussian else float("nan")
+            noise_variance(settings.noise_variance, latent, role) if self.gaussian else float("nan")
         )
         self.gram = torch.as_tensor(np.asarray(latent["gram"]), dtype=torch.float32, device=device)
         self.notes: list[str] = []
-        self.bfloat16 = settings["precision"] == "bfloat16"
-        self.method = settings["method"]
+        self.bfloat16 = settings.precision == "bfloat16"
+        self.method = settings.method
         if self.method == "exact" and not self.gaussian:
-            self.use_gibbs(f"the likelihood {settings['likelihood']} has no closed form")
+            self.use_gibbs(f"the likelihood {settings.likelihood} has no closed form")
         elif self.method == "exact" and not latent["orthonormal"]:
             self.use_gibbs(
                 f"{latent['missing_genes']} genes of the reference are missing, the loadings are "
                 "not orthonormal"
             )
-        rho = settings["rho"]
-        self.s = float(np.sqrt(self.noise_variance + rho["end"] ** 2))
+        rho = settings.rho
+        self.s = float(np.sqrt(self.noise_variance + rho.end**2))
         if self.method == "exact":
             self.require_level(*prior.levels)
             return
-        start = max(rho["start"], rho["end"])
-        wanted = rho_schedule(start, rho["end"], settings["iterations"], rho["schedule"])
-        self.rho = np.clip(wanted, *prior.levels)
-        if (self.rho != wanted).any():
+        asked = rho_schedule(max(rho.start, rho.end), rho.end, settings.iterations, rho.schedule)
+        self.rho = np.clip(asked, *prior.levels)
+        if (self.rho != asked).any():
             low, high = prior.levels
             self.notes.append(f"rho is limited to the prior's levels, {low:.3g} to {high:.3g}")
         if latent["orthonormal"] and self.gaussian:
@@ -96,7 +96,7 @@ class Sampler:
         if not low <= self.s <= high:
             raise InputError(
                 f"denoise.noise_variance {self.noise_variance:g} and rho.end "
-                f"{self.settings['rho']['end']:g} ask for the posterior at noise level "
+                f"{self.settings.rho.end:g} ask for the posterior at noise level "
                 f"{self.s:.3g}; the prior knows the levels {low:.3g} to {high:.3g}"
             )
 
@@ -108,7 +108,7 @@ class Sampler:
     @property
     def draws(self) -> int:
         """Samples per cell."""
-        return self.settings["samples" if self.method == "exact" else "repeats"]
+        return self.settings.samples if self.method == "exact" else self.settings.repeats
 
     @property
     def cells_at_once(self) -> int:
@@ -123,7 +123,7 @@ class Sampler:
         if self.gaussian:
             statistic = latents @ self.gram / self.noise_variance
             return GaussianLikelihood(statistic, self.gram / self.noise_variance)
-        return self.genes.likelihood(self.settings["likelihood"], latents, cells)
+        return self.genes.likelihood(self.settings.likelihood, latents, cells)
 
     def __call__(
         self, latents: torch.Tensor, cells: torch.Tensor

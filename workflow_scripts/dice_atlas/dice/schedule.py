@@ -8,6 +8,8 @@ import numpy as np
 
 from dice_atlas.errors import InputError
 
+DECAY = 0.9  # of the exponential schedule of rho, per iteration
+
 
 @dataclass(frozen=True)
 class DDPMSchedule:
@@ -51,11 +53,12 @@ def chain_levels(start: float, end: float, steps: int) -> np.ndarray:
 def rho_schedule(start: float, end: float, iterations: int, schedule: str = "linear") -> np.ndarray:
     """Coupling of each iteration from `start` to `end`: `linear` (the paper's) or `exponential`.
 
-    One iteration alone runs at `end`.
+    `exponential` is that of the authors' code, max(start 0.9^i, end) at iteration i. One iteration
+    alone runs at `end`.
     """
     start = start if iterations > 1 else end
     if schedule == "exponential":
-        return np.geomspace(start, end, iterations)
+        return np.maximum(start * DECAY ** np.arange(iterations), end)
     return np.linspace(start, end, iterations)
 
 
@@ -71,10 +74,10 @@ def first_needed_iteration(rho: np.ndarray, noise_variance: float, tolerance: fl
     return int(forgotten[-1]) if forgotten.size else 0
 
 
-def noise_level(noise_variance: float | str, latent: Mapping[str, Any], role: str) -> float:
+def noise_variance(wanted: float | str, latent: Mapping[str, Any], role: str) -> float:
     """Noise variance per scaled gene: as given, or the role's residual outside the loadings."""
-    if noise_variance != "auto":
-        return float(noise_variance)
+    if wanted != "auto":
+        return float(wanted)
     key = f"residual_variance_{role}"
     if key in latent:
         return float(latent[key])

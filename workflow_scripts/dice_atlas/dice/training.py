@@ -4,56 +4,54 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
+import numpy as np
 import torch
 
 from dice_atlas.dice.device import has_fast_bfloat16
-from dice_atlas.dice.mixture import fit_mixture
-from dice_atlas.dice.mixup import ClassMixup, augmented
-from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
-from dice_atlas.dice.priors import LEVELS, build_network, prior_of
-from dice_atlas.dice.schedule import DDPMSchedule
+from dice_atlas.dice.mixup import ClassMixup, mixup_classes
+from dice_atlas.dice.objectives import OBJECTIVES, Objective, TrainingCells, TrainingSettings
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path
+from dice_atlas.holdout import reference_rows, training_rows
 from dice_atlas.logs import Progress
 
 logger = logging.getLogger(__name__)
 
 # Noise variances at which held-out cells are denoised to choose the best weights.
 VALIDATION_VARIANCES = (1.25, 5.0, 25.0)
+# Fewer cells make no prior.
+LEAST_CELLS = 50
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """How a network is trained; `overrides` of the config replace fields by name.
+class PriorSettings:
+    """Section `prior` of the config, except for the path of a saved one.
 
-    `patience` counts validations (every `validate_every` steps) without a better loss before
-    training stops; `average` is the decay of the weights' moving average, 0 for none.
+    Attributes
+    ----------
+    preset : a key of `OBJECTIVES`.
+    augmentation : classes of the mixup: labels, clusters or none.
+    overrides : fields of `TrainingSettings` that replace the preset's.
     """
 
-    width: int
-    blocks: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    mixup_probability: float = 0.9
-    patience: int = 4
-    validate_every: int = 100
-    average: float = 0.995
+    preset: str
+    augmentation: str = "labels"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_config(cls, prior: Mapping[str, Any]) -> "PriorSettings":
+        """Settings from the `prior` section of the config."""
+        return cls(prior["preset"], prior["augmentation"], dict(prior["overrides"]))
 
-def preset_settings(preset: str, n_cells: int, overrides: dict[str, Any]) -> TrainingSettings:
-    """The settings of `fast`, or of the paper (10,000 epochs of batches of 4,048)."""
-    if preset == "paper":
-        steps = 10_000 * math.ceil(n_cells / 4048)
-        chosen = TrainingSettings(512, 8, steps, 4048, 1e-4, patience=10**9, average=0.0)
-    else:
-        chosen = TrainingSettings(256, 4, 1500, 512, 2e-3)
-    return replace(chosen, **overrides)
+    def training(self, n_cells: int) -> TrainingSettings:
+        """The preset's settings for so many cells, overrides applied."""
+        return replace(OBJECTIVES[self.preset].settings(n_cells), **self.overrides)
 
 
 def split_rows(
@@ -68,36 +66,13 @@ def split_rows(
     return torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]
 
 
-def mean_loss(
-    network: PosteriorMeanMLP, clean: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """Loss of the posterior-mean network, noise level log-uniform over `LEVELS`."""
-    low, high = (math.log(level) for level in LEVELS)
-    # One level per stratum: the levels of a batch always cover the whole range.
-    place = torch.rand(len(clean), generator=generator, device=clean.device)
-    place = (torch.arange(len(clean), device=clean.device) + place) / len(clean)
-    s = torch.exp(low + (high - low) * place)[:, None]
-    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-    return network.loss(clean, s, noise)
-
-
-def noise_loss(
-    network: TabularDiffusionMLP, clean: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """The paper's loss: mean squared error of the noise, t uniform on the schedule."""
-    schedule = DDPMSchedule()
-    abar = torch.tensor(schedule.abar, dtype=clean.dtype, device=clean.device)
-    t = torch.randint(schedule.steps, (len(clean),), generator=generator, device=clean.device)
-    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-    u_t = abar[t, None].sqrt() * clean + (1 - abar[t, None]).sqrt() * noise
-    return ((network(u_t, (t + 1) / schedule.steps) - noise) ** 2).mean()
-
-
 @torch.no_grad()
-def validation_loss(preset: str, network: torch.nn.Module, held: torch.Tensor, seed: int) -> float:
+def validation_loss(
+    objective: Objective, network: torch.nn.Module, held: torch.Tensor, seed: int
+) -> float:
     """Mean over noise variances of the held-out cells' denoising error, relative to the noise."""
     training = network.training
-    prior = prior_of(preset, network)
+    prior = objective.prior(network)
     generator = torch.Generator(held.device).manual_seed(seed)
     errors = []
     for variance in VALIDATION_VARIANCES:
@@ -131,11 +106,14 @@ class WeightAverage:
 class Trainer:
     """One training run that can be stopped, written down and gone on with.
 
-    The preset `paper` differs from the paper in three things: a tenth of the cells is held out,
-    the best weights on them are kept in place of the last, and batches are drawn with replacement.
+    With the objective `NoisePrediction` it differs from the paper in three things: a tenth of the
+    cells is held out, the best weights on them are kept in place of the last, and batches are
+    drawn with replacement.
 
     Parameters
     ----------
+    objective : what is trained.
+    settings : how.
     latents : (n, k) float32, the reference's latents.
     classes : (n,) int64, the classes of the mixup (all 0: one class).
     mixup : whether to augment.
@@ -143,7 +121,7 @@ class Trainer:
 
     def __init__(
         self,
-        preset: str,
+        objective: Objective,
         settings: TrainingSettings,
         latents: torch.Tensor,
         classes: torch.Tensor,
@@ -151,64 +129,28 @@ class Trainer:
         seed: int,
         device: str,
     ) -> None:
-        self.preset, self.settings, self.seed = preset, settings, seed
+        self.objective, self.settings, self.seed = objective, settings, seed
         split = torch.Generator().manual_seed(seed)
         train, held = split_rows(classes, 0.1, split)
         self.latents = latents[train].to(device)
         self.held = latents[held if len(held) else train].to(device)
         probability = settings.mixup_probability if mixup else 0.0
-        self.bfloat16 = preset == "fast" and has_fast_bfloat16(device)
+        self.bfloat16 = objective.low_precision and has_fast_bfloat16(device)
         self.mixup = ClassMixup(classes[train].to(device), probability)
         self.generator = torch.Generator(device).manual_seed(seed)
         start = time.perf_counter()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self.build_network(latents, classes, train, held, probability)
+            cells = TrainingCells(latents, classes, train, held, probability)
+            network = objective.build(cells, settings, seed)
         self.step, self.seconds, self.rows = 0, time.perf_counter() - start, []
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, fused=None
         )
-        self.scheduler = self.build_scheduler()
+        self.scheduler = objective.scheduler(self.optimizer, settings)
         self.best, self.best_loss, self.since_best = self.weights(), math.inf, 0
-
-    def build_network(
-        self,
-        latents: torch.Tensor,
-        classes: torch.Tensor,
-        train: torch.Tensor,
-        held: torch.Tensor,
-        probability: float,
-    ) -> torch.nn.Module:
-        """The preset's network; the fast one starts from a mixture of what it will be shown.
-
-        That is the augmented latents. A mixture of the latents as they are is wider, and on
-        pbmc3k the network did not come back from it (silhouette 0.53 in place of 0.60).
-        """
-        shape = latents.shape[1], self.settings.width, self.settings.blocks
-        if self.preset == "paper":
-            return build_network(self.preset, *shape)
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = [
-            augmented(latents[rows], classes[rows], probability, generator).numpy()
-            for rows in (train, held)
-        ]
-        weight, center, covariance = fit_mixture(*drawn, len(train), len(held), self.seed)
-        network = build_network(self.preset, *shape, len(weight))
-        network.mean.copy_(latents[train].mean(dim=0))
-        network.sd.copy_(latents[train].std(dim=0).clamp(min=1e-3))
-        network.mixture.set(*map(torch.from_numpy, (weight, center, covariance)))
-        return network
-
-    def build_scheduler(self) -> torch.optim.lr_scheduler.LRScheduler:
-        """Cosine annealing to 0 for the paper's preset, one cycle for the fast one."""
-        steps, schedulers = self.settings.steps, torch.optim.lr_scheduler
-        if self.preset == "paper":
-            return schedulers.CosineAnnealingLR(self.optimizer, steps)
-        return schedulers.OneCycleLR(
-            self.optimizer, self.settings.learning_rate, total_steps=steps + 1, pct_start=0.1
-        )
 
     def chosen(self) -> torch.nn.Module:
         """The network that is judged: the average where one is kept."""
@@ -227,13 +169,12 @@ class Trainer:
             device=self.latents.device,
         )
         clean = self.mixup(self.latents, rows, self.generator)
-        loss_of: Callable = noise_loss if self.preset == "paper" else mean_loss
         with torch.autocast(clean.device.type, torch.bfloat16, enabled=self.bfloat16):
-            loss = loss_of(self.network, clean, self.generator)
+            loss = self.objective.loss(self.network, clean, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self.preset == "fast":
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if self.objective.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.objective.clip)
         self.optimizer.step()
         self.scheduler.step()
         if self.settings.average:
@@ -243,7 +184,7 @@ class Trainer:
 
     def validate(self, train_loss: float) -> None:
         """Judge the weights on held-out cells and keep them if they are the best."""
-        loss = validation_loss(self.preset, self.chosen(), self.held, self.seed)
+        loss = validation_loss(self.objective, self.chosen(), self.held, self.seed)
         if not math.isfinite(loss):
             raise InputError(
                 f"training diverged at step {self.step} (held-out loss {loss}) with a learning "
@@ -313,7 +254,7 @@ class Trainer:
         logger.info("going on from step %d of %s", self.step, path)
 
     def fingerprint(self) -> list[float]:
-        """Numbers that tell one training set, preset, seed, precision and device from another."""
+        """Numbers that tell one training set, network, seed, precision and device from another."""
 
         def digest(values: torch.Tensor) -> float:
             weights = torch.arange(1, values.numel() + 1, dtype=torch.float64)
@@ -321,7 +262,7 @@ class Trainer:
 
         return [
             float(self.seed),
-            float(self.preset == "paper"),
+            float(sum(p.numel() for p in self.network.parameters())),
             float(len(self.latents)),
             digest(self.latents),
             digest(self.mixup.classes),
@@ -329,3 +270,68 @@ class Trainer:
             float(self.bfloat16),
             float(self.latents.is_cuda),
         ]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training run and what was trained on.
+
+    Attributes
+    ----------
+    preset : a key of `OBJECTIVES`.
+    classes : of the mixup: labels, clusters or none.
+    n_cells, n_held_out : cells that were trained on, and that were left out to calibrate.
+    """
+
+    trainer: Trainer
+    preset: str
+    classes: str
+    seed: int
+    device: str
+    n_cells: int
+    n_held_out: int
+
+
+def train(
+    latents: ad.AnnData,
+    calibrated: bool,
+    settings: PriorSettings,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+) -> Trained:
+    """Train the prior of the reference's latents.
+
+    Parameters
+    ----------
+    latents : latents.h5ad, all cells.
+    calibrated : whether cells are left out that calibrate the label transfer.
+    checkpoint : file that an interrupted run goes on from.
+
+    Raises
+    ------
+    InputError
+        Fewer than 50 cells are left to train on.
+    """
+    rows = training_rows(latents.obs, calibrated)
+    held = int(reference_rows(latents.obs).sum() - rows.sum())
+    logger.info("%d cells to train on, %d held out to calibrate", rows.sum(), held)
+    data = np.asarray(latents.obsm["X_harmony"][rows], dtype=np.float32)
+    if len(data) < LEAST_CELLS:
+        raise InputError(
+            f"{len(data)} reference cells are left to train the prior on, expected at least "
+            f"{LEAST_CELLS}; loosen the QC limits or add reference samples"
+        )
+    labels = latents.obs["label"].astype(str).to_numpy()[rows]
+    classes, kind = mixup_classes(data, labels, settings.augmentation, seed)
+    trainer = Trainer(
+        OBJECTIVES[settings.preset],
+        settings.training(len(data)),
+        torch.from_numpy(data),
+        torch.from_numpy(classes),
+        kind != "none",
+        seed,
+        device,
+    )
+    trainer.run(checkpoint)
+    return Trained(trainer, settings.preset, kind, seed, device, len(data), held)

@@ -4,9 +4,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from dice_atlas.features.projection import LatentSpace
-from dice_atlas.features.scaling import scale
+from dice_atlas.numerics.blocks import row_slices
+from dice_atlas.numerics.scaling import scale
 
-BLOCK_ROWS = 2_000
 # How sharply the expected log expression is kept above 0: log(1 + exp(20 y)) / 20.
 SHARPNESS = 20.0
 
@@ -34,8 +34,7 @@ def gene_noise(
     dispersion : (d,), a of the variance mu + a mu^2 of the counts, by moments; 0 or more.
     """
     squares = np.zeros((3, space.loadings.shape[0]))
-    for first in range(0, expression.shape[0], BLOCK_ROWS):
-        rows = slice(first, first + BLOCK_ROWS)
+    for rows in row_slices(expression.shape[0]):
         theta = latents[rows] @ space.loadings.T
         scaled = scale(expression[rows], space.scaling).toarray() - space.scaling.center
         counts = np.rint(np.expm1(expression[rows].toarray()) * depth[rows, None])

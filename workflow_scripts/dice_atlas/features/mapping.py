@@ -26,8 +26,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 
-from dice_atlas.transfer.neighbors import Neighbors
-from dice_atlas.transfer.reduction import l2_normalize
+from dice_atlas.numerics.neighbors import Neighbors
+from dice_atlas.numerics.scaling import l2_normalize
 
 logger = logging.getLogger(__name__)
 

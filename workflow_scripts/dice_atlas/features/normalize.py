@@ -1,30 +1,35 @@
 """log1p normalisation of the selected genes, by each cell's total over ALL genes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
-import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.scaling import log1p_normalize
 
 
-def log1p_normalize(counts: sp.csr_matrix, totals: np.ndarray, target_sum: float) -> sp.csr_matrix:
-    """log1p(counts / totals * target_sum), float32 CSR (cells x genes).
+@dataclass(frozen=True)
+class Normalization:
+    """Section `normalization` of the config.
 
-    Parameters
+    Attributes
     ----------
-    counts : cells x genes, raw counts of any subset of the genes.
-    totals : cells, counts over all genes of the cell; a cell of total 0 stays all zero.
-    target_sum : the total that every cell is brought to.
+    target_sum : counts of a cell after normalisation.
+    max_value : cap of scaled expression, in standard deviations.
     """
-    normalized = sp.csr_matrix(counts, dtype=np.float64, copy=True)
-    factor = target_sum / np.maximum(np.asarray(totals, dtype=np.float64), 1.0)
-    normalized.data *= np.repeat(factor, np.diff(normalized.indptr))
-    np.log1p(normalized.data, out=normalized.data)
-    return normalized.astype(np.float32)
+
+    target_sum: float
+    max_value: float
+
+    @classmethod
+    def from_config(cls, normalization: Mapping[str, Any]) -> "Normalization":
+        """Settings from the `normalization` section of the config."""
+        return cls(normalization["target_sum"], normalization["max_value"])
 
 
 def selected_genes(genes: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from safetensors.numpy import load_file
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.scaling import Scaling, project, scale
 from dice_atlas.files import atomic_path
+from dice_atlas.numerics.scaling import Scaling, project, scale
 
 FIELDS = ("loadings", "sd", "cap", "center", "singular_values")
 

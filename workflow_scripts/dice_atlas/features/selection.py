@@ -286,3 +286,21 @@ def _places(values: np.ndarray) -> np.ndarray:
     places = np.empty(values.size, dtype=np.int64)
     places[np.argsort(values, kind="stable")] = np.arange(1, values.size + 1)
     return places
+
+
+def select_genes(
+    paths: Sequence[str | Path],
+    n_top: int,
+    mode: str,
+    min_cells: int,
+    batch_keys: Sequence[str],
+    card: str | Path | None = None,
+) -> pd.DataFrame:
+    """Table of the genes common to all samples (features/genes.tsv), best first."""
+    names, gene_ids = read_gene_names(paths)
+    genes = common_genes(names)
+    saved = None if card is None else saved_genes(card, genes)
+    groups = stream_groups(paths, genes, batch_keys)
+    table = choose_genes(genes, groups, n_top, mode, min_cells, saved)
+    table.insert(1, "gene_id", table["gene"].map(gene_ids).fillna("").astype(str))
+    return table

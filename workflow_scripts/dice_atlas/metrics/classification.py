@@ -4,8 +4,7 @@ import numpy as np
 from sklearn.metrics import f1_score, recall_score
 
 from dice_atlas.metrics.score import Score, undefined
-
-UNASSIGNED = "unassigned"
+from dice_atlas.names import UNASSIGNED
 
 
 def classification_scores(truth: np.ndarray, called: np.ndarray) -> dict[str, Score]:

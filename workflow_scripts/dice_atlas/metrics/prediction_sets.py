@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dice_atlas.metrics.score import Score, undefined
+from dice_atlas.names import split_set
 
 
 def prediction_set_scores(truth: np.ndarray, sets: Sequence[str]) -> dict[str, Score]:
@@ -25,7 +26,7 @@ def prediction_set_scores(truth: np.ndarray, sets: Sequence[str]) -> dict[str, S
     if not len(truth):
         names = ("set_coverage", "set_size", "set_ambiguous", "set_empty")
         return dict.fromkeys(names, undefined("no cell"))
-    members = [text.split("|") if text else [] for text in sets]
+    members = [split_set(text) for text in sets]
     size = np.array([len(labels) for labels in members])
     covered = np.array([label in labels for label, labels in zip(truth, members, strict=True)])
     of_label = {

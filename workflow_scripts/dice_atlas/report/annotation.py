@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from dice_atlas.metrics.calibration import expected_calibration_error, reliability_curve
-from dice_atlas.report.data import ReportData
-from dice_atlas.report.maps import legend_columns
-from dice_atlas.report.style import (
+from dice_atlas.names import SCORE, UNASSIGNED
+from dice_atlas.plots.style import (
     BLUE,
     CLUSTER_COLORS,
     FULL_WIDTH,
@@ -20,11 +19,12 @@ from dice_atlas.report.style import (
     LINE,
     ORANGE,
     SOFT,
-    UNASSIGNED,
     ink_on,
     palette,
     styled,
 )
+from dice_atlas.report.data import ReportData
+from dice_atlas.report.maps import legend_columns
 
 # More samples than this get narrower bars.
 MANY_SAMPLES = 30
@@ -133,7 +133,7 @@ def confusion(data: ReportData, space: str) -> Figure:
 
 def best_scores(calibration: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Score of the predicted label, and whether it is right, of held-out reference cells."""
-    columns = [c for c in calibration if c.startswith("score:")]
+    columns = [c for c in calibration if c.startswith(SCORE)]
     score = calibration[columns].to_numpy(dtype=float).max(axis=1, initial=0)
     return score, (calibration["predicted"] == calibration["label"]).to_numpy()
 

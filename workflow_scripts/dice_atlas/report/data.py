@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dice_atlas.counts.criteria import PATTERNS
+from dice_atlas.names import UNASSIGNED
 from dice_atlas.report.expression import expression_by_cluster
-from dice_atlas.report.style import UNASSIGNED
 from dice_atlas.tables import read_part, read_text_table
 
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
@@ -20,7 +21,7 @@ TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
 # Columns that are text whatever they look like: a label may read "NA", a cluster is a name.
 TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
-    "mito_pattern", "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
+    *PATTERNS, "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
     "gene_id", "chosen", "selected", "against", "reference_label",
 )  # fmt: skip
 NOT_NUMBERS = {"metrics": ("cells",)}
@@ -46,8 +47,8 @@ class ReportData:
         Of the top markers, by cluster (`expression_by_cluster`).
     singular_values, k
         Of the loadings.
-    harmony
-        uns["harmony"] of the correction.
+    correction
+        uns["correction"] of the PCs.
     card
         Of the prior.
     provenance
@@ -69,7 +70,7 @@ class ReportData:
     expression: pd.DataFrame
     singular_values: np.ndarray
     k: int
-    harmony: dict[str, Any]
+    correction: dict[str, Any]
     card: dict[str, Any]
     provenance: dict[str, Any]
 
@@ -176,7 +177,7 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
         expression=expression_by_cluster(files["atlas"], genes, clusters, seed),
         singular_values=singular_values,
         k=k,
-        harmony=read_part(files["harmony"], "uns/harmony"),
+        correction=read_part(files["corrected"], "uns/correction"),
         card=json.loads(Path(files["card"]).read_text()),
         provenance=provenance,
     )

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata.io import read_elem, sparse_dataset
+
+from dice_atlas.numerics.blocks import read_rows
+from dice_atlas.tables import read_part
 
 MOST_CELLS = 20_000
 # Cells that lie beside each other in the file are read together.
@@ -40,24 +41,20 @@ def expression_by_cluster(
         `cluster`, `gene`, `mean` (of log1p values), `share`, `cells` (of the cluster that were
         read); clusters of which no cell was read are left out.
     """
-    with h5py.File(path, "r") as file:
-        names = pd.Index(read_elem(file["var"]).index.astype(str))
-        columns = names.get_indexer(list(genes))
-        genes, columns = np.array(genes, dtype=object)[columns >= 0], columns[columns >= 0]
-        matrix = sparse_dataset(file["X"])
-        codes, order = pd.factorize(pd.Series(clusters).astype(str), sort=True)
-        cells = np.zeros(len(order), dtype=np.int64)
-        total, present = np.zeros((2, len(order), len(genes)))
-        for start in drawn_blocks(matrix.shape[0], seed, most):
-            stop = min(start + BLOCK_ROWS, matrix.shape[0])
-            block = sp.csr_matrix(matrix[start:stop])[:, columns]
-            member = sp.csr_matrix(
-                (np.ones(stop - start), (codes[start:stop], np.arange(stop - start))),
-                shape=(len(order), stop - start),
-            )
-            cells += np.bincount(codes[start:stop], minlength=len(order))
-            total += (member @ block).toarray()
-            present += (member @ (block > 0).astype(np.float64)).toarray()
+    names = pd.Index(read_part(path, "var").index.astype(str))
+    columns = names.get_indexer(list(genes))
+    genes, columns = np.array(genes, dtype=object)[columns >= 0], columns[columns >= 0]
+    codes, order = pd.factorize(pd.Series(clusters).astype(str), sort=True)
+    cells = np.zeros(len(order), dtype=np.int64)
+    total, present = np.zeros((2, len(order), len(genes)))
+    for start in drawn_blocks(len(codes), seed, most):
+        rows = slice(start, min(start + BLOCK_ROWS, len(codes)))
+        block = read_rows(path, rows)[:, columns]
+        own, size = codes[rows], rows.stop - rows.start
+        member = sp.csr_matrix((np.ones(size), (own, np.arange(size))), shape=(len(order), size))
+        cells += np.bincount(own, minlength=len(order))
+        total += (member @ block).toarray()
+        present += (member @ (block > 0).astype(np.float64)).toarray()
     read = cells > 0
     frame = pd.DataFrame(
         {

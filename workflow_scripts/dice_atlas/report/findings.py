@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData
-from dice_atlas.report.style import UNASSIGNED
-from dice_atlas.report.tables import EMBEDDINGS, confident, percent, set_size
+from dice_atlas.report.tables import confident, percent
 from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
 
 SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
@@ -157,10 +157,10 @@ def quality(data: ReportData) -> Iterator[str]:
 
 def batches(data: ReportData) -> Iterator[str]:
     """What Harmony could not do, and roles that do not mix."""
-    if not data.harmony["applied"]:
+    if not data.correction["applied"]:
         if data.obs["batch"].nunique() == 1:
             yield "All cells are of one batch: there was nothing to correct, nor to check."
-        elif data.harmony["scope"] == "none":
+        elif data.correction["scope"] == "none":
             yield "Batches were not corrected (batch.scope is none)."
         else:
             yield (
@@ -210,7 +210,7 @@ def unassigned(data: ReportData) -> Iterator[str]:
         of_cluster = lost[query["cluster"] == cluster]
         if len(of_cluster) >= 10 and of_cluster.mean() > 0.5:
             cells = query[(query["cluster"] == cluster) & lost]
-            several = cells["cell_type_set"].map(set_size) > 1
+            several = cells["cell_type_set"].map(split_set).map(len) > 1
             meaning = (
                 "most of these fit several labels: types that the reference does not tell apart"
                 if several.mean() > 0.5
@@ -276,7 +276,7 @@ def evidence(data: ReportData) -> Iterator[str]:
             f"{percent(thin, len(query))} of the query cells are labelled from fewer than "
             f"{FEW_ANCHORS} anchors: their scores rest on little."
         )
-    empty = (query["cell_type_set"].map(set_size) == 0).mean()
+    empty = (query["cell_type_set"] == "").mean()
     if empty > 1 - coverage + 0.05:
         yield (
             f"{percent(empty, len(query))} of the query cells have an empty prediction set, more "
@@ -289,7 +289,7 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
     """Labels for which the coverage asks for cells that have no evidence for their own label."""
     found = []
     for label, cells in calibration.groupby("label", sort=True):
-        nonconformity = 1 - cells[f"score:{label}"].to_numpy(dtype=float)
+        nonconformity = 1 - cells[SCORE + str(label)].to_numpy(dtype=float)
         quantile = conformal_quantile(nonconformity, coverage)
         if np.isfinite(quantile) and quantile >= 1 - ROUNDING:
             found.append(str(label))

@@ -3,21 +3,36 @@
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from dice_atlas.files import atomic_path
+from dice_atlas.names import EMBEDDINGS
+from dice_atlas.plots.points import MOST_POINTS
 from dice_atlas.report import tables
-from dice_atlas.report.data import ReportData
+from dice_atlas.report.data import ReportData, read_report_data
+from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.findings import facts, summary, warnings
-from dice_atlas.report.maps import MOST_POINTS
 from dice_atlas.report.methods import REFERENCES, methods
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
 
-# Figures have so many pixels to the inch; a browser shows 100 of its own.
-DPI = 200
 QC_DPI = 150
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Section `report` of the config: the page's title (None: the atlas's name), top markers."""
+
+    title: str | None
+    n_markers: int
+
+    @classmethod
+    def from_config(cls, report: Mapping[str, Any]) -> "ReportSettings":
+        """Settings from the `report` section of the config."""
+        return cls(report["title"], report["n_markers"])
 
 
 def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
@@ -32,7 +47,7 @@ def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
 def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | None]:
     """The tables of the page by name; None where there is nothing to show."""
     spaces = list(data.config["annotate"]["spaces"]) if data.transferred else []
-    metrics, embeddings = data.metrics, tables.EMBEDDINGS
+    metrics, embeddings = data.metrics, list(EMBEDDINGS)
     return {
         "types": tables.type_table(data) if data.transferred else None,
         "agreement": tables.agreement_table(data) if data.transferred else None,
@@ -51,7 +66,7 @@ def render(
     data: ReportData,
     figures: Mapping[str, str | Path],
     qc_figures: Mapping[str, str | Path],
-    settings: Mapping[str, Any],
+    settings: ReportSettings,
     name: str,
     template_path: str | Path,
 ) -> str:
@@ -62,7 +77,7 @@ def render(
     data : tables and settings.
     figures : PNG files by name; what is missing is left out of the page.
     qc_figures : PNG files by sample.
-    settings : config section `report`.
+    settings : of the page.
     name : of the atlas, the title if settings give none.
     template_path : the jinja2 template.
     """
@@ -74,7 +89,7 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template(Path(template_path).name).render(
-        title=settings["title"] or name,
+        title=settings.title or name,
         name=name,
         data=data,
         config=data.config,
@@ -83,9 +98,9 @@ def render(
         warnings=warnings(data),
         methods=methods(data),
         references=REFERENCES,
-        tables=all_tables(data, settings["n_markers"]),
-        n_markers=settings["n_markers"],
-        n_dots=dot_genes(data, settings["n_markers"])[1],
+        tables=all_tables(data, settings.n_markers),
+        n_markers=settings.n_markers,
+        n_dots=dot_genes(data, settings.n_markers)[1],
         most_clusters=MOST_CLUSTERS,
         n_drawn=min(len(data.obs), MOST_POINTS),
         versions=dict(data.provenance["versions"]),
@@ -94,3 +109,22 @@ def render(
         figures={key: image(path) for key, path in figures.items()},
         qc_figures={sample: image(path, QC_DPI) for sample, path in qc_figures.items()},
     )
+
+
+def write_report(
+    files: Mapping[str, Any], page: Path, folder: Path, settings: ReportSettings, name: str
+) -> None:
+    """Draw the figures into `folder` and write the `page`.
+
+    Parameters
+    ----------
+    files : the rule's named inputs.
+    settings : of the page.
+    name : of the atlas.
+    """
+    data = read_report_data(files, settings.n_markers)
+    figures = draw(data, settings.n_markers, folder)
+    qc_figures = {Path(path).parent.name: path for path in files["qc_figures"]}
+    text = render(data, figures, qc_figures, settings, name, files["template"])
+    with atomic_path(page) as path:
+        path.write_text(text, encoding="utf-8")

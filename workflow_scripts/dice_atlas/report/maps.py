@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dice_atlas.report.data import ReportData
-from dice_atlas.report.placement import densest, write_names
-from dice_atlas.report.style import (
+from dice_atlas.names import UNASSIGNED
+from dice_atlas.plots.placement import densest, write_names
+from dice_atlas.plots.points import drawn_rows, point_size
+from dice_atlas.plots.style import (
     CLUSTER_COLORS,
     FULL_WIDTH,
     GREY,
@@ -19,14 +20,12 @@ from dice_atlas.report.style import (
     ROLE_COLORS,
     SAMPLE_COLORS,
     SOFT,
-    UNASSIGNED,
     natural,
     palette,
     styled,
 )
+from dice_atlas.report.data import ReportData
 
-# More points only make the file larger.
-MOST_POINTS = 50_000
 MOST_NAMES = 40
 # So many names find room on a map.
 MOST_ON_MAP = 24
@@ -37,15 +36,6 @@ FLATTEST = 0.7
 # Inches over a map for its title, and on the left and below for the names of its axes.
 HEAD, EDGE = 0.35, 0.24
 SINGLE_WIDTH = 0.62 * FULL_WIDTH
-
-
-def drawn_rows(n: int, seed: int) -> np.ndarray:
-    """Rows that are drawn, in random order so that no sample lies on top."""
-    return np.random.default_rng(seed).permutation(n)[:MOST_POINTS]
-
-
-def point_size(n: int) -> float:
-    return float(np.clip(24_000 / max(n, 1), 1.2, 14.0))
 
 
 def limits(points: np.ndarray) -> np.ndarray:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from dice_atlas.counts.criteria import CRITERIA
+from dice_atlas.names import UNASSIGNED
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.findings import plural
-from dice_atlas.report.style import UNASSIGNED
 
 REFERENCES = {
     "DICE": "Meier, Yu, Nandy, Ghosal, Gan. Clustering by Denoising: Latent Plug-and-Play "
@@ -62,11 +63,13 @@ def counts(data: ReportData) -> str:
     qc = data.qc
     numbers = qc["role"].value_counts()
     roles = [f"{numbers[role]} {role}" for role in ("reference", "query") if role in numbers]
-    text = (
-        f"Raw counts of {plural(len(qc), 'sample')} ({', '.join(roles)}) were filtered: cells with "
-        f"fewer than {limits(qc['min_genes'])} genes or more than "
-        f"{limits(qc['max_mito_percent'])}% mitochondrial counts were removed"
-    )
+    rules = [
+        criterion.phrase.format(limits(qc[criterion.setting]))
+        for criterion in CRITERIA
+        if (qc[criterion.setting] != criterion.off).any()
+    ]
+    text = f"Raw counts of {plural(len(qc), 'sample')} ({', '.join(roles)}) were filtered: "
+    text += f"cells with {' or '.join(rules)} were removed" if rules else "no limit was set"
     if qc["n_mads"].notna().any():
         text += f", and cells beyond the median ± {limits(qc['n_mads'])} MADs"
     text += f"; {int(qc['cells_kept'].sum()):,} of {int(qc['cells_in'].sum()):,} cells were kept."
@@ -106,8 +109,8 @@ def features(data: ReportData) -> str:
             else f"{n:,} highly variable genes (Seurat v3's criterion within each batch, Stuart et "
             f"al. 2019; {how}) were {scaled}"
         )
-    batch, notes = config["batch"], "; ".join(map(str, data.harmony["notes"]))
-    if data.harmony["applied"]:
+    batch, notes = config["batch"], "; ".join(map(str, data.correction["notes"]))
+    if data.correction["applied"]:
         penalty = "estimated" if batch["lambda"] is None else f"{batch['lambda']:g}"
         text += (
             f"{batch['n_pcs']} principal components were corrected by Harmony (Korsunsky et al. "

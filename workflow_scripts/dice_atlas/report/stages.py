@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
+from dice_atlas.plots.style import BLUE, FULL_WIDTH, LIGHT_BLUE, LINE, ORANGE, SOFT, styled
 from dice_atlas.report.data import ReportData, top_markers
-from dice_atlas.report.style import BLUE, FULL_WIDTH, LIGHT_BLUE, LINE, ORANGE, SOFT, styled
 
 # Genes and clusters that a dot plot can name legibly.
 MOST_GENES = 62

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from dice_atlas.counts.criteria import CRITERIA, METRICS
+from dice_atlas.names import UNASSIGNED
 from dice_atlas.report.data import ReportData, top_markers
-from dice_atlas.report.style import UNASSIGNED
 
-EMBEDDINGS = ("pca", "harmony", "dice")
 # Metric, what it is called, whether up is better (None: neither).
 SEPARATION = {
     "silhouette": ("Silhouette of the types (cosine)", True),
@@ -50,16 +50,12 @@ QC_TITLES = {
     "genes_measured": "genes in the file",
     "cells_in": "cells before",
     "cells_kept": "cells kept",
-    "removed_min_genes": "removed: few genes",
-    "removed_max_mito_percent": "removed: % mito.",
+    **{f"removed_{c.setting}": f"removed: {c.title}" for c in CRITERIA},
     "removed_mad": "removed: outlier",
     "removed_doublet": "removed: doublet",
-    "median_genes": "median genes",
-    "median_counts": "median counts",
-    "median_percent_mito": "median % mito.",
+    **{f"median_{metric.short}": metric.median for metric in METRICS},
     "doublet_rate": "doublet rate",
-    "min_genes": "limit: genes",
-    "max_mito_percent": "limit: % mito.",
+    **{c.setting: f"limit: {c.unit}" for c in CRITERIA},
     "n_mads": "limit: MADs",
 }
 
@@ -176,11 +172,6 @@ def by_type_table(metrics: pd.DataFrame, spaces: Sequence[str]) -> Table | None:
     ]
     titles = [f"{BY_TYPE[kind]}, {space}" for kind, space in columns]
     return Table(["true type", "cells", *titles], rows, [False, *[True] * (len(titles) + 1)])
-
-
-def set_size(prediction_set: str) -> int:
-    """Labels in a prediction set as it is written."""
-    return len(prediction_set.split("|")) if prediction_set else 0
 
 
 def confident(query: pd.DataFrame) -> np.ndarray:
@@ -304,6 +295,9 @@ def qc_table(qc: pd.DataFrame) -> Table:
         "removed_mad": qc["n_mads"].isna().all(),
         "removed_doublet": (qc["doublets"] != "remove").all(),
     }
+    for criterion in CRITERIA:
+        idle = (qc[criterion.setting] == criterion.off).all()
+        unused |= {criterion.setting: idle, f"removed_{criterion.setting}": idle}
     used = [name for name in QC_TITLES if qc[name].notna().any() and not unused.get(name)]
     rows = []
     for row in qc.to_dict("records"):

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.transfer.neighbors import EXACT_UP_TO, Neighbors
-from dice_atlas.transfer.reduction import l2_normalize
+from dice_atlas.numerics.neighbors import EXACT_UP_TO, Neighbors
+from dice_atlas.numerics.scaling import l2_normalize
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class AnchorSettings:
     exact_up_to: int = EXACT_UP_TO
 
     @classmethod
-    def from_config(cls, annotate: Mapping) -> "AnchorSettings":
+    def from_config(cls, annotate: Mapping[str, Any]) -> "AnchorSettings":
         """Settings from the `annotate` section of the config."""
         dotted = ("k.anchor", "k.filter", "k.score", "max.features", "exact_up_to")
         return cls(*(annotate[name] for name in dotted))

@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Mapping
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 
-from dice_atlas.transfer.transfer import UNASSIGNED
+from dice_atlas.features.projection import LatentSpace
+from dice_atlas.holdout import require_same_cells
+from dice_atlas.names import UNASSIGNED
 
 logger = logging.getLogger(__name__)
 
@@ -104,3 +107,31 @@ def most_frequent(labels: pd.Series) -> tuple[str, float]:
         return "", np.nan
     shares = labels.value_counts(normalize=True).sort_index()
     return str(shares.idxmax()), float(shares.max())
+
+
+def explain(
+    denoised: ad.AnnData,
+    space: LatentSpace,
+    calls: Mapping[str, pd.DataFrame],
+    clusters: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """label_genes.tsv and cluster_labels.tsv.
+
+    Parameters
+    ----------
+    denoised : denoised.h5ad.
+    space : of its latents.
+    calls : calls.tsv.gz by space.
+    clusters : clusters.tsv.gz.
+    """
+    require_same_cells(clusters["cell"], denoised.obs_names, "clusters.tsv.gz and denoised.h5ad")
+    cells = denoised.obs[["role", "label"]].astype(str)
+    labelled = ((cells["role"] == "reference") & (cells["label"] != "")).to_numpy()
+    genes = label_genes(
+        np.asarray(denoised.obsm["X_dice"], dtype=float)[labelled],
+        cells["label"].to_numpy(dtype=str)[labelled],
+        space.loadings,
+        space.genes,
+    )
+    of_cell = pd.Series(clusters["cluster"].to_numpy(), index=clusters["cell"])
+    return genes, cluster_agreement(cells, calls, of_cell)

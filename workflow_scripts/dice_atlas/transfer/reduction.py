@@ -12,8 +12,8 @@ from scipy.sparse.linalg import LinearOperator, svds
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.loadings import truncated_svd
-from dice_atlas.features.scaling import Scaling, project, scale
+from dice_atlas.numerics.scaling import Scaling, project, scale
+from dice_atlas.numerics.svd import truncated_svd
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,6 @@ class Reduction:
     query: np.ndarray
     loadings: np.ndarray
     genes: np.ndarray
-
-
-def l2_normalize(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their Euclidean norm; a row of zeros stays as it is."""
-    rows = np.asarray(rows, dtype=np.float64)
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norm == 0, 1.0, norm)
 
 
 def pcaproject(

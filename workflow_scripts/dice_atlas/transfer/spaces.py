@@ -1,7 +1,8 @@
 """The spaces that anchors can be found in: Seurat's own reductions, or a given embedding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,6 +11,20 @@ from dice_atlas.transfer.anchors import Anchors, AnchorSettings, find_anchors, t
 from dice_atlas.transfer.reduction import cca, pcaproject
 
 REDUCTIONS = {"pcaproject": pcaproject, "cca": cca}
+
+
+@dataclass(frozen=True)
+class ReductionSettings:
+    """Settings of Seurat's own space: `method` (pcaproject or cca), `dims`, variable genes."""
+
+    method: str
+    dims: int
+    nfeatures: int
+
+    @classmethod
+    def from_config(cls, annotate: Mapping[str, Any]) -> "ReductionSettings":
+        """Settings from the `annotate` section of the config."""
+        return cls(annotate["reduction"], annotate["dims"], annotate["nfeatures"])
 
 
 class Space(Protocol):

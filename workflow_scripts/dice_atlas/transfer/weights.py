@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from dice_atlas.numerics.neighbors import EXACT_UP_TO, Neighbors
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.neighbors import EXACT_UP_TO, Neighbors
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class WeightSettings:
     exact_up_to: int = EXACT_UP_TO
 
     @classmethod
-    def from_config(cls, annotate: Mapping) -> "WeightSettings":
+    def from_config(cls, annotate: Mapping[str, Any]) -> "WeightSettings":
         """Settings from the `annotate` section of the config."""
         names = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
         return cls(*(annotate[name] for name in names))

@@ -1,12 +1,9 @@
 """The metrics that are reported together: of labels, clusters, mixing and label transfer."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.resolution import ClusterSettings, scan_embedding
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
@@ -31,7 +28,7 @@ def label_scores(embedding: np.ndarray, labels: np.ndarray, seed: int) -> dict[s
 def cluster_scores(
     embedding: np.ndarray,
     truth: np.ndarray,
-    cluster: Mapping[str, Any],
+    cluster: ClusterSettings,
     seed: int,
     sd: np.ndarray | None = None,
 ) -> dict[str, Score]:

@@ -7,7 +7,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from dice_atlas.report.style import INK, SOFT
+from dice_atlas.plots.style import INK, SOFT
 
 # Distances from the anchor that are tried, in heights of a line.
 RINGS = (0.3, 1.0, 2.0, 3.2, 4.6, 6.2, 8.0)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import entropy
 
+from dice_atlas.names import joined
+
 # Shares of posterior samples are sums of float32.
 ROUNDING = 1e-6
 
@@ -27,4 +29,4 @@ def credible_sets(shares: np.ndarray, labels: Sequence[str], coverage: float) ->
     reached = np.cumsum(np.take_along_axis(shares, order, axis=1), axis=1)
     sizes = (reached < coverage - ROUNDING).sum(axis=1) + 1
     names = np.asarray(labels, dtype=object)
-    return ["|".join(sorted(names[row[:size]])) for row, size in zip(order, sizes, strict=True)]
+    return [joined(names[row[:size]]) for row, size in zip(order, sizes, strict=True)]

@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pandas as pd
 
+from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.conformal import conformal_p_values
-from dice_atlas.transfer.neighbors import Neighbors
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
+from dice_atlas.names import SCORE
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.weights import WeightSettings, anchor_weights
-
-SCORE = "score:"
-UNASSIGNED = "unassigned"
 
 
 @dataclass(frozen=True)
@@ -89,62 +87,3 @@ def predictions_table(cells: Sequence[str], result: LabelScores) -> pd.DataFrame
         }
     )
     return pd.concat([table, score_columns(result.scores, result.labels)], axis=1)
-
-
-def entropy(scores: np.ndarray) -> np.ndarray:
-    """Entropy in nats of each cell's scores, brought to sum 1; ln(labels) where all are 0."""
-    total = scores.sum(axis=1, keepdims=True)
-    share = np.divide(scores, total, out=np.full_like(scores, 1 / scores.shape[1]), where=total > 0)
-    # + 0.0 turns -0.0 into 0.0
-    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1) + 0.0
-
-
-def calls_table(
-    predictions: pd.DataFrame,
-    sets: np.ndarray,
-    p_reference: np.ndarray,
-    unassigned_below: float,
-    outside_below: float,
-) -> pd.DataFrame:
-    """What is said of each query cell (calls.tsv.gz).
-
-    Parameters
-    ----------
-    predictions : see `predictions_table`.
-    sets : cells x labels (bool), the prediction sets; they are written in alphabetical order.
-    p_reference : how usual the cell is for the reference (cells), see `conformal_p_values`; NaN
-        where that is not known.
-    unassigned_below, outside_below : least score, and least of these p-values, of an assigned cell.
-    """
-    columns = [name for name in predictions if name.startswith(SCORE)]
-    labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
-    scores = predictions[columns].to_numpy(dtype=float)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    rows = np.arange(len(predictions))
-    has_second = len(columns) > 1
-    second = order[:, 1] if has_second else order[:, 0]
-    second_score = scores[rows, second] if has_second else np.zeros(len(rows))
-    low = predictions["score"].to_numpy() < unassigned_below
-    none = predictions["predicted"].to_numpy() == ""
-    outside = p_reference < outside_below
-    rule = np.select(
-        [none, outside, low],
-        ["no_labelled_anchor", f"p_reference_below_{outside_below:g}",
-         f"score_below_{unassigned_below:g}"],
-        "",
-    )  # fmt: skip
-    return pd.DataFrame(
-        {
-            "cell": predictions["cell"],
-            "cell_type": np.where(rule == "", predictions["predicted"], UNASSIGNED),
-            "predicted": predictions["predicted"],
-            "score": predictions["score"],
-            "second": np.where(second_score > 0, labels[second], ""),
-            "second_score": second_score,
-            "prediction_set": ["|".join(sorted(labels[sets[i]])) for i in rows],
-            "entropy": entropy(scores),
-            "n_anchors": predictions["n_anchors"],
-            "p_reference": p_reference,
-            "rule": rule,
-        }
-    )

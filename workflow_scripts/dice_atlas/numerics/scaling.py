@@ -1,4 +1,4 @@
-"""Scaling of log-normalised expression by the reference's statistics, kept sparse."""
+"""Normalisation and scaling of expression, kept sparse; unit length of rows."""
 
 from dataclasses import dataclass
 
@@ -52,3 +52,26 @@ def scale(expression: sp.csr_matrix, scaling: Scaling) -> sp.csr_matrix:
 def project(scaled: sp.csr_matrix, center: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     """(scaled - center) @ loadings, cells x k, without densifying the cells."""
     return np.asarray(scaled @ loadings) - center @ loadings
+
+
+def log1p_normalize(counts: sp.csr_matrix, totals: np.ndarray, target_sum: float) -> sp.csr_matrix:
+    """log1p(counts / totals * target_sum), float32 CSR (cells x genes).
+
+    Parameters
+    ----------
+    counts : cells x genes, raw counts of any subset of the genes.
+    totals : cells, counts over all genes of the cell; a cell of total 0 stays all zero.
+    target_sum : the total that every cell is brought to.
+    """
+    normalized = sp.csr_matrix(counts, dtype=np.float64, copy=True)
+    factor = target_sum / np.maximum(np.asarray(totals, dtype=np.float64), 1.0)
+    normalized.data *= np.repeat(factor, np.diff(normalized.indptr))
+    np.log1p(normalized.data, out=normalized.data)
+    return normalized.astype(np.float32)
+
+
+def l2_normalize(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their Euclidean norm; a row of zeros stays as it is."""
+    rows = np.asarray(rows, dtype=np.float64)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norm == 0, 1.0, norm)

@@ -6,6 +6,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
+from dice_atlas.names import UNASSIGNED
+
 # Twenty colours told apart by colour-blind readers as far as twenty can be: Okabe and Ito's
 # eight first, then Paul Tol's muted set, each time the one farthest from all before it (CIEDE2000,
 # the smaller of full colour vision and deuteranopia).
@@ -29,7 +31,6 @@ ROLE_COLORS = {"reference": "#5B6B7B", "query": "#E07B00"}
 GREY, PALE = "#B4BAC2", "#E4E7EB"
 INK, SOFT, LINE = "#1F2933", "#52606D", "#D9E2EC"
 BLUE, LIGHT_BLUE, ORANGE = "#0B5A91", "#7FB3D5", "#D55E00"
-UNASSIGNED = "unassigned"
 # Inches of a figure that fills the page (100 CSS pixels to the inch).
 FULL_WIDTH = 11.9
 SETTINGS = {

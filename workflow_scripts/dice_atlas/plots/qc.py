@@ -6,32 +6,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dice_atlas.counts.qc import Limits
+from dice_atlas.counts.criteria import METRICS
+from dice_atlas.counts.qc import Bands, QcSettings
 
 BEFORE, AFTER, LIMIT = "#b9c0c9", "#2f6f9f", "#b5392c"
-TITLES = {
-    "n_genes": "Genes per cell",
-    "total_counts": "Counts per cell",
-    "percent_mito": "Mitochondrial counts (%)",
-    "doublet_score": "Doublet score",
-}
-LOG_SCALED = ("n_genes", "total_counts")
+TITLES = {metric.name: metric.title for metric in METRICS} | {"doublet_score": "Doublet score"}
+LOG_SCALED = tuple(metric.name for metric in METRICS if metric.log)
+# Inches of one histogram.
+WIDTH, HEIGHT = 2.5, 2.9
 
 
-def draw_qc(cells: pd.DataFrame, limits: Limits, title: str) -> Figure:
-    """Four histograms: all cells, the kept ones, and the limits as lines.
+def draw_qc(cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str) -> Figure:
+    """A histogram of each metric: all cells, the kept ones, and the limits as lines.
 
     Parameters
     ----------
-    cells : every cell: the four metrics and `kept`.
-    limits : those that were used.
+    cells : every cell, see `qc.assess_cells`.
+    settings, bands : the limits that were used.
     title : over the figure.
     """
     matplotlib.use("Agg")
-    figure = Figure(figsize=(10, 2.9), dpi=150, layout="constrained")
-    axes = figure.subplots(1, 4)
+    figure = Figure(figsize=(WIDTH * len(TITLES), HEIGHT), dpi=150, layout="constrained")
+    axes = figure.subplots(1, len(TITLES))
     for axis, (metric, name) in zip(axes, TITLES.items(), strict=True):
-        draw_metric(axis, cells, metric, limit_lines(limits, metric))
+        draw_metric(axis, cells, metric, limit_lines(settings, bands, metric))
         axis.set_title(name, fontsize=10)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
@@ -88,11 +86,7 @@ def bin_edges(values: np.ndarray, log: bool, n_bins: int = 40) -> np.ndarray:
     return np.linspace(low, high if high > low else low + 1.0, n_bins + 1)
 
 
-def limit_lines(limits: Limits, metric: str) -> list[float]:
+def limit_lines(settings: QcSettings, bands: Bands, metric: str) -> list[float]:
     """The limits that bear on a metric, finite ones only."""
-    lines = list(limits.mad.get(metric, ()))
-    if metric == "n_genes":
-        lines.append(limits.min_genes)
-    if metric == "percent_mito":
-        lines.append(limits.max_mito_percent)
+    lines = [*bands.get(metric, ()), *settings.active(metric)]
     return [float(line) for line in lines if np.isfinite(line)]

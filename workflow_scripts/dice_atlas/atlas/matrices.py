@@ -11,16 +11,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata.io import sparse_dataset, write_elem
+from anndata.io import write_elem
 
-from dice_atlas.features.normalize import log1p_normalize
+from dice_atlas.numerics.blocks import SparseAppender, read_blocks
+from dice_atlas.numerics.scaling import log1p_normalize
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
-
-BLOCK_ROWS = 2_000
-# Elements of one HDF5 chunk of a sparse matrix (256 KiB before compression).
-CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -60,48 +57,8 @@ def unite_genes(tables: Sequence[pd.DataFrame]) -> GeneUnion:
     return GeneUnion(names, ids, n_samples, columns)
 
 
-class SparseAppender:
-    """A CSR matrix in an open h5ad that grows by blocks of rows.
-
-    Parameters
-    ----------
-    parent, key : where the matrix goes; an existing one is replaced.
-    n_columns : its width.
-    dtype : of the values.
-    """
-
-    def __init__(self, parent: h5py.Group, key: str, n_columns: int, dtype: type) -> None:
-        if key in parent:
-            del parent[key]
-        self.group = parent.create_group(key)
-        self.n_rows, self.n_columns, self.size = 0, n_columns, 0
-        self.group.attrs["encoding-type"] = "csr_matrix"
-        self.group.attrs["encoding-version"] = "0.1.0"
-        for name, kind in (("data", dtype), ("indices", np.int32), ("indptr", np.int64)):
-            self.group.create_dataset(
-                name, shape=(0,), maxshape=(None,), chunks=(CHUNK,), dtype=kind,
-                compression="gzip", compression_opts=4, shuffle=True,
-            )  # fmt: skip
-        self._extend("indptr", np.zeros(1, dtype=np.int64))
-
-    def append(self, block: sp.csr_matrix) -> None:
-        """Add rows."""
-        self._extend("data", block.data)
-        self._extend("indices", block.indices)
-        self._extend("indptr", self.size + block.indptr[1:].astype(np.int64))
-        self.size += block.nnz
-        self.n_rows += block.shape[0]
-        self.group.attrs["shape"] = np.array([self.n_rows, self.n_columns], dtype=np.int64)
-
-    def _extend(self, name: str, values: np.ndarray) -> None:
-        dataset = self.group[name]
-        before = dataset.shape[0]
-        dataset.resize((before + len(values),))
-        dataset[before:] = values
-
-
 def count_blocks(path: str | Path, columns: np.ndarray, n_genes: int) -> Iterator[sp.csr_matrix]:
-    """Raw counts of a sample, `BLOCK_ROWS` cells at a time, in the columns of the atlas.
+    """Raw counts of a sample, a block of cells at a time, in the columns of the atlas.
 
     Parameters
     ----------
@@ -109,16 +66,13 @@ def count_blocks(path: str | Path, columns: np.ndarray, n_genes: int) -> Iterato
     columns : column of the atlas for each of its genes.
     n_genes : genes of the atlas.
     """
-    with h5py.File(path, "r") as file:
-        matrix = sparse_dataset(file["X"])
-        for start in range(0, matrix.shape[0], BLOCK_ROWS):
-            rows = sp.csr_matrix(matrix[start : start + BLOCK_ROWS])
-            moved = sp.csr_matrix(
-                (rows.data.astype(np.int32), columns[rows.indices].astype(np.int32), rows.indptr),
-                shape=(rows.shape[0], n_genes),
-            )
-            moved.sort_indices()
-            yield moved
+    for _, block in read_blocks(path):
+        moved = sp.csr_matrix(
+            (block.data.astype(np.int32), columns[block.indices].astype(np.int32), block.indptr),
+            shape=(block.shape[0], n_genes),
+        )
+        moved.sort_indices()
+        yield moved
 
 
 def write_matrices(

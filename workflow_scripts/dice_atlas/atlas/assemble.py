@@ -1,0 +1,102 @@
+"""obs, obsm and uns of the atlas, put together from the files of the stages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from dice_atlas.atlas.columns import (
+    cell_types,
+    embeddings,
+    labels_of_spaces,
+    posterior_columns,
+    sample_obs,
+    score_matrix,
+)
+from dice_atlas.holdout import require_same_cells
+from dice_atlas.tables import read_by_space, read_text_table
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """The files that the atlas is made of.
+
+    Attributes
+    ----------
+    samples : filtered.h5ad, in the order of the cells.
+    latents, denoised, clusters, umap : of all cells.
+    calls : calls.tsv.gz of each space; none where no labels were transferred.
+    predictions : predictions.tsv.gz of the final space; None likewise.
+    """
+
+    samples: tuple[Path, ...]
+    latents: Path
+    denoised: Path
+    clusters: Path
+    umap: Path
+    calls: tuple[Path, ...]
+    predictions: Path | None
+
+    @classmethod
+    def from_rule(cls, given: Any) -> "StageFiles":
+        """From the rule's named inputs."""
+        return cls(
+            tuple(map(Path, given.samples)),
+            Path(given.latents),
+            Path(given.denoised),
+            Path(given.clusters),
+            Path(given.umap),
+            tuple(map(Path, given.calls)),
+            Path(given.predictions[0]) if given.predictions else None,
+        )
+
+
+def assemble(
+    files: StageFiles, sheet: Mapping[str, Mapping[str, Any]], final: str, coverage: float
+) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
+    """obs, obsm and uns of the atlas, without its provenance.
+
+    Parameters
+    ----------
+    sheet : rows of the sample sheet.
+    final : space whose labels become `cell_type`.
+    coverage : of the sets of labels, 0 to 1.
+
+    Raises
+    ------
+    InputError
+        The files do not hold the same cells in the same order.
+    """
+    latents, denoised = ad.read_h5ad(files.latents), ad.read_h5ad(files.denoised)
+    obs = sample_obs(files.samples, sheet)
+    clusters = read_text_table(files.clusters)
+    umap = read_text_table(files.umap, "umap1", "umap2")
+    for cells, name in (
+        (obs.index, "the filtered samples"),
+        (denoised.obs_names, files.denoised),
+        (clusters["cell"], files.clusters),
+        (umap["cell"], files.umap),
+    ):
+        require_same_cells(cells, latents.obs_names, f"{name} and {files.latents}")
+    obsm, uns = embeddings(latents, denoised, umap), {}
+    posterior, calls = posterior_columns(denoised, coverage), None
+    if "label_posterior" in denoised.obsm:
+        obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
+        labels = denoised.uns["dice"]["labels"]
+        uns["dice_label_posterior_names"] = np.asarray(labels, dtype=object)
+    by_space = read_by_space(files.calls, "score", "entropy", "n_anchors", "p_reference")
+    if files.predictions:
+        calls = by_space[final]
+        scores, names = score_matrix(read_text_table(files.predictions), obs.index)
+        obsm["cell_type_scores"] = scores
+        uns["cell_type_scores_names"] = np.array(names, dtype=object)
+    obs = obs.drop(columns="label").join(cell_types(obs, calls))
+    if len(by_space) > 1:
+        obs = obs.join(labels_of_spaces(obs["cell_type"], by_space))
+    obs = obs.join(posterior)
+    obs["cluster"] = clusters["cluster"].to_numpy()
+    return obs, obsm, uns

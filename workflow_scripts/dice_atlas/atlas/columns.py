@@ -1,0 +1,139 @@
+"""obs, obsm and scores of the atlas, from the files of the stages."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from dice_atlas.counts.criteria import METRIC_NAMES
+from dice_atlas.dice.label_sets import credible_sets, label_entropy
+from dice_atlas.errors import InputError
+from dice_atlas.names import SCORE, UNASSIGNED
+from dice_atlas.tables import read_part
+
+QC_COLUMNS = (*METRIC_NAMES, "doublet_score", "predicted_doublet")
+# Column of the atlas: column of calls.tsv.gz, and its value for cells without a call.
+CALLED = {
+    "cell_type_score": ("score", np.nan),
+    "cell_type_set": ("prediction_set", ""),
+    "cell_type_entropy": ("entropy", np.nan),
+    "cell_type_n_anchors": ("n_anchors", 0),
+    "cell_type_second": ("second", ""),
+    "cell_type_p_reference": ("p_reference", np.nan),
+}
+
+
+def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
+    """The `cell_type*` columns of all cells.
+
+    Parameters
+    ----------
+    obs : all cells; `role`, `label` ("" = none).
+    calls : calls.tsv.gz of the final space; None when no labels were transferred.
+
+    Returns
+    -------
+    DataFrame
+        Reference cells have their given label; query cells the transferred one, or without a
+        transfer a given one. Cells without either are "unassigned", and `cell_type_rule` says why.
+    """
+    label = obs["label"].astype(str).to_numpy(dtype=object)
+    none_given = np.where(obs["role"] == "reference", "no_label_given", "no_labels_transferred")
+    table = pd.DataFrame(
+        {
+            "cell_type": np.where(label == "", UNASSIGNED, label),
+            **{name: without for name, (_, without) in CALLED.items()},
+            "cell_type_rule": np.where(label == "", none_given, ""),
+        },
+        index=obs.index,
+    )
+    if calls is None:
+        return table
+    query = obs.index[obs["role"] == "query"]
+    found = calls.set_index("cell").reindex(query)
+    require_calls(found, calls, query)
+    sources = {"cell_type": "cell_type", "cell_type_rule": "rule"}
+    sources |= {name: source for name, (source, _) in CALLED.items()}
+    for name, source in sources.items():
+        table.loc[query, name] = found[source].astype(table[name].dtype)
+    return table
+
+
+def labels_of_spaces(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Columns `cell_type_in_<space>`: the label that each space alone gives.
+
+    Parameters
+    ----------
+    cell_type : final label of all cells, by name; kept for the reference's.
+    calls : calls.tsv.gz by space.
+    """
+    table = pd.DataFrame(index=cell_type.index)
+    for space, own in calls.items():
+        table[f"cell_type_in_{space}"] = cell_type
+        table.loc[own["cell"], f"cell_type_in_{space}"] = own["cell_type"].to_numpy()
+    return table
+
+
+def require_calls(found: pd.DataFrame, calls: pd.DataFrame, query: pd.Index) -> None:
+    """Raise unless the calls are of just the query cells."""
+    if found["cell_type"].isna().any() or len(calls) != len(query):
+        raise InputError(
+            f"the label transfer has {len(calls)} cells, expected the {len(query)} query cells; "
+            "remove annotation/ and start again"
+        )
+
+
+def score_matrix(predictions: pd.DataFrame, cells: pd.Index) -> tuple[np.ndarray, list[str]]:
+    """Scores of all labels (cells x labels, float32; NaN for reference cells) and their names."""
+    # Alphabetical, as the labels of the posterior.
+    columns = sorted(name for name in predictions if name.startswith(SCORE))
+    values = predictions.set_index("cell")[columns].astype(np.float32).reindex(cells)
+    return values.to_numpy(dtype=np.float32), [name.removeprefix(SCORE) for name in columns]
+
+
+def sample_obs(paths: Sequence[str | Path], sheet: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """obs of all samples: sample, role, batch, further columns of the sheet, QC, label."""
+    tables = []
+    for path in paths:
+        table = read_part(path, "obs")
+        # Categories of the samples differ; text is made of them before they meet.
+        for name in table.select_dtypes("category"):
+            table[name] = table[name].astype(object)
+        tables.append(table)
+    obs = pd.concat(tables)
+    further = [name for row in sheet.values() for name in row["extra"]]
+    wanted = dict.fromkeys(["sample", "role", "batch", *further, *QC_COLUMNS, "label"])
+    kept = [name for name in wanted if name in obs]
+    return obs[kept].assign(label=obs["label"].fillna("").astype(str))
+
+
+def posterior_columns(denoised: ad.AnnData, coverage: float) -> pd.DataFrame:
+    """The `dice_*` columns of all cells.
+
+    Parameters
+    ----------
+    denoised : denoised.h5ad.
+    coverage : of `dice_label_set`, 0 to 1.
+    """
+    table = pd.DataFrame(index=denoised.obs_names)
+    if "label_posterior" in denoised.obsm:
+        shares, labels = denoised.obsm["label_posterior"], denoised.uns["dice"]["labels"]
+        table["dice_label_set"] = credible_sets(shares, labels, coverage)
+        table["dice_label_entropy"] = label_entropy(shares)
+    for name in ("dice_uncertainty", "dice_residual"):
+        table[name] = denoised.obs[name].to_numpy()
+    return table
+
+
+def embeddings(latents: ad.AnnData, denoised: ad.AnnData, umap: pd.DataFrame) -> dict:
+    """obsm of the atlas."""
+    return {
+        "X_pca": latents.obsm["X_pca"],
+        "X_harmony": latents.obsm["X_harmony"],
+        "X_dice": denoised.obsm["X_dice"],
+        "X_dice_sd": denoised.obsm["X_dice_sd"],
+        "X_umap": umap[["umap1", "umap2"]].to_numpy(dtype=np.float32),
+    }

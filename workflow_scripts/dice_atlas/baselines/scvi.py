@@ -1,0 +1,63 @@
+"""scVI: latents of raw counts by a variational autoencoder.
+
+Lopez et al., "Deep generative modeling for single-cell transcriptomics", Nature Methods 2018. It
+runs in an environment of its own (requirements-scvi.txt): nothing is imported that it lacks.
+"""
+
+import os
+import sys
+
+import anndata as ad
+import numpy as np
+
+N_LATENT = 10
+
+
+def check_counts(data: ad.AnnData) -> None:
+    """Raise ValueError unless layers["counts"] holds raw counts and obs a batch."""
+    if "counts" not in data.layers or "batch" not in data.obs:
+        raise ValueError('the input lacks layers["counts"] or obs["batch"]')
+    values = data.layers["counts"].data
+    if not values.size or values.min() < 0 or (values != np.round(values)).any():
+        raise ValueError('layers["counts"] holds no counts, or negative or fractional ones')
+
+
+def embed(data: ad.AnnData, seed: int, threads: int) -> np.ndarray:
+    """Train scVI on all cells; returns the means of their latents, cells x 10, float32.
+
+    Parameters
+    ----------
+    data : layers["counts"] cells x genes CSR raw counts; obs `batch`.
+    seed : of split, initial weights and batches; with as many threads it gives the same again.
+    threads : of torch on the CPU; a GPU is used where torch finds one.
+
+    Raises
+    ------
+    ValueError
+        The layer does not hold raw counts, or obs no batch.
+    """
+    check_counts(data)
+    import logging
+
+    # Read when torch is loaded. Where the cores are busy, torch's threads waiting for each other
+    # in a loop took ten times as long as one thread alone.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import scvi
+    import torch
+
+    scvi.settings.verbosity = logging.WARNING
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    scvi.settings.seed = seed
+    torch.set_num_threads(threads)
+    # One copy without the rest: scVI writes into the obs of what it gets.
+    data = ad.AnnData(
+        obs=data.obs[["batch"]].astype(str).astype("category"),
+        layers={"counts": data.layers["counts"].astype(np.float32)},
+        shape=data.shape,
+    )
+    scvi.model.SCVI.setup_anndata(data, layer="counts", batch_key="batch")
+    model = scvi.model.SCVI(data, n_latent=N_LATENT)
+    model.train(early_stopping=True, enable_progress_bar=False)
+    print(f"{len(model.history['elbo_validation'])} epochs on {model.device}", file=sys.stderr)
+    return np.asarray(model.get_latent_representation(), dtype=np.float32)

@@ -1,0 +1,84 @@
+"""All splits together: their tables and figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from dice_atlas.benchmark.figures import METRICS, all_figures
+from dice_atlas.benchmark.tables import paired_differences, summarize, variant_differences
+from dice_atlas.files import atomic_path
+
+COMPARED = "dice_exact"
+
+
+def read_all(paths: Sequence[str]) -> pd.DataFrame:
+    """Tables of all splits; a set may be called 001."""
+    tables = [pd.read_csv(path, sep="\t", dtype={"set": str}) for path in paths]
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_costs(paths: Sequence[str]) -> pd.DataFrame:
+    """Seconds and peak memory (MB) of each job: .../<set>/<variant>/<seed>/<what>.tsv."""
+    rows = []
+    for path in map(Path, paths):
+        found = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        name, variant, seed = path.parts[-4:-1]
+        what = path.name.removesuffix(".tsv").removesuffix(".1-of-1")
+        rows.append((name, variant, int(seed), what, found["s"], found["max_rss"]))
+    columns = ["set", "variant", "seed", "what", "seconds", "peak_mb"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def all_tables(
+    scores: Sequence[str], curves: Sequence[str], costs: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Tables by name: `scores`, `curves`, `summary`, `differences`, `variants`, `costs`.
+
+    Parameters
+    ----------
+    scores, curves, costs : files of all splits.
+    """
+    found, curve = read_all(scores), read_all(curves)
+    base = found[found["variant"] == "base"]
+    others = [
+        method
+        for method in dict.fromkeys(base["method"])
+        if method != COMPARED and not method.startswith("dice_rho")
+    ]
+    return {
+        "scores": found,
+        "curves": curve,
+        "summary": summarize(found),
+        "differences": paired_differences(base, COMPARED, others, list(METRICS)),
+        "variants": variant_differences(found, list(METRICS)),
+        "costs": read_costs(costs),
+    }
+
+
+def read_layouts(paths: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """UMAPs by set and method: .../<set>/<variant>/<seed>/paper/layouts.npz."""
+    layouts = {}
+    for path in map(Path, paths):
+        with np.load(path) as arrays:
+            layouts[path.parts[-5]] = dict(arrays)
+    return layouts
+
+
+def write_figures(
+    tables: Mapping[str, pd.DataFrame],
+    layouts: Mapping[str, Mapping[str, np.ndarray]],
+    folder: str | Path,
+) -> list[str]:
+    """Draw all figures into a new folder; returns their names."""
+    drawn = []
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        found = all_figures(tables["scores"], tables["differences"], tables["curves"], layouts)
+        for name, figure in found:
+            figure.savefig(temporary / f"{name}.png", dpi=110)
+            plt.close(figure)
+            drawn.append(name)
+    return drawn

@@ -1,0 +1,155 @@
+"""Scores of one method on one split, by one protocol."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from dice_atlas.benchmark.protocols import blind_scan, blind_scores, paper_scores, type_scores
+from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.errors import InputError
+from dice_atlas.metrics.knn_accuracy import knn_accuracy
+from dice_atlas.metrics.partition import partition_agreement
+from dice_atlas.metrics.score import Score
+from dice_atlas.scoring.groups import mixing_scores
+from dice_atlas.tables import read_part
+
+logger = logging.getLogger(__name__)
+
+KEYS = ("X_dice", "X_embedding")
+
+
+def score(
+    data: ad.AnnData, truth: pd.DataFrame, label: str, cluster: ClusterSettings, seed: int
+) -> tuple[dict, pd.DataFrame]:
+    """Protocol blind of one method: scores and curve.
+
+    Parameters
+    ----------
+    data : an embedding of the query's cells, and of the reference's if the method has them.
+    truth : `role`, `label` and `batch` of these cells.
+    label : the type that the variant is about, "" = none.
+    """
+    embedding = embedding_of(data)
+    query = (truth["role"] == "query").to_numpy()
+    names = truth["label"].to_numpy(dtype=str)
+    sd = np.asarray(data.obsm["X_dice_sd"])[query] if "X_dice_sd" in data.obsm else None
+    scores, curve, clusters = blind_scores(embedding[query], names[query], cluster, seed, sd)
+    if label and (names[query] == label).any():
+        scores |= type_scores(embedding[query], names[query], clusters, label)
+    if not query.all():
+        scores |= knn_accuracy(embedding[~query], names[~query], embedding[query], names[query])
+        scores |= mixing_scores(embedding, truth[["role", "batch"]])
+    return scores, curve
+
+
+def other_choices(
+    data: ad.AnnData, truth: pd.DataFrame, cluster: ClusterSettings, seed: int, own: Score
+) -> dict[str, Score]:
+    """ARI at the resolution chosen without the posterior's spread, and with it.
+
+    `own`, the ARI of protocol blind, is with the spread for DICE, which computes one for its
+    users, and without it for the others. `ari_plain` is without it for all; `ari_spread` with it
+    for PCA and the kernel mean too, whose posteriors have one. Neither depends on who has one.
+    """
+    query = (truth["role"] == "query").to_numpy()
+    embedding, names = embedding_of(data)[query], truth["label"].to_numpy(dtype=str)[query]
+
+    def ari(sd: np.ndarray | None = None) -> Score:
+        return partition_agreement(names, blind_scan(embedding, cluster, seed, sd).chosen)["ari"]
+
+    if "X_dice_sd" in data.obsm:
+        return {"ari_plain": ari(), "ari_spread": own}
+    if "X_embedding_sd" in data.obsm:
+        sd = np.asarray(data.obsm["X_embedding_sd"])[query]
+        return {"ari_plain": own, "ari_spread": ari(sd)}
+    return {"ari_plain": own}
+
+
+def embedding_of(data: ad.AnnData) -> np.ndarray:
+    """Cells x p."""
+    return np.asarray(next(data.obsm[key] for key in KEYS if key in data.obsm))
+
+
+def long_table(method: str, scores: dict, n_cells: int) -> pd.DataFrame:
+    rows = [(method, name, s.value, n_cells, s.note) for name, s in scores.items()]
+    return pd.DataFrame(rows, columns=["method", "metric", "value", "n_cells", "note"])
+
+
+class SplitTruth(NamedTuple):
+    """What is known of a split's cells.
+
+    Attributes
+    ----------
+    cells : `role`, `batch` and `label`, index: names.
+    label : the type that the variant is about, "" = none.
+    """
+
+    cells: pd.DataFrame
+    label: str
+
+    @classmethod
+    def read(cls, path: str | Path) -> "SplitTruth":
+        """From split.h5ad."""
+        cells = read_part(path, "obs")[["role", "batch", "label"]].astype(str)
+        return cls(cells, str(read_part(path, "uns/label")))
+
+
+def score_methods(
+    embeddings: Mapping[str, str | Path],
+    truth: SplitTruth,
+    cluster: ClusterSettings,
+    key: Mapping[str, str],
+    protocol: str,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
+    """Scores and curves of all methods on one split, and their UMAPs (protocol paper).
+
+    Parameters
+    ----------
+    embeddings : file of each method.
+    key : `set`, `variant` and `seed` of the split, which begin each row.
+    protocol : blind or paper.
+
+    Returns
+    -------
+    scores, curves : one row per value, one per resolution.
+    layouts : `label` of the query's cells, and by method their UMAP (cells x 2); empty for blind.
+
+    Raises
+    ------
+    InputError
+        A file holds cells that the split has not.
+    """
+    seed = int(key["seed"])
+    tables, curves, layouts = [], [], {}
+    for method, path in embeddings.items():
+        data = ad.read_h5ad(path)
+        if data.obs_names.difference(truth.cells.index).size:
+            raise InputError(f"{path} is of another split: remove {Path(path).parent}")
+        own = truth.cells.loc[data.obs_names]
+        query = (own["role"] == "query").to_numpy()
+        if protocol == "blind":
+            scores, curve = score(data, own, truth.label, cluster, seed)
+            if key["variant"] == "base":
+                scores |= other_choices(data, own, cluster, seed, scores["ari"])
+        else:
+            layouts["label"] = own["label"].to_numpy(dtype=str)[query]
+            scores, curve, layouts[method] = paper_scores(
+                embedding_of(data)[query], layouts["label"], cluster, seed
+            )
+        tables.append(long_table(method, scores, int(query.sum())))
+        curves.append(curve.assign(method=method))
+        logger.info("%s is done", method)
+    return *(with_key(parts, {**key, "protocol": protocol}) for parts in (tables, curves)), layouts
+
+
+def with_key(parts: list[pd.DataFrame], key: Mapping[str, str]) -> pd.DataFrame:
+    """The tables as one, the key's columns first."""
+    whole = pd.concat(parts, ignore_index=True)
+    for place, (name, value) in enumerate(key.items()):
+        whole.insert(place, name, value)
+    return whole

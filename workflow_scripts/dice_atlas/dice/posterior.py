@@ -1,0 +1,170 @@
+"""The posterior of all cells, shard by shard: means, spread, label shares."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import torch
+
+from dice_atlas.dice.device import has_fast_bfloat16
+from dice_atlas.dice.gene_space import GeneSpace
+from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
+from dice_atlas.dice.priors import Prior
+from dice_atlas.dice.sampler import Sampler
+from dice_atlas.dice.settings import DenoiseSettings
+from dice_atlas.features.projection import load_space
+from dice_atlas.logs import Progress
+from dice_atlas.numerics.blocks import read_rows
+from dice_atlas.tables import read_part
+
+logger = logging.getLogger(__name__)
+
+
+# Reference cells that the posterior samples are compared with at the most.
+REFERENCE_AT_MOST = 20_000
+
+
+def shard_rows(n: int, shard: int, of: int) -> np.ndarray:
+    """Rows of shard 1..of: contiguous, sizes differing by one at the most."""
+    return np.arange(n * (shard - 1) // of, n * shard // of)
+
+
+def reference_labels(
+    latents: ad.AnnData, seed: int, device: str
+) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Latents and label codes of labelled reference cells, and the labels; empty if none."""
+    labels = latents.obs["label"].astype(str).to_numpy()
+    rows = np.flatnonzero((labels != "") & (latents.obs["role"] == "reference").to_numpy())
+    rows = rows[subsample_per_label(labels[rows], REFERENCE_AT_MOST, seed)]
+    names, codes = np.unique(labels[rows], return_inverse=True)
+    points = torch.from_numpy(np.asarray(latents.obsm["X_harmony"][rows], dtype=np.float32))
+    return points.to(device), torch.from_numpy(codes.astype(np.int64)).to(device), names
+
+
+def denoise_rows(
+    latents: ad.AnnData, rows: np.ndarray, samplers: Mapping[str, Sampler], seed: int
+) -> dict[str, np.ndarray]:
+    """Posterior mean, sd, trace of the covariance, residual and label shares of the given rows.
+
+    The residual is the distance of a cell's latents from their posterior mean, in standard
+    deviations of the noise: s times the length of the score of the density at noise level s
+    (Tweedie). It grows with the distance from where the reference is.
+
+    Parameters
+    ----------
+    samplers : by role of the cells.
+    """
+    device = next(iter(samplers.values())).device
+    points = torch.from_numpy(np.asarray(latents.obsm["X_harmony"], dtype=np.float32))
+    reference, codes, names = reference_labels(latents, seed, device)
+    n, k = len(rows), points.shape[1]
+    result = {"mean": np.zeros((n, k), np.float32), "sd": np.zeros((n, k), np.float32)}
+    result |= {name: np.zeros(n, np.float32) for name in ("uncertainty", "residual")}
+    if len(names):
+        result |= {"shares": np.zeros((n, len(names)), np.float32), "labels": names}
+    progress, done = Progress(n, "cell"), 0
+    roles = latents.obs["role"].to_numpy()[rows]
+    for role, sampler in samplers.items():
+        own = np.flatnonzero(roles == role)
+        if not len(own):
+            continue
+        for block in np.split(own, range(sampler.cells_at_once, len(own), sampler.cells_at_once)):
+            cells = torch.from_numpy(rows[block])
+            mean, samples, trace = sampler(points[cells].to(device), cells.to(device))
+            result["mean"][block] = mean.cpu()
+            result["sd"][block] = samples.std(dim=0).cpu()
+            result["uncertainty"][block] = trace.cpu()
+            # The other likelihoods have a noise of their own.
+            unit = sampler.s if sampler.gaussian else 1.0
+            result["residual"][block] = (points[cells] - mean.cpu()).norm(dim=1) / unit
+            if len(names):
+                shares = label_shares(samples, reference, codes, len(names))
+                result["shares"][block] = shares.cpu()
+            done += len(block)
+            progress.update(done)
+    return result
+
+
+def as_anndata(latents: ad.AnnData, rows: np.ndarray, result: dict[str, np.ndarray]) -> ad.AnnData:
+    """The shard's part of denoised.h5ad."""
+    obs = latents.obs.iloc[rows].copy()
+    for name in ("uncertainty", "residual"):
+        obs[f"dice_{name}"] = result[name]
+    part = ad.AnnData(obs=obs, obsm={"X_dice": result["mean"], "X_dice_sd": result["sd"]})
+    if "shares" in result:
+        part.obsm["label_posterior"] = result["shares"]
+    return part
+
+
+def gene_space(
+    latents: ad.AnnData,
+    rows: np.ndarray,
+    files: tuple[str | Path, str | Path],
+    target_sum: float,
+    device: str,
+) -> GeneSpace:
+    """Expression of neighbouring rows.
+
+    Parameters
+    ----------
+    files : normalized.h5ad and loadings.npz.
+    target_sum : the total that cells were normalised to.
+    """
+    normalized, loadings = files
+    genes = read_part(normalized, "var").index
+    totals = read_part(normalized, "obs")["total_counts"].to_numpy()[rows]
+    expression = read_rows(normalized, slice(rows[0], rows[-1] + 1))
+    shift = latents.obsm["X_harmony"][rows] - latents.obsm["X_pca"][rows]
+    space = load_space(loadings).restricted_to(genes)
+    latent = latents.uns["latent"]
+    return GeneSpace(expression, totals / target_sum, shift, rows[0], space, latent, device)
+
+
+def denoise_shard(
+    latents: ad.AnnData,
+    prior: Prior,
+    settings: DenoiseSettings,
+    shard: tuple[int, int],
+    seed: int,
+    device: str,
+    expression: tuple[str | Path, str | Path] | None,
+    target_sum: float,
+) -> ad.AnnData:
+    """The part of denoised.h5ad that one shard of the cells makes up.
+
+    Parameters
+    ----------
+    latents : latents.h5ad, all cells.
+    shard : number of the shard, from 1, and how many there are.
+    expression : normalized.h5ad and loadings.npz, for a likelihood in gene space.
+    target_sum : the total that cells were normalised to.
+    """
+    rows, latent = shard_rows(latents.n_obs, *shard), latents.uns["latent"]
+    genes = None
+    if expression and len(rows):
+        genes = gene_space(latents, rows, expression, target_sum, device)
+    samplers = {
+        role: Sampler(prior, settings, latent, role, seed, device, genes)
+        for role in sorted(set(latents.obs["role"]))
+    }
+    first = next(iter(samplers.values()))
+    for note in first.notes:
+        logger.warning(note)
+    if first.bfloat16 and not has_fast_bfloat16(device):
+        logger.warning("no bfloat16 in this %s's hardware: float32 would be faster", device)
+    logger.info("%s, %d cells, %d samples each", first.method, len(rows), first.draws)
+    result = denoise_rows(latents, rows, samplers, seed)
+    part = as_anndata(latents, rows, result)
+    part.uns["dice"] = {
+        "method": first.method,
+        "likelihood": settings.likelihood,
+        "note": "; ".join(first.notes),
+        "noise_variance": {r: s.noise_variance for r, s in samplers.items() if s.gaussian},
+        "s": {r: s.s for r, s in samplers.items() if s.method == "exact"},
+        "samples": first.draws,
+        "iterations": {role: s.iterations for role, s in samplers.items()},
+        "labels": np.asarray(result.get("labels", []), dtype=object),
+    }
+    return part

@@ -1,0 +1,143 @@
+"""Latents of all cells: principal components, their batch correction, the reference's loadings."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anndata as ad
+import numpy as np
+
+from dice_atlas.features.correction import BatchSettings, correct_batches
+from dice_atlas.features.gene_noise import gene_noise
+from dice_atlas.features.loadings import choose_k, residual_variance
+from dice_atlas.features.projection import LatentSpace, least_squares_latents
+from dice_atlas.holdout import reference_rows
+from dice_atlas.numerics.scaling import fit_scaling, project, scale
+from dice_atlas.numerics.svd import truncated_svd
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """Section `latent` of the config: the dimensions `k` (None: chosen), at most `max_k`."""
+
+    k: int | None
+    max_k: int
+
+    @classmethod
+    def from_config(cls, latent: Mapping[str, Any]) -> "LatentSettings":
+        """Settings from the `latent` section of the config."""
+        return cls(None if latent["k"] == "auto" else latent["k"], latent["max_k"])
+
+
+def principal_components(
+    normalized: ad.AnnData, n_pcs: int, max_value: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """PCs (cells x p) on the reference's loadings (genes x p)."""
+    rows = reference_rows(normalized.obs)
+    scaling = fit_scaling(normalized.X[rows], max_value)
+    scaled = scale(normalized.X, scaling)
+    p = min(n_pcs, min(scaled[rows].shape) - 1)
+    _, loadings = truncated_svd(scaled[rows], scaling.center, p, seed)
+    return project(scaled, scaling.center, loadings), loadings
+
+
+def integrate(
+    normalized: ad.AnnData,
+    pcs: np.ndarray,
+    loadings: np.ndarray,
+    batch: BatchSettings,
+    seed: int,
+    threads: int,
+) -> ad.AnnData:
+    """corrected.h5ad: the PCs (cells x p) on their loadings (genes x p), and corrected."""
+    corrected, notes = correct_batches(pcs, normalized.obs, batch, seed, threads)
+    return ad.AnnData(
+        obs=normalized.obs[["sample", "role", "batch"]],
+        var=normalized.var[[]],
+        obsm={"X_pcs": pcs, "X_corrected": corrected},
+        varm={"loadings": loadings},
+        uns={
+            "correction": {
+                "method": batch.method,
+                "applied": bool((corrected != pcs).any()),
+                "scope": batch.scope,
+                "notes": np.array(notes, dtype=object),
+            }
+        },
+    )
+
+
+def fit_space(
+    normalized: ad.AnnData,
+    corrected: ad.AnnData,
+    rows: np.ndarray,
+    latent: LatentSettings,
+    max_value: float,
+    seed: int,
+) -> LatentSpace:
+    """Loadings of the corrected, centred and scaled expression of the cells of the mask `rows`."""
+    scaling = fit_scaling(normalized.X[rows], max_value)
+    scaled = scale(normalized.X[rows], scaling)
+    shift = correction(corrected)[rows]
+    most = min(latent.max_k, min(scaled.shape) - 1)
+    values, loadings = truncated_svd(
+        scaled, scaling.center, most, seed, shift, np.asarray(corrected.varm["loadings"])
+    )
+    k = choose_k(values) if latent.k is None else min(latent.k, most)
+    if latent.k not in (None, k):
+        logger.warning("latent.k is %d, but max_k, cells and genes allow %d", latent.k, k)
+    genes = normalized.var_names.to_numpy(dtype=str)
+    return LatentSpace(genes, loadings[:, :k], scaling, values, np.array([], dtype=str))
+
+
+def correction(corrected: ad.AnnData) -> np.ndarray:
+    """The correction of the PCs (cells x p), without moving the mean of what it corrected.
+
+    With `within_role` each role was corrected by itself and keeps its own mean, so that a role
+    of one batch is not moved; otherwise the reference keeps its mean.
+    """
+    shift = corrected.obsm["X_corrected"] - corrected.obsm["X_pcs"]
+    if corrected.uns["correction"]["scope"] != "within_role":
+        return shift - shift[reference_rows(corrected.obs)].mean(axis=0)
+    for role in corrected.obs["role"].unique():
+        rows = (corrected.obs["role"] == role).to_numpy()
+        shift[rows] -= shift[rows].mean(axis=0)
+    return shift
+
+
+def compute_latents(
+    normalized: ad.AnnData, corrected: ad.AnnData, space: LatentSpace, target_sum: float
+) -> ad.AnnData:
+    """Latents of all cells, with and without the batch correction, and the noise around them."""
+    uncorrected = least_squares_latents(normalized.X, space)
+    overlap = space.loadings.T @ np.asarray(corrected.varm["loadings"])
+    moved = correction(corrected) @ np.linalg.solve(space.gram, overlap).T
+    columns = [c for c in ("sample", "role", "batch", "label") if c in normalized.obs]
+    summary = {
+        "gram": space.gram,
+        "orthonormal": space.orthonormal,
+        "missing_genes": int(space.missing_genes.size),
+    }
+    scaled = scale(normalized.X, space.scaling)
+    for role in ("reference", "query"):
+        rows = (normalized.obs["role"] == role).to_numpy()
+        if rows.any() and space.orthonormal:
+            summary[f"residual_variance_{role}"] = residual_variance(
+                scaled[rows], space.scaling.center, space.loadings
+            )
+    fitted = reference_rows(normalized.obs)
+    depth = normalized.obs["total_counts"].to_numpy()[fitted] / target_sum
+    summary["gene_variance"], summary["gene_dispersion"] = gene_noise(
+        normalized.X[fitted], depth, uncorrected[fitted], space
+    )
+    return ad.AnnData(
+        obs=normalized.obs[columns],
+        obsm={
+            "X_pca": uncorrected.astype(np.float32),
+            "X_harmony": (uncorrected + moved).astype(np.float32),
+        },
+        uns={"latent": summary},
+    )

@@ -1,0 +1,1 @@
+"""Arithmetic that knows nothing of single cells: neighbours, scaling, SVD, rows in blocks."""

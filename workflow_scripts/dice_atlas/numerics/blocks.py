@@ -1,0 +1,75 @@
+"""Rows of a matrix on disk or in memory, block by block: reading them, and appending them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+from anndata.io import sparse_dataset
+
+BLOCK_ROWS = 2_000
+# Elements of one HDF5 chunk of a sparse matrix (256 KiB before compression).
+CHUNK = 1 << 16
+
+
+def row_slices(n_rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
+    """Neighbouring rows of a matrix, at most `size` at a time."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def read_rows(path: str | Path, rows: slice, key: str = "X") -> sp.csr_matrix:
+    """Neighbouring rows of a CSR matrix of an h5ad."""
+    with h5py.File(path, "r") as file:
+        return sp.csr_matrix(sparse_dataset(file[key])[rows])
+
+
+def read_blocks(
+    path: str | Path, size: int = BLOCK_ROWS, key: str = "X"
+) -> Iterator[tuple[slice, sp.csr_matrix]]:
+    """Rows and values of a CSR matrix of an h5ad, block by block."""
+    with h5py.File(path, "r") as file:
+        matrix = sparse_dataset(file[key])
+        for rows in row_slices(matrix.shape[0], size):
+            yield rows, sp.csr_matrix(matrix[rows])
+
+
+class SparseAppender:
+    """A CSR matrix in an open h5ad that grows by blocks of rows.
+
+    Parameters
+    ----------
+    parent, key : where the matrix goes; an existing one is replaced.
+    n_columns : its width.
+    dtype : of the values.
+    """
+
+    def __init__(self, parent: h5py.Group, key: str, n_columns: int, dtype: type) -> None:
+        if key in parent:
+            del parent[key]
+        self.group = parent.create_group(key)
+        self.n_rows, self.n_columns, self.size = 0, n_columns, 0
+        self.group.attrs["encoding-type"] = "csr_matrix"
+        self.group.attrs["encoding-version"] = "0.1.0"
+        for name, kind in (("data", dtype), ("indices", np.int32), ("indptr", np.int64)):
+            self.group.create_dataset(
+                name, shape=(0,), maxshape=(None,), chunks=(CHUNK,), dtype=kind,
+                compression="gzip", compression_opts=4, shuffle=True,
+            )  # fmt: skip
+        self._extend("indptr", np.zeros(1, dtype=np.int64))
+
+    def append(self, block: sp.csr_matrix) -> None:
+        """Add rows."""
+        self._extend("data", block.data)
+        self._extend("indices", block.indices)
+        self._extend("indptr", self.size + block.indptr[1:].astype(np.int64))
+        self.size += block.nnz
+        self.n_rows += block.shape[0]
+        self.group.attrs["shape"] = np.array([self.n_rows, self.n_columns], dtype=np.int64)
+
+    def _extend(self, name: str, values: np.ndarray) -> None:
+        dataset = self.group[name]
+        before = dataset.shape[0]
+        dataset.resize((before + len(values),))
+        dataset[before:] = values

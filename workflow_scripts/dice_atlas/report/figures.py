@@ -1,0 +1,55 @@
+"""The figures of the page: which there are, drawn and written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dice_atlas.report import annotation, maps, stages
+from dice_atlas.report.data import ReportData
+
+# Figures have so many pixels to the inch; a browser shows 100 of its own.
+DPI = 200
+
+
+def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]]:
+    """The figures that the atlas at hand allows, by file name."""
+    seed, final = int(data.config["seed"]), data.config["annotate"]["final"]
+    wanted: dict[str, Callable[[], Figure]] = {
+        "umap_types": lambda: maps.umap_types(data, seed),
+        "umap_confidence": lambda: maps.umap_confidence(data, seed),
+        "composition": lambda: annotation.composition(data),
+        "fit_and_training": lambda: stages.fit_and_training(data),
+    }
+    if len(data.samples) > 1:
+        wanted["umap_origin"] = lambda: maps.umap_origin(data, seed)
+    if data.labels:
+        wanted["clusters_by_type"] = lambda: annotation.clusters_by_type(data)
+    if len(data.expression):
+        wanted["markers"] = lambda: stages.marker_dots(data, n_markers)
+    if data.transferred and len(data.query):
+        wanted["reliability"] = lambda: annotation.reliability(data)
+    if (data.confusion["space"] == final).any():
+        wanted["confusion"] = lambda: annotation.confusion(data, final)
+    return wanted
+
+
+def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
+    """Write every figure as PNG; returns the paths by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name, drawing in drawings(data, n_markers).items():
+        paths[name] = folder / f"{name}.png"
+        save_png(drawing(), paths[name])
+    return paths
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write and close a figure, in 256 colours: a third of the size, and no eye sees it."""
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    plt.close(figure)
+    with Image.open(path) as picture:
+        reduced = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    reduced.save(path, optimize=True)

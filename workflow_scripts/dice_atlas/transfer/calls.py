@@ -1,0 +1,159 @@
+"""What is said of each query cell: label or unassigned, second label, prediction set."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from dice_atlas.holdout import require_same_cells
+from dice_atlas.names import SCORE, UNASSIGNED, joined
+from dice_atlas.transfer.anchors import Anchors
+from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
+from dice_atlas.transfer.labels import LabelScores, transfer_labels
+from dice_atlas.transfer.novelty import reference_p_values
+from dice_atlas.transfer.weights import WeightSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """When a cell gets its label, and the share of sets that shall hold the truth.
+
+    Attributes
+    ----------
+    unassigned_below : least score of an assigned cell.
+    outside_below : least p value of an assigned cell; 0: no limit.
+    coverage : of the prediction sets, 0 to 1.
+    """
+
+    unassigned_below: float
+    outside_below: float
+    coverage: float
+
+    @classmethod
+    def from_config(cls, annotate: Mapping[str, Any]) -> "CallSettings":
+        """Settings from the `annotate` section of the config."""
+        names = ("unassigned_below", "outside_below", "coverage")
+        return cls(*(annotate[name] for name in names))
+
+
+def read_annotation(path: str | Path) -> pd.DataFrame:
+    """A table of anchors or scores; labels such as "01" are text."""
+    names = ("cell", "sample", "role", "label", "predicted", "reference_cell", "query_cell")
+    return pd.read_csv(path, sep="\t", keep_default_na=False, dtype=dict.fromkeys(names, str))
+
+
+def anchors_of(table: pd.DataFrame, reference: pd.Index, query: pd.Index) -> Anchors:
+    """Anchors by position, from the names of their cells."""
+    return Anchors(
+        reference.get_indexer(table["reference_cell"]),
+        query.get_indexer(table["query_cell"]),
+        table["score"].to_numpy(dtype=float),
+    )
+
+
+def transfer(anchors: pd.DataFrame, weights: ad.AnnData, settings: WeightSettings) -> LabelScores:
+    """Scores of the query cells (the order of `weights`)."""
+    reference = weights.uns["reference_labels"]
+    positions = anchors_of(anchors, pd.Index(reference["cells"].astype(str)), weights.obs_names)
+    return transfer_labels(
+        positions,
+        np.asarray(weights.obsm["X_weight"], dtype=np.float64),
+        reference["labels"].astype(str).tolist(),
+        settings,
+    )
+
+
+def call(
+    predictions: pd.DataFrame, calibration: pd.DataFrame, settings: CallSettings
+) -> pd.DataFrame:
+    """Label or unassigned, second best, prediction set and entropy of every query cell.
+
+    The sets come from the query's scores in the calibration's own transfer, where held-out cells
+    and query cells were treated alike; labels and scores from the whole reference's.
+    """
+    columns = [name for name in predictions if name.startswith(SCORE)]
+    labels = [name.removeprefix(SCORE) for name in columns]
+    held = calibration[calibration["role"] == "reference"]
+    n_held, outside_below = len(held), settings.outside_below
+    if n_held:
+        asked = calibration[calibration["role"] == "query"]
+        require_same_cells(asked["cell"], predictions["cell"], "calibration and predictions")
+        p_values = reference_p_values(calibration)
+    else:
+        asked, p_values = predictions, np.full(len(predictions), np.nan)
+    if 0 < outside_below <= 1 / (1 + n_held):
+        logger.warning(
+            "annotate.outside_below is %g, but with %d held-out reference cells p_reference is at "
+            "least %.3g: no cell is unassigned by it", outside_below, n_held, 1 / (1 + n_held)
+        )  # fmt: skip
+    thresholds = class_thresholds(
+        held["label"].astype(str), held[columns], labels, settings.coverage
+    )
+    sets = prediction_sets(asked[columns], thresholds)
+    return calls_table(predictions, sets, p_values, settings.unassigned_below, outside_below)
+
+
+def calls_table(
+    predictions: pd.DataFrame,
+    sets: np.ndarray,
+    p_reference: np.ndarray,
+    unassigned_below: float,
+    outside_below: float,
+) -> pd.DataFrame:
+    """What is said of each query cell (calls.tsv.gz).
+
+    Parameters
+    ----------
+    predictions : see `predictions_table`.
+    sets : cells x labels (bool), the prediction sets; they are written in alphabetical order.
+    p_reference : how usual the cell is for the reference (cells), see `conformal_p_values`; NaN
+        where that is not known.
+    unassigned_below, outside_below : least score, and least of these p-values, of an assigned cell.
+    """
+    columns = [name for name in predictions if name.startswith(SCORE)]
+    labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
+    scores = predictions[columns].to_numpy(dtype=float)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    rows = np.arange(len(predictions))
+    has_second = len(columns) > 1
+    second = order[:, 1] if has_second else order[:, 0]
+    second_score = scores[rows, second] if has_second else np.zeros(len(rows))
+    low = predictions["score"].to_numpy() < unassigned_below
+    none = predictions["predicted"].to_numpy() == ""
+    outside = p_reference < outside_below
+    rule = np.select(
+        [none, outside, low],
+        ["no_labelled_anchor", f"p_reference_below_{outside_below:g}",
+         f"score_below_{unassigned_below:g}"],
+        "",
+    )  # fmt: skip
+    return pd.DataFrame(
+        {
+            "cell": predictions["cell"],
+            "cell_type": np.where(rule == "", predictions["predicted"], UNASSIGNED),
+            "predicted": predictions["predicted"],
+            "score": predictions["score"],
+            "second": np.where(second_score > 0, labels[second], ""),
+            "second_score": second_score,
+            "prediction_set": [joined(labels[sets[i]]) for i in rows],
+            "entropy": entropy(scores),
+            "n_anchors": predictions["n_anchors"],
+            "p_reference": p_reference,
+            "rule": rule,
+        }
+    )
+
+
+def entropy(scores: np.ndarray) -> np.ndarray:
+    """Entropy in nats of each cell's scores, brought to sum 1; ln(labels) where all are 0."""
+    total = scores.sum(axis=1, keepdims=True)
+    share = np.divide(scores, total, out=np.full_like(scores, 1 / scores.shape[1]), where=total > 0)
+    # + 0.0 turns -0.0 into 0.0
+    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1) + 0.0

@@ -1,0 +1,99 @@
+"""Anchors of all cells in one space, the embedding of their weights, and the calibration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from dice_atlas.errors import InputError
+from dice_atlas.transfer.anchors import Anchors, AnchorSettings, top_dim_features
+from dice_atlas.transfer.calibration import calibration_table
+from dice_atlas.transfer.dataset import common_to_samples, read_expression, reference_features
+from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, ReductionSettings, Space
+from dice_atlas.transfer.weights import WeightSettings
+
+
+def expression_space(
+    paths: Sequence[str | Path], reduction: ReductionSettings, seed: int
+) -> ExpressionSpace:
+    """Space "pca": the reduction of the reference's variable genes."""
+    features = reference_features(paths, reduction.nfeatures)
+    expression = read_expression(paths, features)
+    return ExpressionSpace(expression, reduction.method, reduction.dims, seed)
+
+
+def dice_space(
+    paths: Sequence[str | Path],
+    embedding_path: str | Path,
+    loadings_path: str | Path,
+    cells: pd.Index,
+    max_features: int,
+) -> EmbeddingSpace:
+    """Space "dice": the denoised latents; the filter's genes are those of their loadings."""
+    denoised = ad.read_h5ad(embedding_path)
+    if not denoised.obs_names.equals(cells):
+        raise InputError(
+            f"{embedding_path} has {denoised.n_obs} cells, in another order than, or other than, "
+            f"the {len(cells)} of the filtered samples: remove it and start again"
+        )
+    with np.load(loadings_path, allow_pickle=False) as saved:
+        genes, loadings = saved["genes"].astype(str), saved["loadings"]
+    present = common_to_samples(paths, genes)
+    genes, loadings = genes[present], loadings[present]
+    top = genes[top_dim_features(loadings, max_features)]
+    return EmbeddingSpace(
+        np.asarray(denoised.obsm["X_dice"], dtype=np.float64), read_expression(paths, top)
+    )
+
+
+def anchors_table(anchors: Anchors, reference: pd.Index, query: pd.Index) -> pd.DataFrame:
+    """Anchors by the names of their cells (anchors.tsv.gz)."""
+    return pd.DataFrame(
+        {
+            "reference_cell": reference[anchors.reference],
+            "query_cell": query[anchors.query],
+            "score": anchors.score,
+        }
+    )
+
+
+def weight_table(embedding: np.ndarray, query: pd.Index, reference: pd.DataFrame) -> ad.AnnData:
+    """The embedding of the query that weights are measured in, and the reference's labels."""
+    return ad.AnnData(
+        obs=pd.DataFrame(index=query),
+        obsm={"X_weight": embedding},
+        uns={
+            "reference_labels": {
+                "cells": reference.index.to_numpy(dtype=str),
+                "labels": reference["label"].to_numpy(dtype=str),
+            }
+        },
+    )
+
+
+def find(
+    space: Space, cells: pd.DataFrame, settings: AnchorSettings, weighing: WeightSettings
+) -> tuple[pd.DataFrame, ad.AnnData, pd.DataFrame]:
+    """Anchors, weight embedding and calibration of all cells (`sample`, `role`, `label`)."""
+    reference = np.flatnonzero(cells["role"] == "reference")
+    query = np.flatnonzero(cells["role"] == "query")
+    anchors, embedding = space.anchors(reference, query, settings)
+    known = cells.iloc[reference]
+    calibration = calibration_table(
+        space,
+        reference,
+        query,
+        cells.index,
+        known["label"],
+        settings,
+        weighing,
+    )
+    calibration.insert(1, "sample", cells.loc[calibration["cell"], "sample"].to_numpy())
+    names = cells.index[query]
+    return (
+        anchors_table(anchors, known.index, names),
+        weight_table(embedding, names, known),
+        calibration,
+    )
