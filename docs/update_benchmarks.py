@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,14 @@ import pandas as pd
 DOCS = Path(__file__).resolve().parent
 # The paper's own gains over PCA, setups 1 to 4.
 PAPER = {"silhouette": (0.12, 0.12, 0.12, 0.06), "clisi": (-0.10, -0.10, -0.14, -0.08)}
+# In the names of samplers.tsv.
+PRIORS = ("fast prior", "paper's prior")
+KINDS = (
+    "Gibbs, annealed", "Gibbs, annealed, forgotten iterations skipped", "Gibbs, constant rho",
+    "exact mean",
+)  # fmt: skip
+# Coverage of the prediction sets that the page shows, the default of annotate.coverage.
+ASKED = 0.9
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -17,45 +26,63 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def spread(values: pd.Series) -> str:
-    """Mean and standard deviation over seeds."""
-    return (
-        f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
-        if len(values) > 1
-        else f"{values.mean():.3f}"
-    )
-
-
 def table1(table: pd.DataFrame) -> str:
-    """Scores by setup and method, and the gain over PCA beside the paper's."""
+    """Mean gain over PCA by setup and metric, and the share of Bayes' gain; the paper's beside."""
+    methods = [name for name in dict.fromkeys(table["method"]) if name != "PCA"]
     rows = []
     for setup, part in table.groupby("setup"):
-        base = part[part["method"] == "PCA"].set_index("seed")
-        bayes = part[part["method"] == "Bayes"].set_index("seed")
-        for method, own in part.groupby("method", sort=False):
-            own = own.set_index("seed")
-            row = [str(setup), method, str(len(own))]
-            for metric in ("silhouette", "clisi"):
-                gain = own[metric] - base[metric].loc[own.index]
-                whole = (bayes[metric] - base[metric]).loc[own.index]
-                paper = PAPER[metric][setup - 1]
-                row.append(spread(own[metric]))
-                row.append("" if method == "PCA" else f"{gain.mean():+.3f} ({paper:+.2f})")
-                row.append("" if method == "PCA" else f"{gain.mean() / whole.mean():.0%}")
+        for metric, title in (("silhouette", "silhouette ↑"), ("clisi", "cLISI ↓")):
+            values = part.pivot(index="seed", columns="method", values=metric)
+            row = [str(setup), title, f"{values['PCA'].mean():.3f}"]
+            row.append(f"{PAPER[metric][setup - 1]:+.2f}")
+            for method in methods:
+                both = values.dropna(subset=[method, "Bayes"])
+                gain, whole = ((both[name] - both["PCA"]).mean() for name in (method, "Bayes"))
+                share = "" if method == "Bayes" else f" ({gain / whole:.0%})"
+                row.append(f"{gain:+.3f}{share}")
             rows.append(row)
-    header = ["setup", "method", "seeds"]
-    for metric in ("silhouette ↑", "cLISI ↓"):
-        header += [metric, "gain (paper's)", "of Bayes'"]
-    return markdown(header, rows)
+    return markdown(["setup", "metric", "PCA", "paper's DICE", *methods], rows)
 
 
 def samplers(table: pd.DataFrame) -> str:
-    """One row per measurement."""
+    """Training, speed and error: the rows that are about neither a chain nor a prior's Gibbs."""
+    table = table.assign(what=table["what"].str.strip())
     rows = [
-        [row.what.strip(), f"{row.value:,.4g} {row.unit}".strip(), row.note]
+        [row.what, f"{row.value:,.4g} {row.unit}".strip(), row.note]
         for row in table.fillna("").itertuples()
+        if not row.what.startswith(("chain of", *PRIORS))
     ]
-    return markdown(["measured", "value", ""], rows)
+    return markdown(["measured", "value", "remark"], rows)
+
+
+def chains(table: pd.DataFrame) -> str:
+    """Short reverse chains against a long one."""
+    values = table.set_index("what")["value"]
+    found = dict.fromkeys(w.split(":")[0] for w in values.index if w.startswith("chain of"))
+    measured = ("RMS distance of the means", "ratio of the variances")
+    rows = [
+        [name.removeprefix("chain of "), *(f"{values[f'{name}: {what}']:.3g}" for what in measured)]
+        for name in found
+    ]
+    return markdown(["steps", *measured], rows)
+
+
+def gibbs(table: pd.DataFrame) -> str:
+    """The Gibbs sampler against the exact mean, by prior."""
+    table = table.set_index("what")
+    rows = []
+    for prior in PRIORS:
+        for kind in KINDS:
+            name = f"{prior}: {kind}"
+            time = table.loc[f"{name}: time"]
+            distance = table["value"].get(f"{name}: distance of its mean from the exact one")
+            rows.append(
+                [prior, kind, f"{table.loc[f'{name}: evaluations per cell', 'value']:,.0f}",
+                 f"{time['value']:.3g} s", "" if pd.isna(time["note"]) else time["note"],
+                 "" if distance is None else f"{distance:.2f}"]
+            )  # fmt: skip
+    header = ["prior", "sampler", "evaluations per cell", "time", "of", "distance"]
+    return markdown(header, rows)
 
 
 def rho_sweep(table: pd.DataFrame) -> str:
@@ -74,43 +101,79 @@ def rho_sweep(table: pd.DataFrame) -> str:
     )
 
 
-def plain(table: pd.DataFrame, form: str = "{:.4g}") -> str:
-    """A table as it is, numbers short, nothing where there is none."""
+def named(table: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> str:
+    """Some columns of a table: their titles and number formats; nothing where there is no value."""
 
-    def text(value: object) -> str:
-        if isinstance(value, str):
-            return value
+    def text(value: object, form: str) -> str:
         return "" if pd.isna(value) else form.format(value)
 
-    return markdown(list(table.columns), [[text(v) for v in row] for row in table.to_numpy(object)])
+    rows = [
+        [text(value, form) for value, (_, form) in zip(row, columns.values(), strict=True)]
+        for row in table[list(columns)].itertuples(index=False)
+    ]
+    return markdown([title for title, _ in columns.values()], rows)
 
 
 def transfer_pairs(table: pd.DataFrame) -> str:
     """Accuracy and macro F1 of each pair and method."""
-    return plain(table)
+    columns = {
+        "pair": ("pair", "{}"), "method": ("method", "{}"), "accuracy": ("accuracy", "{:.3f}"),
+        "macro_f1": ("macro F1", "{:.3f}"), "coverage": ("coverage", "{:.3f}"),
+        "p_below_0.01": ("p < 0.01", "{:.3f}"), "p_below_0.05": ("p < 0.05", "{:.3f}"),
+    }  # fmt: skip
+    return named(table, columns)
 
 
 def transfer_speed(table: pd.DataFrame) -> str:
     """Seconds, memory and accuracy by number of cells."""
-    return plain(table)
+    columns = {
+        "method": ("method", "{}"), "cells": ("cells", "{:,.0f}"),
+        "anchors_s": ("anchors, s", "{:.1f}"), "transfer_s": ("transfer, s", "{:.1f}"),
+        "peak_mb": ("peak, MB", "{:,.0f}"), "input_mb": ("input, MB", "{:,.0f}"),
+        "accuracy": ("accuracy", "{:.3f}"),
+    }  # fmt: skip
+    return named(table, columns)
 
 
 def transfer_sets(table: pd.DataFrame) -> str:
-    """Coverage and size of the prediction sets, mean over seeds."""
-    keys = ["data", "space", "asked"]
-    mean = table.groupby(keys, sort=False).mean(numeric_only=True).drop(columns="seed")
-    return plain(mean.reset_index(), "{:.3g}")
+    """Coverage and size of the prediction sets at the default coverage, mean over seeds."""
+    columns = {
+        "data": ("data", "{}"), "space": ("space", "{}"), "coverage": ("coverage", "{:.3f}"),
+        "least_of_a_label": ("worst label", "{:.3f}"), "mean_distance": ("distance", "{:.3f}"),
+        "set_size": ("set size", "{:.2f}"), "accuracy": ("accuracy", "{:.3f}"),
+        "p_below_0.01": ("p < 0.01", "{:.3f}"), "p_below_0.05": ("p < 0.05", "{:.3f}"),
+    }  # fmt: skip
+    own = table[table["asked"] == ASKED]
+    return named(own.groupby(["data", "space"], sort=False).mean().reset_index(), columns)
 
 
 def transfer_left_out(table: pd.DataFrame) -> str:
-    """Types that the reference lacks."""
-    return plain(table, "{:.3g}")
+    """Share unassigned of the cells of a type that the reference lacks, and of the others."""
+    keys = ["data", "left_out", "cells"]
+    wide = table.pivot_table(
+        index=keys, columns="space", values=["unassigned", "unassigned_others"], sort=False
+    )
+    wide.columns = [f"{what}, {space}" for what, space in wide.columns]
+    columns = {
+        "data": ("data", "{}"), "left_out": ("type left out", "{}"), "cells": ("cells", "{:,.0f}"),
+        **{
+            f"{what}, {space}": (f"{title}, {space}", "{:.2f}")
+            for what, title in (("unassigned", "its cells"), ("unassigned_others", "others"))
+            for space in ("pca", "dice")
+        },
+    }  # fmt: skip
+    return named(wide.reset_index(), columns)
 
 
-TABLES = (
-    table1, samplers, rho_sweep,
-    transfer_pairs, transfer_sets, transfer_left_out, transfer_speed,
-)  # fmt: skip
+# Blocks of the page: the file in docs/benchmarks and what is made of it.
+BLOCKS = {
+    "table1": ("table1", table1), "samplers": ("samplers", samplers),
+    "chains": ("samplers", chains), "gibbs": ("samplers", gibbs),
+    "rho_sweep": ("rho_sweep", rho_sweep), "transfer_pairs": ("transfer_pairs", transfer_pairs),
+    "transfer_sets": ("transfer_sets", transfer_sets),
+    "transfer_left_out": ("transfer_left_out", transfer_left_out),
+    "transfer_speed": ("transfer_speed", transfer_speed),
+}  # fmt: skip
 
 
 def replace_block(text: str, name: str, body: str) -> str:
@@ -126,10 +189,10 @@ def main() -> None:
     """Rewrite docs/benchmarks.md in place; tables without a file stay as they are."""
     path = DOCS / "benchmarks.md"
     text = path.read_text()
-    for make in TABLES:
-        source = DOCS / "benchmarks" / f"{make.__name__}.tsv"
+    for name, (file, make) in BLOCKS.items():
+        source = DOCS / "benchmarks" / f"{file}.tsv"
         if source.exists():
-            text = replace_block(text, make.__name__, make(pd.read_csv(source, sep="\t")))
+            text = replace_block(text, name, make(pd.read_csv(source, sep="\t")))
     path.write_text(text)
 
 

@@ -1,10 +1,11 @@
-"""Put a run of the target `benchmark` into docs/comparison.md, its means into docs/benchmarks.md.
+"""Put a run of the target `benchmark` into docs/comparison.md.
 
     PYTHONPATH=workflow_scripts python docs/update_comparison.py \
         results/benchmark/full results/benchmark/batches
 
-Takes its tables and figures, and the scopes of the second run, over to docs/comparison/; without
-arguments the pages are made again of what lies there.
+Copies the run's tables and figures, and the scopes of the second run, to docs/comparison/. The page
+gets small tables of means; what they leave out is written to by_set.tsv and by_scope.tsv there.
+Without arguments, page and tables are made again from docs/comparison/.
 """
 
 import re
@@ -20,43 +21,51 @@ from update_benchmarks import markdown, replace_block
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "comparison"
+PAGE = DOCS / "comparison.md"
 TABLES = ("summary", "differences", "variants", "costs")
-# Those of protocol `paper` below are its Table 2's.
+BATCHES = "batches"
+# The page explains the names. Those of protocol `paper` below are its Table 2's.
 SHOWN = {
     "ari": "ARI ↑",
-    "ari_plain": "ARI ↑, plain choice",
-    "ari_spread": "ARI ↑, choice with the spread",
+    "ari_plain": "ARI plain ↑",
+    "ari_spread": "ARI spread ↑",
     "clisi": "cLISI ↓",
-    "clisi_nn9": "cLISI ↓, 9 nearest",
-    "nmi_max": "NMI (max) ↑",
-    "v_measure": "V-measure ↑",
+    "clisi_nn9": "cLISI 9 ↓",
+    "nmi_max": "NMI ↑",
+    "v_measure": "V ↑",
     "silhouette": "silhouette ↑",
-    "knn_accuracy": "accuracy of 15 nearest ↑",
+    "knn_accuracy": "15 NN ↑",
 }
-BY_SET = {"blind": ("ari", "clisi", "silhouette"), "paper": ("ari", "clisi_nn9")}
+BY_SET = {
+    "blind": ("ari", "clisi", "silhouette", "knn_accuracy"),
+    "paper": ("ari", "clisi_nn9"),
+}
+# In a UMAP the cosine silhouette depends on the position of its origin.
+MEANINGLESS = {("paper", "silhouette")}
 COMPARED = {
     "blind": ("ari", "ari_plain", "ari_spread", "clisi", "silhouette"),
     "paper": ("ari", "clisi_nn9", "nmi_max", "v_measure"),
 }
 BY_SCOPE = {
-    "knn_accuracy": SHOWN["knn_accuracy"],
-    "knn_balanced_accuracy": "balanced ↑",
+    "knn_accuracy": "accuracy of 15 nearest ↑",
+    "knn_balanced_accuracy": "balanced accuracy of 15 nearest ↑",
     "clisi": SHOWN["clisi"],
-    "ilisi_role": "iLISI ↑",
+    "ilisi_role": "iLISI of roles ↑",
 }
-PAIR = ("pca", "dice_exact")
+PAIR = {"pca": "PCA", "dice_exact": "DICE"}
+SCOPE = "scope-"
 DOWN = {metric for metric, (_, up) in METRICS.items() if not up}
 Tables = Mapping[str, pd.DataFrame]
 
 
-def take_over(results: Path, batches: Path, page: str) -> None:
+def copy_run(results: Path, batches: Path, page: str) -> None:
     """Copy the tables of the runs, and the figures that the page shows."""
     figures = re.findall(r"\(comparison/(\S+\.png)\)", page)
     wanted = {f"{name}.tsv": results / f"{name}.tsv" for name in TABLES}
-    wanted["batches.tsv"] = batches / "variants.tsv"
+    wanted[f"{BATCHES}.tsv"] = batches / "variants.tsv"
     wanted |= {name: results / "figures" / name for name in figures}
     if missing := [str(path) for path in wanted.values() if not path.exists()]:
-        sys.exit(f"not there, nothing is changed: {', '.join(missing)}")
+        sys.exit(f"these files are missing, nothing is changed: {', '.join(missing)}")
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
         old.unlink()
@@ -68,6 +77,14 @@ def base_part(summary: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Scores of the methods, without the values of the sweep of rho."""
     part = summary[(summary["variant"] == "base") & (summary["protocol"] == protocol)]
     return part[~part["method"].str.startswith("dice_rho")]
+
+
+def by_set(part: pd.DataFrame, metric: str, value: str = "mean") -> pd.DataFrame:
+    """A metric's means (sd) over seeds: methods x sets, and the mean of the sets."""
+    wide = part[part["metric"] == metric].pivot_table(
+        index="method", columns="set", values=value, sort=False
+    )
+    return wide.assign(mean=wide.mean(axis=1))
 
 
 def best_of(values: pd.Series, metric: str, whole: pd.Index) -> float:
@@ -82,98 +99,64 @@ def with_all_seeds(part: pd.DataFrame) -> pd.Index:
     return seeds.index[seeds == seeds.max()]
 
 
-def base_table(summary: pd.DataFrame, protocol: str, metric: str) -> str:
-    """Methods in rows, sets in columns, mean ± sd over seeds; the best of a column in bold."""
-    part = base_part(summary, protocol)
-    whole = with_all_seeds(part)
-    wide = by_set(part, metric)
-    sd = by_set(part, metric, "sd").drop(columns="mean").reindex_like(wide)
-    rows = []
-    for method, own in wide.iterrows():
-        row = [method]
-        for name, value in own.items():
-            text = f"{value:.3f}"
-            if value == best_of(wide[name], metric, whole):
-                text = f"**{text}**"
-            spread = sd.loc[method, name]
-            row.append(text if pd.isna(spread) else f"{text} ± {spread:.3f}")
-        rows.append(row)
-    return markdown([SHOWN[metric], *wide.columns], rows)
-
-
-def means_table(summary: pd.DataFrame, protocol: str) -> str:
+def means_table(protocol: str):
     """Means of the sets: methods in rows, metrics in columns, and the number of seeds."""
-    part = base_part(summary, protocol)
-    whole = with_all_seeds(part)
-    # In a UMAP the cosine silhouette hangs on where its origin lies.
-    told = [m for m in SHOWN if (protocol, m) != ("paper", "silhouette")]
-    found = {metric: by_set(part, metric) for metric in told}
-    found = {metric: wide["mean"] for metric, wide in found.items() if len(wide)}
-    rows = []
-    for method, own in part.groupby("method", sort=False):
-        row = [method]
-        for metric, mean in found.items():
-            value = mean.get(method)
-            shown = "" if value is None else f"{value:.3f}"
-            best = value == best_of(mean, metric, whole)
-            row.append(f"**{shown}**" if best else shown)
-        rows.append([*row, str(own.loc[own["metric"] == "ari", "seeds"].min())])
-    sets = part["set"].nunique()
-    return markdown([f"mean of {sets} sets", *(SHOWN[metric] for metric in found), "seeds"], rows)
 
-
-def overview(tables: Tables) -> str:
-    """The means of both protocols."""
-    return "\n\n".join(
-        f"Protocol `{protocol}`:\n\n{means_table(tables['summary'], protocol)}"
-        for protocol in BY_SET
-    )
-
-
-def by_set(part: pd.DataFrame, metric: str, value: str = "mean") -> pd.DataFrame:
-    """A metric's means (sd) over seeds: methods x sets, and the mean of the sets."""
-    wide = part[part["metric"] == metric].pivot_table(
-        index="method", columns="set", values=value, sort=False
-    )
-    return wide.assign(mean=wide.mean(axis=1))
-
-
-def protocol_tables(protocol: str):
     def make(tables: Tables) -> str:
-        summary = tables["summary"]
-        each = [base_table(summary, protocol, metric) for metric in BY_SET[protocol]]
-        return "\n\n".join([means_table(summary, protocol), *each])
+        part = base_part(tables["summary"], protocol)
+        whole = with_all_seeds(part)
+        metrics = [metric for metric in SHOWN if (protocol, metric) not in MEANINGLESS]
+        found = {metric: by_set(part, metric) for metric in metrics}
+        found = {metric: wide["mean"] for metric, wide in found.items() if len(wide)}
+        rows = []
+        for method, own in part.groupby("method", sort=False):
+            row = [method]
+            for metric, mean in found.items():
+                value = mean.get(method)
+                shown = "" if value is None else f"{value:.3f}"
+                row.append(bold(shown, value == best_of(mean, metric, whole)))
+            rows.append([*row, str(own.loc[own["metric"] == "ari", "seeds"].min())])
+        header = [f"{part['set'].nunique()} sets", *(SHOWN[m] for m in found), "seeds"]
+        return markdown(header, rows)
 
     return make
 
 
-def difference_tables(tables: Tables) -> str:
-    """DICE less each other method, mean of the sets, and on how many sets it is better."""
-    made, differences = [], tables["differences"]
-    for protocol, metrics in COMPARED.items():
-        part = differences[differences["protocol"] == protocol]
+def bold(text: str, yes: bool) -> str:
+    return f"**{text}**" if yes else text
+
+
+def clear_of_zero(row: pd.Series) -> bool:
+    """Whether the interval of a mean over three sets or more excludes 0."""
+    return row["n"] >= 3 and (row["low"] > 0 or row["high"] < 0)
+
+
+def difference_table(protocol: str):
+    """DICE minus each other method, mean of the sets; on how many sets it is better."""
+
+    def make(tables: Tables) -> str:
+        part = tables["differences"]
+        part = part[part["protocol"] == protocol]
         rows = []
         for other in dict.fromkeys(part["other"]):
             row = [other]
-            for metric in metrics:
+            for metric in COMPARED[protocol]:
                 own = part[(part["other"] == other) & (part["metric"] == metric)].set_index("set")
                 if own.empty:
-                    row += ["", ""]
+                    row.append("")
                     continue
                 mean, sets = own.loc[ALL], own.drop(index=ALL)["difference"]
                 better = (sets < 0) if metric in DOWN else (sets > 0)
-                row.append(with_interval(mean))
-                row.append(f"{better.sum()} of {len(sets)}")
+                shown = bold(f"{mean['difference']:+.3f}", clear_of_zero(mean))
+                row.append(f"{shown} ({better.sum()})")
             rows.append(row)
-        header = [f"{protocol}: DICE less"]
-        for metric in metrics:
-            header += [SHOWN[metric], "better on"]
-        made.append(markdown(header, rows))
-    return "\n\n".join(made)
+        return markdown(["DICE minus", *(SHOWN[metric] for metric in COMPARED[protocol])], rows)
+
+    return make
 
 
 def with_interval(row: pd.Series) -> str:
-    """The difference; its interval where there are enough sets for one that tells anything."""
+    """The difference; its interval where there are enough sets for a meaningful one."""
     shown = f"{row['difference']:+.3f}"
     return shown if row["n"] < 3 else f"{shown} ({row['low']:+.3f} to {row['high']:+.3f})"
 
@@ -186,78 +169,120 @@ def cost_table(tables: Tables) -> str:
         seconds, memory = own["seconds"], own["peak_mb"]
         rows.append([what, f"{seconds.mean():.0f}", f"{seconds.max():.0f}", f"{memory.max():.0f}"])
     hours, largest = costs["seconds"].sum() / 3600, costs["peak_mb"].max()
-    rows.append([f"all {len(costs)} jobs", f"{hours:.1f} h together", "", f"{largest:.0f}"])
+    rows.append([f"all {len(costs)} jobs", f"{hours:.1f} h in total", "", f"{largest:.0f}"])
     return markdown(["job", "s, mean", "s, largest", "MB, largest"], rows)
 
 
-def scope_table(part: pd.DataFrame) -> str:
-    """PCA and DICE by `batch.scope`: means over seeds, and the mean gain over none."""
-    part = part[part["variant"].str.startswith("scope-")]
-    table = part.set_index(["set", "variant", "method", "metric"])
-    columns = [(method, metric) for metric in BY_SCOPE for method in PAIR]
+def scope_gains(part: pd.DataFrame, name: str) -> str:
+    """What each `batch.scope` gains over none, in a set or as the mean of the sets."""
+    part = part[part["variant"].str.startswith(SCOPE) & (part["set"] == name)]
+    table = part.set_index(["metric", "variant", "method"])
     variants = list(dict.fromkeys(part["variant"]))
-
-    def found(name: str, variant: str) -> list[pd.Series]:
-        return [table.loc[(name, variant, *column)] for column in columns]
-
     rows = []
-    for name in dict.fromkeys(part.loc[part["set"] != ALL, "set"]):
-        first = found(name, variants[0])
-        rows.append([name, "none", *(f"{row['value'] - row['difference']:.3f}" for row in first)])
+    for metric, title in BY_SCOPE.items():
+        row = [title]
         for variant in variants:
-            shown = [f"{row['value']:.3f}" for row in found(name, variant)]
-            rows.append([name, variant.removeprefix("scope-"), *shown])
+            for method in PAIR:
+                found = table.loc[(metric, variant, method)]
+                row.append(bold(f"{found['difference']:+.3f}", clear_of_zero(found)))
+        rows.append(row)
+    header = [ALL if name == ALL else name]
     for variant in variants:
-        gains = map(with_interval, found(ALL, variant))
-        rows.append([f"mean gain of {variant.removeprefix('scope-')}", "", *gains])
-    header = ["set", "scope"]
-    for shown in BY_SCOPE.values():
-        header += [f"{shown}, PCA", "DICE"]
+        header += [f"{variant.removeprefix(SCOPE)}, {method}" for method in PAIR.values()]
     return markdown(header, rows)
+
+
+def batch_gains(tables: Tables) -> str:
+    """`scope_gains` of each set of the second run."""
+    part = tables[BATCHES]
+    sets = dict.fromkeys(part.loc[part["set"] != ALL, "set"])
+    return "\n\n".join(scope_gains(part, name) for name in sets)
 
 
 def choice_table(tables: Tables) -> str:
     """Gain of scope `mapped` over `within_role`, mean of the pairs of both runs."""
-    both = pd.concat([tables["variants"], tables["batches"]])
+    both = pd.concat([tables["variants"], tables[BATCHES]])
     # Values are means over seeds already.
     both = both[both["set"] != ALL].assign(seed=0)
-    metrics, rows = (*BY_SCOPE, "silhouette", "ari"), []
+    titles = BY_SCOPE | {metric: SHOWN[metric] for metric in ("silhouette", "ari")}
+    columns = {}
     for method in PAIR:
         own = both[both["method"] == method]
         scopes = own.assign(method=own["variant"])
-        found = paired_differences(scopes, "scope-mapped", ["scope-within_role"], metrics)
-        mean = found[found["set"] == ALL].set_index("metric")
-        rows.append([method, *(with_interval(mean.loc[metric]) for metric in metrics)])
-    shown = [*BY_SCOPE.values(), SHOWN["silhouette"], SHOWN["ari"]]
-    return markdown([f"mapped less within_role, {mean['n'].max()} pairs", *shown], rows)
+        found = paired_differences(scopes, f"{SCOPE}mapped", [f"{SCOPE}within_role"], tuple(titles))
+        columns[method] = found[found["set"] == ALL].set_index("metric")
+    rows = [
+        [title, *(with_interval(columns[method].loc[metric]) for method in PAIR)]
+        for metric, title in titles.items()
+    ]
+    pairs = columns["pca"]["n"].max()
+    return markdown([f"mapped minus within_role, {pairs} pairs", *PAIR.values()], rows)
+
+
+def table_by_set(tables: Tables) -> pd.DataFrame:
+    """Every method's mean and sd over seeds on every set: what the means of the page leave out."""
+    found = []
+    for protocol, metrics in BY_SET.items():
+        part = base_part(tables["summary"], protocol)
+        for metric in metrics:
+            for value in ("mean", "sd"):
+                wide = by_set(part, metric, value)
+                if value == "sd":
+                    wide = wide.drop(columns="mean")
+                wide = wide.reset_index()
+                for place, name in enumerate(("protocol", "metric")):
+                    wide.insert(place, name, (protocol, metric)[place])
+                wide.insert(3, "value", value)
+                found.append(wide)
+    return pd.concat(found)
+
+
+def table_by_scope(tables: Tables) -> pd.DataFrame:
+    """PCA and DICE on every pair by `batch.scope`, none included; means over seeds."""
+    part = pd.concat([tables["variants"], tables[BATCHES]], ignore_index=True)
+    part = part[part["variant"].str.startswith(SCOPE) & part["metric"].isin(list(BY_SCOPE))]
+    part = part[part["set"] != ALL]
+    part = part.assign(scope=part["variant"].str.removeprefix(SCOPE))
+    none = part.assign(scope="none", value=part["value"] - part["difference"])
+    keys = ["set", "scope", "method", "metric"]
+    both = pd.concat([none.drop_duplicates(keys), part], ignore_index=True)
+    both["column"] = both["metric"] + "_" + both["method"]
+    order = [f"{metric}_{method}" for metric in BY_SCOPE for method in PAIR]
+    wide = both.pivot_table(index=["set", "scope"], columns="column", values="value", sort=False)
+    scopes = ["none", *dict.fromkeys(part["scope"])]
+    names = pd.MultiIndex.from_product(
+        [list(dict.fromkeys(part["set"])), scopes], names=["set", "scope"]
+    )
+    return wide.reindex(names)[order].reset_index()
 
 
 BLOCKS = {
-    "comparison.md": {
-        "blind": protocol_tables("blind"),
-        "paper": protocol_tables("paper"),
-        "differences": difference_tables,
-        "costs": cost_table,
-        "scopes": lambda tables: scope_table(tables["variants"]),
-        "batches": lambda tables: scope_table(tables["batches"]),
-        "choice": choice_table,
-    },
-    "benchmarks.md": {"comparison": overview},
+    "blind": means_table("blind"),
+    "paper": means_table("paper"),
+    "differences_blind": difference_table("blind"),
+    "differences_paper": difference_table("paper"),
+    "costs": cost_table,
+    "scopes": lambda tables: scope_gains(tables["variants"], ALL),
+    "batches": batch_gains,
+    "choice": choice_table,
 }
+WRITTEN = {"by_set": table_by_set, "by_scope": table_by_scope}
 
 
 def main() -> None:
-    """Rewrite the pages in place."""
+    """Rewrite the page and the wide tables in place."""
     if len(sys.argv) not in (1, 3):
         sys.exit(__doc__)
     if sys.argv[1:]:
-        take_over(*map(Path, sys.argv[1:]), (DOCS / "comparison.md").read_text())
-    tables = {path.stem: pd.read_csv(path, sep="\t") for path in FOLDER.glob("*.tsv")}
-    for page, blocks in BLOCKS.items():
-        text = (DOCS / page).read_text()
-        for name, make in blocks.items():
-            text = replace_block(text, name, make(tables))
-        (DOCS / page).write_text(text)
+        copy_run(*map(Path, sys.argv[1:]), PAGE.read_text())
+    names = (*TABLES, BATCHES)
+    tables = {name: pd.read_csv(FOLDER / f"{name}.tsv", sep="\t") for name in names}
+    text = PAGE.read_text()
+    for name, make in BLOCKS.items():
+        text = replace_block(text, name, make(tables))
+    PAGE.write_text(text)
+    for name, make in WRITTEN.items():
+        make(tables).to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False, float_format="%.3f")
 
 
 if __name__ == "__main__":
