@@ -98,7 +98,7 @@ rule embed_benchmark:
     benchmark:
         bench("benchmarks/{set}/{variant}/{seed}/{method}.tsv")
     wildcard_constraints:
-        method=r"pca|kernel|knn_\d+|magic|nmf|alra",
+        method="|".join(EMBEDDED),
     conda:
         "../envs/analysis.yaml"
     resources:

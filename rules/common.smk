@@ -18,7 +18,8 @@ from dice_atlas.settings import (
     require_sets,
     validate_config,
 )
-from dice_atlas.sheet import read_sheet, require_files, tenx_files
+from dice_atlas.counts.formats import member_files
+from dice_atlas.sheet import read_sheet, require_files
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
 # slow each other down many times over.
@@ -76,7 +77,7 @@ def sources(row):
     # The demo's folders are made whole, as one output, by a rule.
     made = row["path"].startswith(DEMO)
     return {
-        "counts": row["path"] if made else tenx_files(row["path"]),
+        "counts": row["path"] if made else member_files(row["path"]),
         **({"labels": table} if table and table != row["path"] else {}),
     }
 

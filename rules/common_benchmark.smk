@@ -1,18 +1,13 @@
 # What the rules of the benchmark share: its sheet, its variants, its paths.
 import functools
 
+from dice_atlas.baselines.methods import ALWAYS, DICE_METHODS, EMBEDDED
 from snakemake.settings.types import DeploymentMethod
 
 BENCHMARK = config["benchmark"]
 BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
-# DICE by the workflow's own rules: classes of the mixup, and what differs from `denoise`.
-DICE_METHODS = {
-    "dice_exact": ("labels", {"method": "exact"}),
-    "dice_no_labels": ("clusters", {"method": "exact"}),
-    "dice_gibbs": ("labels", {"method": "gibbs"}),
-}
 # Where a variant differs from the base in its cells or its space, these are enough to see it.
-COMPARED = ["pca", "dice_exact"]
+COMPARED = list(ALWAYS)
 
 
 def bench(path=""):
@@ -124,8 +119,8 @@ def prior_of_method(name):
     """A file of the prior that a DICE method takes."""
 
     def wanted(wildcards):
-        classes, _ = DICE_METHODS.get(wildcards.method, DICE_METHODS["dice_exact"])
-        return of_split(f"prior-{classes}/{name}", wildcards)
+        method = DICE_METHODS.get(wildcards.method, DICE_METHODS["dice_exact"])
+        return of_split(f"prior-{method.classes}/{name}", wildcards)
 
     return wanted
 
@@ -142,7 +137,7 @@ def dice_settings(wildcards):
     # The only likelihood with an exact mode.
     kept["likelihood"] = "gaussian"
     if wildcards.method in DICE_METHODS:
-        return {**kept, **DICE_METHODS[wildcards.method][1]}
+        return {**kept, **DICE_METHODS[wildcards.method].denoise}
     rho = float(wildcards.method.removeprefix("dice_rho_"))
     return {**kept, "method": "exact", "rho": {**kept["rho"], "end": rho}}
 
@@ -204,7 +199,7 @@ def jobs_of(name, variant, seed):
     methods = methods_on(name, variant, seed)
     protocols = BENCHMARK["protocols"] if variant == "base" else ["blind"]
     dice = [m for m in methods if m.startswith("dice_")]
-    classes = {DICE_METHODS[m][0] for m in dice if m in DICE_METHODS}
+    classes = {DICE_METHODS[m].classes for m in dice if m in DICE_METHODS}
     jobs = [f"{m}.1-of-1" if m in dice else m for m in methods]
     scores = [f"score_{protocol}" for protocol in protocols]
     return [*jobs, *(f"prior-{kind}" for kind in sorted(classes)), "split", *scores]

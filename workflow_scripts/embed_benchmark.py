@@ -1,7 +1,7 @@
 """embed_benchmark: one of the methods that DICE is compared with, on the cells of one split."""
 
 import anndata as ad
-from dice_atlas.baselines.methods import embed
+from dice_atlas.baselines.embed import embed
 from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.files import write_h5ad
 from dice_atlas.logs import job_log

@@ -9,12 +9,11 @@ SPACES = ("pca", "dice")  # in which labels are transferred
 # Embedding that config names: its obsm key.
 EMBEDDINGS = {"pca": "X_pca", "harmony": "X_harmony", "dice": "X_dice"}
 
-# Columns of obs in the atlas, in their order; {qc} are the metrics of counts/criteria.py.
+# Columns of obs in the atlas, beside the metrics of quality control (counts/criteria.py).
 OBS = {
     "sample": "sample, from the sheet; further columns of the sheet follow `batch`",
     "role": "`reference` or `query`, from the sheet",
     "batch": "batch, from the sheet",
-    "{qc}": "",
     "doublet_score": "doublet score of Scrublet, per sample",
     "predicted_doublet": "whether Scrublet calls the cell a doublet",
     "cell_type": "reference: the given label. Query: the transferred one. `unassigned`: none",

@@ -11,6 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError
 
@@ -50,6 +51,7 @@ def config_schema(path: str | Path) -> dict[str, Any]:
     schema = json.loads(Path(path).read_text())
     qc = schema["properties"]["qc"]
     qc["properties"] = schema_properties() | qc["properties"]
+    schema["properties"]["benchmark"]["properties"]["methods"] = methods_schema()
     return schema
 
 

@@ -11,13 +11,11 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, PATTERN_RULE, PATTERNS, SETTINGS
+from dice_atlas.counts.formats import OBS_SUFFIXES, has_obs_columns, is_label_table
 from dice_atlas.errors import InputError
 from dice_atlas.names import INTERNAL, OBS
 
 CORE_COLUMNS = ("sample", "path", "role", "batch", "labels", "truth", "subset")
-TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-# Files that have columns of the cells, beside their counts.
-OBS_SUFFIXES = (".h5ad", ".loom")
 # Columns that the workflow writes into obs itself.
 RESERVED_COLUMNS = {*OBS, *METRIC_NAMES, *INTERNAL} - {"sample", "role", "batch"}
 
@@ -177,7 +175,7 @@ def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
 
 def check_obs_columns(row: dict[str, Any]) -> list[str]:
     """Fields that name a column of the sample's file, where such a file has none."""
-    if row["path"].lower().endswith(OBS_SUFFIXES):
+    if has_obs_columns(row["path"]):
         return []
     named = [
         column
@@ -188,7 +186,7 @@ def check_obs_columns(row: dict[str, Any]) -> list[str]:
     named += ["batch"] if row["batch"].startswith("obs:") else []
     return [
         f"column {column}: seen {row[column]!r}, a column of the cells in the sample's file, but "
-        f"{row['path'] or 'an empty path'} is neither .h5ad nor .loom and has none; expected "
+        f"{row['path'] or 'an empty path'} has none ({', '.join(OBS_SUFFIXES)} have); expected "
         + (
             "a csv or tsv file with the columns barcode,label"
             if column in ("labels", "truth")
@@ -196,15 +194,6 @@ def check_obs_columns(row: dict[str, Any]) -> list[str]:
         )
         for column in named
     ]
-
-
-def tenx_files(path: str) -> list[str]:
-    """The files of a 10x folder, so that a changed one is seen; else the path itself."""
-    if not os.path.isdir(path):
-        return [path]
-    parts = ("matrix.mtx", "barcodes.tsv", "features.tsv", "genes.tsv")
-    found = [name for name in sorted(os.listdir(path)) if any(part in name for part in parts)]
-    return [os.path.join(path, name) for name in found] or [path]
 
 
 def typed(text: str, rule: dict[str, Any]) -> Any:
@@ -225,8 +214,8 @@ def resolve_row(cells: dict[str, str], folder: Path, properties: dict[str, Any])
     row["path"] = resolve(row["path"], folder)
     for column in ("labels", "truth"):
         spec = row[column]
-        is_table = spec.lower().endswith(TABLE_SUFFIXES)
-        row[f"{column}_source"] = resolve(spec, folder) if is_table else row["path"] if spec else ""
+        own = row["path"] if spec else ""
+        row[f"{column}_source"] = resolve(spec, folder) if is_label_table(spec) else own
     row["qc"] = {c: typed(cells[c], properties[c]) for c in SETTINGS if cells.get(c)}
     row["extra"] = {c: v for c, v in cells.items() if c not in CORE_COLUMNS + SETTINGS}
     return row

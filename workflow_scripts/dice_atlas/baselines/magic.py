@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.metrics.neighbors import nearest_neighbors
+from dice_atlas.numerics.neighbors import Neighbors
 
 # graphtools drops smaller affinities.
 LEAST_AFFINITY = 1e-4
@@ -59,7 +59,7 @@ def diffusion_operator(scores: np.ndarray, knn: int = 5, decay: float = 1.0) -> 
     n = len(scores)
     if n < knn + 2:
         raise InputError(f"MAGIC: {n} cells; at least {knn + 2} are needed for {knn} neighbours")
-    distances, others = nearest_neighbors(scores, min(3 * knn, n - 1))
+    others, distances = Neighbors(scores).nearest_others(min(3 * knn, n - 1))
     # Cells with knn or more duplicates would divide by 0.
     bandwidth = np.maximum(distances[:, [knn - 1]], np.finfo(np.float64).eps)
     affinities = np.exp(-((distances / bandwidth) ** decay))

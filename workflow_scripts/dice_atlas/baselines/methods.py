@@ -1,80 +1,70 @@
-"""The methods that DICE is compared with, by name."""
+"""The methods of the benchmark, each written once: function, title, what it needs.
 
-from collections.abc import Callable, Mapping
-from functools import partial
+Schema, rules, tables and figures ask this table. Nothing heavy is imported here: the Snakefile
+reads this file for every job.
+"""
 
-import anndata as ad
-import numpy as np
-import scipy.sparse as sp
-
-from dice_atlas.baselines.alra import alra_embedding
-from dice_atlas.baselines.factorization import nmf_embedding
-from dice_atlas.baselines.kernel import kernel_posterior
-from dice_atlas.baselines.magic import magic
-from dice_atlas.baselines.smoothing import knn_smoothing
-from dice_atlas.holdout import reference_rows
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
-def pca(
-    split: ad.AnnData, latents: ad.AnnData, s: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Projection on the reference's loadings, not denoised: the posterior under a flat prior."""
-    points = latents.obsm["X_harmony"]
-    return points, np.full_like(points, s)
+@dataclass(frozen=True)
+class Method:
+    """One method that embeds the cells of a split.
 
-
-def kernel(
-    split: ad.AnnData, latents: ad.AnnData, s: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """DICE's exact posterior with the reference's own cells in place of the network."""
-    points = latents.obsm["X_harmony"]
-    return kernel_posterior(points, points[reference_rows(latents.obs)], s)
-
-
-def knn(
-    split: ad.AnnData, latents: ad.AnnData, s: float, seed: int, n_neighbors: int
-) -> np.ndarray:
-    return knn_smoothing(latents.obsm["X_harmony"], n_neighbors)
-
-
-def magic_pcs(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
-    return magic(latents.obsm["X_harmony"])
-
-
-def nmf(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
-    return nmf_embedding(sp.csr_matrix(split.X), latents.obsm["X_pca"].shape[1], seed)
-
-
-def alra(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
-    return alra_embedding(sp.csr_matrix(split.X), seed)
-
-
-# Each gets (split, latents, noise level s, seed) and returns cells x dimensions; those that are
-# posterior means return their standard deviation as well.
-METHODS: Mapping[str, Callable[..., np.ndarray | tuple[np.ndarray, np.ndarray]]] = {
-    "pca": pca,
-    "kernel": kernel,
-    "knn_5": partial(knn, n_neighbors=5),
-    "knn_10": partial(knn, n_neighbors=10),
-    "knn_15": partial(knn, n_neighbors=15),
-    "magic": magic_pcs,
-    "nmf": nmf,
-    "alra": alra,
-}
-
-
-def embed(method: str, split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> ad.AnnData:
-    """Embedding of a method: obsm `X_embedding`, and `X_embedding_sd` of a posterior mean.
-
-    Parameters
+    Attributes
     ----------
-    method : a key of `METHODS`.
-    split, latents : split.h5ad and latents.h5ad.
-    s : noise level of DICE's exact mode.
+    title : in figures.
+    function : reference of a function (split, latents, s, seed) -> embedding, see
+        `baselines/embed.py`; "" for a method that has rules of its own.
+    options : arguments of the function besides.
+    default : whether the benchmark runs it unasked.
+    always : whether it runs in any case: others are compared with it.
+    classes : of DICE's methods, the classes of the mixup: labels or clusters.
+    denoise : of DICE's methods, what differs from the config section `denoise`.
     """
-    found = METHODS[method](split, latents, s, seed)
-    embedding, sd = found if isinstance(found, tuple) else (found, None)
-    result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": embedding.astype(np.float32)})
-    if sd is not None:
-        result.obsm["X_embedding_sd"] = sd.astype(np.float32)
-    return result
+
+    title: str
+    function: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    default: bool = True
+    always: bool = False
+    classes: str = ""
+    denoise: Mapping[str, Any] = field(default_factory=dict)
+
+
+METHODS: Mapping[str, Method] = {
+    "pca": Method("PCA", "dice_atlas.baselines.embed:pca", always=True),
+    "kernel": Method("kernel mean", "dice_atlas.baselines.embed:kernel"),
+    "knn_5": Method("kNN 5", "dice_atlas.baselines.embed:knn", {"n_neighbors": 5}),
+    "knn_10": Method("kNN 10", "dice_atlas.baselines.embed:knn", {"n_neighbors": 10}),
+    "knn_15": Method("kNN 15", "dice_atlas.baselines.embed:knn", {"n_neighbors": 15}),
+    "magic": Method("MAGIC", "dice_atlas.baselines.embed:magic_pcs"),
+    "nmf": Method("NMF", "dice_atlas.baselines.embed:nmf"),
+    "alra": Method("ALRA", "dice_atlas.baselines.embed:alra"),
+    # In an environment of its own, by the rule `embed_scvi`.
+    "scvi": Method("scVI", default=False),
+    "dice_exact": Method("DICE", always=True, classes="labels", denoise={"method": "exact"}),
+    "dice_no_labels": Method("DICE, no labels", classes="clusters", denoise={"method": "exact"}),
+    "dice_gibbs": Method("DICE, Gibbs", classes="labels", denoise={"method": "gibbs"}),
+}
+# Those that the rule `embed_benchmark` runs.
+EMBEDDED = tuple(name for name, method in METHODS.items() if method.function)
+# DICE's, by the workflow's own rules; `dice_rho_<rho>` are `dice_exact` at another rho.
+DICE_METHODS = {name: method for name, method in METHODS.items() if method.classes}
+ALWAYS = tuple(name for name, method in METHODS.items() if method.always)
+
+
+def methods_schema() -> dict[str, Any]:
+    """JSON schema of the setting `benchmark.methods`."""
+    others = [name for name in METHODS if name not in ALWAYS]
+    least = f"a list with {' and '.join(ALWAYS)}"
+    return {
+        "type": "array",
+        "uniqueItems": True,
+        "items": {"enum": list(METHODS)},
+        "allOf": [{"contains": {"const": name}, "description": least} for name in ALWAYS],
+        "default": [name for name, method in METHODS.items() if method.default],
+        "description": f"{least} (always), {', '.join(others[:-1])} and {others[-1]}",
+    }

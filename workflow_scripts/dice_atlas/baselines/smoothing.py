@@ -3,7 +3,7 @@
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.metrics.neighbors import nearest_neighbors
+from dice_atlas.numerics.neighbors import Neighbors
 
 
 def knn_smoothing(scores: np.ndarray, n_neighbors: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def knn_smoothing(scores: np.ndarray, n_neighbors: int) -> np.ndarray:
         )
     total = scores.copy()
     if n_neighbors > 1:
-        _, others = nearest_neighbors(scores, n_neighbors - 1)
+        others, _ = Neighbors(scores).nearest_others(n_neighbors - 1)
         for column in others.T:
             total += scores[column]
     return total / n_neighbors

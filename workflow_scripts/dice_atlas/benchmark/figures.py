@@ -9,15 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dice_atlas.baselines.methods import METHODS
 from dice_atlas.benchmark.tables import ALL, summarize
 from dice_atlas.plots.points import drawn_rows, point_size
 from dice_atlas.plots.style import BLUE, FULL_WIDTH, GREY, LINE, SOFT, TYPE_COLORS, palette, styled
 
-NAMES = {
-    "pca": "PCA", "dice_exact": "DICE", "dice_gibbs": "DICE, Gibbs", "knn_5": "kNN 5",
-    "dice_no_labels": "DICE, no labels", "kernel": "kernel mean", "alra": "ALRA", "magic": "MAGIC",
-    "knn_10": "kNN 10", "knn_15": "kNN 15", "nmf": "NMF", "scvi": "scVI",
-}  # fmt: skip
+# Methods of which curves are drawn.
+FIRST = ("pca", "dice_exact", "dice_gibbs", "knn_5", "dice_no_labels", "kernel", "alra", "magic")
 # Metric: name, and whether up is better.
 METRICS = {
     "ari": ("ARI", True), "ari_plain": ("ARI, plain choice", True),
@@ -37,7 +35,8 @@ PAIR = {"pca": GREY, "dice_exact": BLUE}
 
 
 def name_of(method: str) -> str:
-    return NAMES.get(method, method)
+    """A method's title; its own name where it has none (`dice_rho_1`)."""
+    return METHODS[method].title if method in METHODS else method
 
 
 def title_of(metric: str) -> str:
@@ -268,7 +267,7 @@ def all_figures(
             own = own[(own["protocol"] == "paper") & (own["variant"] == "base")]
             points = {method: found[method] for method in found if method != "label"}
             yield f"umap_{name}", umaps(name, points, found["label"], own)
-        methods = [m for m in NAMES if m in set(curve["method"])]
+        methods = [m for m in FIRST if m in set(curve["method"])]
         for protocol in dict.fromkeys(scores["protocol"]):
             if protocol in set(apart["protocol"]):
                 yield f"differences_{protocol}", differences(apart, protocol)

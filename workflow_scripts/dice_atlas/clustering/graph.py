@@ -6,12 +6,11 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scanpy as sc
+import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
 from dice_atlas.names import EMBEDDINGS
-
-# Up to here neighbours are exact (brute force, a minute on two cores); beyond, pynndescent.
-EXACT_UP_TO = 50_000
+from dice_atlas.numerics.neighbors import Neighbors
 
 
 def neighbor_graph(
@@ -27,7 +26,7 @@ def neighbor_graph(
     ----------
     embedding : cells x k.
     n_neighbors : neighbours of a cell, itself counted; at most all cells are used.
-    seed : matters only above `EXACT_UP_TO` cells, where neighbours are approximate.
+    seed : kept in `uns`; the search itself has none.
     cells : cell names; row numbers when not given.
     key : obsm key of the embedding, which `uns["neighbors"]` names.
 
@@ -46,9 +45,28 @@ def neighbor_graph(
         n_neighbors=min(n_neighbors, len(embedding) - 1),
         use_rep=key,
         random_state=seed,
-        transformer="sklearn" if len(embedding) <= EXACT_UP_TO else None,
+        transformer=OtherCells(min(n_neighbors, len(embedding) - 1) - 1),
     )
     return graph
+
+
+class OtherCells:
+    """The library's neighbour search in the shape that scanpy asks for.
+
+    Parameters
+    ----------
+    n_neighbors : of each cell, itself not counted.
+    """
+
+    def __init__(self, n_neighbors: int) -> None:
+        self.n_neighbors = n_neighbors
+
+    def fit_transform(self, embedding: np.ndarray) -> sp.csr_matrix:
+        """Distances of each cell to its nearest others (cells x cells)."""
+        n = len(embedding)
+        index, distance = Neighbors(embedding).nearest_others(self.n_neighbors)
+        start = np.arange(0, n * self.n_neighbors + 1, self.n_neighbors)
+        return sp.csr_matrix((distance.ravel(), index.ravel(), start), shape=(n, n))
 
 
 def check_embedding(embedding: np.ndarray) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.readers import read_obs
 from dice_atlas.counts.subset import column_text, keep_mask
 from dice_atlas.errors import InputError
 from dice_atlas.names import SEPARATOR, UNASSIGNED
-from dice_atlas.sheet import TABLE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -
     """
     if not spec:
         return np.full(len(barcodes), "", dtype=object)
-    if is_table(spec):
+    if is_label_table(spec):
         table = read_label_table(source)
         require_match(table.index, barcodes, source)
         labels = table.reindex(barcodes).fillna("")
@@ -73,7 +73,7 @@ def read_cell_labels(sample: str, spec: str, source: str, subset: str = "") -> p
         Labels ("" = none), index = cell ids. A table gives the cells it lists, QC-removed cells
         and cells outside of the subset included; an obs column those of the subset.
     """
-    if is_table(spec):
+    if is_label_table(spec):
         labels = read_label_table(source)
     else:
         obs = read_obs(source)
@@ -82,11 +82,6 @@ def read_cell_labels(sample: str, spec: str, source: str, subset: str = "") -> p
         labels = label_column(spec, source, obs)
     cells = pd.Index([f"{sample}_{barcode}" for barcode in labels.index], dtype=object)
     return pd.Series(labels.to_numpy(object), index=cells, name="label", dtype=object)
-
-
-def is_table(spec: str) -> bool:
-    """Whether the sheet's field is a file; the sheet itself decides by the same suffixes."""
-    return spec.lower().endswith(TABLE_SUFFIXES)
 
 
 def label_column(column: str, source: str, obs: pd.DataFrame) -> pd.Series:

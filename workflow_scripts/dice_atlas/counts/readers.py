@@ -1,24 +1,16 @@
 """`read_counts`: a sample's counts from whatever format they come in."""
 
-import logging
 from pathlib import Path
 
 import anndata as ad
 import h5py
 import pandas as pd
 
-from dice_atlas.counts.check import check_raw_counts
-from dice_atlas.counts.genes import gene_table, merge_repeated, text
-from dice_atlas.counts.hdf5 import Counts, read_h5ad, read_loom, read_obs_h5ad, read_obs_loom
-from dice_atlas.counts.tables import TABLE_SUFFIXES, read_table
-from dice_atlas.counts.tenx import is_tenx_h5, read_mtx_folder, read_tenx_h5
+from dice_atlas.counts.formats import FORMATS, KNOWN, Format
+from dice_atlas.counts.genes import text
+from dice_atlas.counts.stored import as_counts
 from dice_atlas.errors import InputError
-
-logger = logging.getLogger(__name__)
-
-READERS = {"mtx": read_mtx_folder, "tenx_h5": read_tenx_h5, "table": read_table}
-READERS_WITH_OBS = {"h5ad": read_h5ad, "loom": read_loom}
-KNOWN = "a 10x folder (matrix.mtx), 10x .h5, .h5ad, .loom, or a .csv/.tsv(.gz) of genes x cells"
+from dice_atlas.registry import load
 
 
 def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
@@ -26,7 +18,7 @@ def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
 
     Parameters
     ----------
-    path : a 10x folder or h5 file (v2, v3), an h5ad or loom file, or a table of genes x cells.
+    path : in one of `FORMATS`.
     subset : cells to keep, "column=value|value;other=value" on obs columns; "" = all. Only they
         need to be raw counts, with barcodes that stand once.
 
@@ -44,89 +36,64 @@ def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
     """
     path = Path(path)
     try:
-        counts, obs, var, kind = read_any(path, subset)
+        kind = recognise(path)
+        if subset and not kind.has_obs:
+            raise no_obs(path)
+        stored = load(kind.reader)(path, subset)
     except OSError as error:
         raise unreadable(path, error) from error
-    barcodes = pd.Index(text(obs.index.to_series()).to_numpy(object), dtype=object)
-    require_unique(barcodes, path)
-    X = check_raw_counts(counts, f"{path} ({kind})")
-    genes = gene_table(var["name"].tolist(), var.drop(columns="name"), str(path))
-    X, genes = merge_repeated(X, genes, str(path))
-    logger.info("%s (%s): %d cells x %d genes, %d non-zero", path, kind, *X.shape, X.nnz)
-    return ad.AnnData(X, obs=obs.set_axis(barcodes, axis=0), var=genes, uns={"format": kind})
+    return as_counts(stored, path)
 
 
-def read_any(path: Path, subset: str) -> Counts:
-    """Counts (cells x genes, not checked yet), obs, var (with `name`) and format."""
-    kind = recognise(path)
-    if kind in READERS_WITH_OBS:
-        return READERS_WITH_OBS[kind](path, subset)
-    if subset:
-        raise no_obs(path)
-    return READERS[kind](path)
+def recognise(path: Path) -> Format:
+    """The format of a file, by its contents where possible.
 
-
-def recognise(path: Path) -> str:
-    """The kind of a file (mtx, tenx_h5, h5ad, loom, table), by its contents where possible."""
-    if path.is_dir():
-        return "mtx"
-    if not path.is_file():
+    Raises
+    ------
+    InputError
+        The file does not exist or is of no known format.
+    """
+    if not path.exists():
         raise InputError(f"{path} does not exist; expected {KNOWN}; correct `path` in the sheet")
-    if path.name.lower().endswith(TABLE_SUFFIXES):
-        return "table"
+    for kind in FORMATS:
+        if load(kind.recognise)(path):
+            return kind
     if path.name.lower().endswith((".mtx", ".mtx.gz")):
-        return mtx_file(path)
+        raise InputError(
+            f"{path}: one file of a 10x folder, expected the folder that also has the barcodes and "
+            f"the genes; set `path` to {path.parent}"
+        )
     if not h5py.is_hdf5(path):
         raise InputError(f"{path}: neither HDF5 nor a table by its suffix, expected {KNOWN}")
-    if is_tenx_h5(path):
-        return "tenx_h5"
     with h5py.File(path, "r") as file:
-        if {"matrix", "row_attrs", "col_attrs"} <= set(file):
-            return "loom"
-        if {"obs", "var"} <= set(file):
-            return "h5ad"
         seen = ", ".join(list(file)[:6]) or "nothing"
     raise InputError(f"{path}: an HDF5 file of unknown kind (seen: {seen}), expected {KNOWN}")
 
 
-def mtx_file(path: Path) -> str:
-    raise InputError(
-        f"{path}: one file of a 10x folder, expected the folder that also has the barcodes and "
-        f"the genes; set `path` to {path.parent}"
-    )
-
-
 def read_obs(path: str | Path) -> pd.DataFrame:
-    """The obs columns of an h5ad or loom file, by barcode, without its counts."""
+    """The columns of the cells by barcode, without their counts."""
     path = Path(path)
     try:
         kind = recognise(path)
+        if not kind.has_obs:
+            raise no_obs(path)
+        obs = load(kind.obs_reader)(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    if kind not in READERS_WITH_OBS:
-        raise no_obs(path)
-    obs = read_obs_h5ad(path) if kind == "h5ad" else read_obs_loom(path)
     return obs.set_axis(pd.Index(text(obs.index.to_series()).to_numpy(object)), axis=0)
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
+    """The error of a damaged file."""
     return InputError(
         f"{path}: cannot be read ({error}), expected {KNOWN}; is it cut off? Copy it again"
     )
 
 
 def no_obs(path: Path) -> InputError:
+    """The error of a format without columns of the cells."""
+    with_obs = ", ".join(kind.title for kind in FORMATS if kind.has_obs)
     return InputError(
-        f"{path}: a file of this kind has no obs columns, expected h5ad or loom; give labels as a "
+        f"{path}: a file of this kind has no obs columns, expected {with_obs}; give labels as a "
         "csv with the columns barcode,label, and leave `subset` empty"
     )
-
-
-def require_unique(barcodes: pd.Index, path: Path) -> None:
-    repeated = barcodes[barcodes.duplicated()]
-    if len(repeated):
-        raise InputError(
-            f"{path}: {len(repeated)} barcode(s) stand more than once (such as {repeated[0]!r}), "
-            "expected each cell once; if cells of several captures were joined, add the "
-            "capture's name to each barcode"
-        )

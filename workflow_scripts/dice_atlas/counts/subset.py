@@ -1,6 +1,7 @@
 """Cells and values chosen by obs columns: the sheet's `subset` and `batch: obs:COLUMN`."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -87,3 +88,12 @@ def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
             "from; fill it in, or leave these cells out with `subset`"
         )
     return values.to_numpy(object)
+
+
+def kept_rows(obs: pd.DataFrame, subset: str, path: Path) -> np.ndarray | None:
+    """Positions of the subset's cells; None for all cells."""
+    return np.flatnonzero(keep_mask(obs, subset, str(path))) if subset else None
+
+
+def take(obs: pd.DataFrame, rows: np.ndarray | None) -> pd.DataFrame:
+    return obs if rows is None else obs.iloc[rows]

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.formats import TABLE_SUFFIXES
 from dice_atlas.counts.genes import is_ensembl
+from dice_atlas.counts.stored import Stored
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 BLOCK = 10_000_000  # values in memory at once
 BARCODE = re.compile(r"^(?:.*[_.:#-])?[ACGTN]{8,}(?:[-_.].*)?$")
 # Genes that nearly every human or mouse table has, in upper case.
@@ -27,8 +28,13 @@ COMMON_GENES = (
 )  # fmt: skip
 
 
-def read_table(path: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame, str]:
-    """Counts (cells x genes), obs, var and format of a genes x cells table.
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its suffix."""
+    return path.is_file() and path.name.lower().endswith(TABLE_SUFFIXES)
+
+
+def read_table(path: Path, subset: str = "") -> Stored:
+    """The counts of a table of genes x cells, which has no columns of the cells for a subset.
 
     The table is read in blocks of rows and is never dense as a whole. The orientation is not
     guessed from the shape: rows are genes; a table that is visibly turned is refused.
@@ -45,7 +51,8 @@ def read_table(path: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame, s
         raise InputError(f"{path}: a header and no row, expected one row per gene; copy it again")
     counts = sp.vstack(blocks, format="csr").T.tocsr()
     obs = pd.DataFrame(index=pd.Index(cells, dtype=object))
-    return counts, obs, pd.DataFrame({"name": genes}), f"{path.name.split('.', 1)[-1]} table"
+    kind = f"{path.name.split('.', 1)[-1]} table"
+    return Stored(counts, obs, pd.DataFrame({"name": genes}), kind)
 
 
 def read_header(path: Path, separator: str) -> list[str]:

@@ -5,22 +5,26 @@ import logging
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pandas as pd
 import scanpy as sc
 import scipy.io
 import scipy.sparse as sp
 
+from dice_atlas.counts.stored import Stored
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-EXPRESSION = "Gene Expression"
 FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
 
 
-def read_mtx_folder(folder: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame, str]:
-    """Counts (cells x genes), obs, var and format of a 10x folder.
+def is_mtx_folder(path: Path) -> bool:
+    """Whether a path is a folder, which is then read as 10x's."""
+    return path.is_dir()
+
+
+def read_mtx_folder(folder: Path, subset: str = "") -> Stored:
+    """The counts of a 10x folder, which has no columns of the cells for a subset.
 
     The three files may share a prefix, as in GEO's supplementary files.
     """
@@ -38,12 +42,8 @@ def read_mtx_folder(folder: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataF
             f"({genes.name}) x {len(names)} cells ({barcodes.name}); "
             + ("transpose the matrix" if turned else "these files do not belong together")
         )
-    keep = expression_rows(var, genes)
-    counts = counts.T.tocsr()
-    if not keep.all():
-        counts = counts[:, np.flatnonzero(keep)]
     obs = pd.DataFrame(index=pd.Index(names, dtype=object))
-    return counts, obs, var[keep], version
+    return Stored(counts.T.tocsr(), obs, var, version)
 
 
 def find_matrix(folder: Path) -> tuple[Path, str]:
@@ -95,23 +95,6 @@ def read_genes(path: Path) -> pd.DataFrame:
     return frame
 
 
-def expression_rows(var: pd.DataFrame, path: Path) -> np.ndarray:
-    """Which features are genes; antibodies, guides and peaks are left out."""
-    if "feature_types" not in var:
-        return np.ones(len(var), dtype=bool)
-    keep = (var["feature_types"] == EXPRESSION).to_numpy()
-    kinds = var["feature_types"].value_counts().to_dict()
-    if not keep.any():
-        raise InputError(
-            f"{path}: no feature of type {EXPRESSION!r}; seen "
-            + ", ".join(f"{name!r} ({n})" for name, n in kinds.items())
-            + "; give the gene-expression matrix, or write that type into the third column"
-        )
-    if not keep.all():
-        logger.info("%s: %d of %d features are genes: %s", path, keep.sum(), len(keep), kinds)
-    return keep
-
-
 def read_matrix(path: Path) -> sp.coo_matrix:
     """A Matrix Market file as it stands (genes x cells)."""
     try:
@@ -125,13 +108,15 @@ def read_matrix(path: Path) -> sp.coo_matrix:
 
 def is_tenx_h5(path: Path) -> bool:
     """Whether an HDF5 file is Cell Ranger's: a `matrix` group (v3) or one per genome (v2)."""
+    if not h5py.is_hdf5(path):
+        return False
     with h5py.File(path, "r") as file:
         groups = [value for value in file.values() if isinstance(value, h5py.Group)]
         return any("barcodes" in group and "indptr" in group for group in groups)
 
 
-def read_tenx_h5(path: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame, str]:
-    """Counts (cells x genes), obs, var and format of a 10x h5 file."""
+def read_tenx_h5(path: Path, subset: str = "") -> Stored:
+    """The counts of a 10x h5 file, which has no columns of the cells for a subset."""
     with h5py.File(path, "r") as file:
         version = "10x h5 v3" if "matrix" in file else "10x h5 v2"
         if "matrix" in file and "features" not in file["matrix"]:
@@ -148,7 +133,5 @@ def read_tenx_h5(path: Path) -> tuple[sp.csr_matrix, pd.DataFrame, pd.DataFrame,
         )
     adata = sc.read_10x_h5(path, gex_only=False)
     var = adata.var.assign(name=adata.var_names.to_numpy(object)).reset_index(drop=True)
-    keep = expression_rows(var, path)
-    counts = adata.X if keep.all() else adata.X[:, np.flatnonzero(keep)]
     obs = pd.DataFrame(index=pd.Index(adata.obs_names.to_numpy(object), dtype=object))
-    return counts, obs, var[keep], version
+    return Stored(adata.X, obs, var, version)

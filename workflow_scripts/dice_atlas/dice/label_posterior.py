@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from dice_atlas.numerics.neighbors import nearest_on_device
+
 
 def subsample_per_label(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Rows of at most about `most` cells, every label keeping its share and one cell at least."""
@@ -35,7 +37,7 @@ def label_shares(
     shares = torch.zeros(n, n_labels, device=samples.device)
     one_hot = torch.nn.functional.one_hot(codes, n_labels).float()
     for draw in samples:
-        nearest = torch.cdist(draw, reference).topk(neighbors, largest=False).indices
+        nearest = nearest_on_device(draw, reference, neighbors)
         label = one_hot[nearest].sum(dim=1).argmax(dim=1)
         shares[torch.arange(n, device=samples.device), label] += 1
     return shares / samples.shape[0]

@@ -9,18 +9,15 @@ the reference's:
   query lacks draw few cells.
 - The differences are measured on mutual nearest neighbours (Haghverdi et al. 2018, doi
   10.1038/nbt.4091), so that cells of types that the reference lacks have little say. Such pairs lie
-  nearer than chance: of a shift of several standard deviations about half is removed. With
-  n_neighbors 0 all cells are measured, from the reference's cached sums as in Symphony: more is
-  removed, of what is no batch effect too.
+  nearer than chance: of a shift of several standard deviations about half is removed.
 - The clusters' differences are taken as repeated measurements of one batch effect (random effects,
-  DerSimonian and Laird 1986): they are drawn towards their mean, the more the fewer cells a cluster
-  has and the less the clusters differ.
+  DerSimonian and Laird 1986): they are shrunk towards their mean, the more the fewer cells a
+  cluster has and the less the clusters differ.
 
 Every query batch is mapped by itself: its cells move the same whatever else the query holds.
 """
 
 import logging
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -45,34 +42,6 @@ LEAST_ANCHORED = 10
 N_NEIGHBORS = 10
 
 
-@dataclass(frozen=True)
-class ReferenceClusters:
-    """What mapping needs to know of a reference of p PCs in K clusters.
-
-    Attributes
-    ----------
-    centroids
-        Unit vectors, K x p: cells are assigned by the cosine.
-    sizes
-        Sum of the cells' soft assignments, K (Symphony's N_r).
-    sums
-        Their sums of PCs, K x p (Symphony's C); sums / sizes are the clusters' means.
-    scatter
-        Squared deviations from the clusters' means, summed over cells and clusters, p.
-    freedom
-        Degrees of freedom of `scatter`.
-    sigma
-        Width of the soft assignment.
-    """
-
-    centroids: np.ndarray
-    sizes: np.ndarray
-    sums: np.ndarray
-    scatter: np.ndarray
-    freedom: float
-    sigma: float
-
-
 def soft_assignment(
     pcs: np.ndarray, centroids: np.ndarray, sigma: float, log_weights: np.ndarray | float = 0.0
 ) -> np.ndarray:
@@ -94,15 +63,10 @@ def composed_assignment(pcs: np.ndarray, centroids: np.ndarray, sigma: float) ->
     return shares
 
 
-def summarise(
-    pcs: np.ndarray, assignment: np.ndarray, centroids: np.ndarray, sigma: float
-) -> ReferenceClusters:
-    """The cached terms of a reference (cells x p) with its soft assignment (cells x K)."""
-    return ReferenceClusters(centroids, *_moments(pcs, assignment), sigma)
+def reference_centroids(pcs: np.ndarray, sigma: float, seed: int) -> np.ndarray:
+    """Centroids (K x p, unit vectors) of a soft k-means of a reference by the cosine.
 
-
-def reference_clusters(pcs: np.ndarray, sigma: float, seed: int) -> ReferenceClusters:
-    """Soft k-means of a reference by the cosine: Harmony's clustering for a single batch.
+    It is Harmony's clustering for a single batch.
 
     Parameters
     ----------
@@ -118,35 +82,13 @@ def reference_clusters(pcs: np.ndarray, sigma: float, seed: int) -> ReferenceClu
     centroids = l2_normalize(start.cluster_centers_)
     for _ in range(SOFT_ROUNDS):
         centroids = l2_normalize(soft_assignment(pcs, centroids, sigma).T @ directions)
-    return summarise(pcs, soft_assignment(pcs, centroids, sigma), centroids, sigma)
-
-
-def cluster_differences(
-    pcs: np.ndarray, assignment: np.ndarray, clusters: ReferenceClusters
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How far the cells of one query batch lie from the reference, cluster by cluster.
-
-    Parameters
-    ----------
-    pcs, assignment : cells x p and cells x K, of one batch.
-
-    Returns
-    -------
-    differences : K x p, mean of the batch less mean of the reference.
-    evidence : K, n_r n_q / (n_r + n_q) cells: a difference has variance `variance` / evidence.
-    variance : p, within clusters, of reference and batch together.
-    """
-    sizes, sums, scatter, freedom = _moments(pcs, assignment)
-    differences = _means(sums, sizes) - _means(clusters.sums, clusters.sizes)
-    evidence = clusters.sizes * sizes / (clusters.sizes + sizes)
-    variance = _variance(clusters.scatter + scatter, clusters.freedom + freedom)
-    return differences, evidence, variance
+    return centroids
 
 
 def shrink(
     differences: np.ndarray, evidence: np.ndarray, ridge: np.ndarray | float, center: np.ndarray
 ) -> np.ndarray:
-    """Effects (K x p): differences drawn towards `center` (p) by a ridge penalty (in cells; p).
+    """Effects (K x p): differences shrunk towards `center` (p) by a ridge penalty (in cells; p).
 
     The ridge regression of the cells of a cluster, reference and query, on an intercept without
     a penalty and on being of the query, with the penalty on what that effect differs from
@@ -161,7 +103,7 @@ def random_effects(
     """Mean batch effect over the clusters and the ridge penalty that their spread asks for.
 
     Per PC, of the model difference_k ~ N(center, spread + variance / evidence_k): `spread` by the
-    moments of DerSimonian and Laird, `center` the mean with the weights of that model, drawn to 0
+    moments of DerSimonian and Laird, `center` the mean with the weights of that model, shrunk to 0
     as a whole by what it owes to chance (James and Stein): few cells must not move far.
 
     Returns
@@ -196,10 +138,21 @@ def mutual_neighbors(query: np.ndarray, reference: np.ndarray, n_neighbors: int)
 def anchored_differences(
     pcs: np.ndarray, assignment: np.ndarray, reference: np.ndarray, n_neighbors: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """As `cluster_differences`, of the cells that have mutual neighbours from the mean of these.
+    """How far the cells of one query batch lie from their mutual neighbours, cluster by cluster.
 
-    None where fewer than `LEAST_ANCHORED` cells have any. `evidence` is then the number of such
-    cells and `variance` that of their differences.
+    Parameters
+    ----------
+    pcs, assignment : cells x p and cells x K, of one batch.
+    reference : cells x p.
+    n_neighbors : within which neighbours are mutual.
+
+    Returns
+    -------
+    differences : K x p, mean of the cells less the mean of their mutual neighbours.
+    evidence : K, cells that have any: a difference has variance `variance` / evidence.
+    variance : p, of the cells' differences within clusters.
+
+    None where fewer than `LEAST_ANCHORED` cells have a mutual neighbour.
     """
     mutual = mutual_neighbors(pcs, reference, n_neighbors)
     n_mutual = np.asarray(mutual.sum(axis=1)).ravel()
@@ -207,22 +160,20 @@ def anchored_differences(
     if anchored.sum() < LEAST_ANCHORED:
         return None
     nearby = (mutual[anchored] @ reference) / n_mutual[anchored, None]
-    evidence, sums, scatter, freedom = _moments(pcs[anchored] - nearby, assignment[anchored])
-    return _means(sums, evidence), evidence, _variance(scatter, freedom)
+    evidence, sums, scatter, freedom = soft_moments(pcs[anchored] - nearby, assignment[anchored])
+    return soft_means(sums, evidence), evidence, pooled_variance(scatter, freedom)
 
 
 def map_batch(
     pcs: np.ndarray,
-    clusters: ReferenceClusters,
+    centroids: np.ndarray,
+    sigma: float,
     reference: np.ndarray,
     n_neighbors: int = N_NEIGHBORS,
 ) -> np.ndarray:
     """PCs (cells x p) of one query batch without its difference from the reference (cells x p)."""
-    assignment = composed_assignment(pcs, clusters.centroids, clusters.sigma)
-    if n_neighbors:
-        measured = anchored_differences(pcs, assignment, reference, n_neighbors)
-    else:
-        measured = cluster_differences(pcs, assignment, clusters)
+    assignment = composed_assignment(pcs, centroids, sigma)
+    measured = anchored_differences(pcs, assignment, reference, n_neighbors)
     if measured is None:
         logger.warning("%d query cells: too few mutual neighbours, not corrected", len(pcs))
         return pcs
@@ -248,22 +199,22 @@ def map_query(
     batches : one value per query cell.
     sigma : width of the soft assignment (config `batch.sigma`).
     seed : of the clustering of the reference.
-    n_neighbors : within which neighbours are mutual; 0 to measure all cells.
+    n_neighbors : within which neighbours are mutual.
 
     Returns
     -------
     The corrected query, cells x p.
     """
-    clusters = reference_clusters(reference, sigma, seed)
+    centroids = reference_centroids(reference, sigma, seed)
     corrected = np.array(query, dtype=np.float64)
     for batch in np.unique(batches):
         rows = np.asarray(batches) == batch
-        corrected[rows] = map_batch(corrected[rows], clusters, reference, n_neighbors)
+        corrected[rows] = map_batch(corrected[rows], centroids, sigma, reference, n_neighbors)
     return corrected
 
 
 def _without_chance(center: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """James and Stein's positive part: a mean (p) with its sampling variances (p) drawn to 0."""
+    """James and Stein's positive part: a mean (p) with its sampling variances (p) shrunk to 0."""
     length = center @ center
     return center * (max(1 - variance.sum() / length, 0.0) if length else 0.0)
 
@@ -276,16 +227,17 @@ def _neighbor_graph(cells: np.ndarray, points: np.ndarray, k: int) -> sp.csr_mat
     return sp.csr_matrix((np.ones(rows.size), (rows, nearest.ravel())), (len(cells), len(points)))
 
 
-def _means(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def soft_means(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Means (K x p) of clusters with sums (K x p) and sizes (K); 0 where a size is 0."""
     return sums / np.maximum(sizes, np.finfo(float).tiny)[:, None]
 
 
-def _variance(scatter: np.ndarray, freedom: float) -> np.ndarray:
+def pooled_variance(scatter: np.ndarray, freedom: float) -> np.ndarray:
     """Scatter (p) by degrees of freedom, above 0 and finite: it is divided by."""
     return np.maximum(scatter / max(freedom, 1.0), np.finfo(float).tiny)
 
 
-def _moments(
+def soft_moments(
     pcs: np.ndarray, assignment: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Sizes (K), sums (K x p), pooled scatter (p) of soft clusters, and its degrees of freedom.
@@ -295,6 +247,6 @@ def _moments(
     """
     sizes, sums = assignment.sum(axis=0), assignment.T @ pcs
     squares = assignment.sum(axis=1) @ pcs**2
-    scatter = np.maximum(squares - (_means(sums, sizes) * sums).sum(axis=0), 0.0)
-    taken = _means((assignment**2).sum(axis=0)[:, None], sizes).sum()
+    scatter = np.maximum(squares - (soft_means(sums, sizes) * sums).sum(axis=0), 0.0)
+    taken = soft_means((assignment**2).sum(axis=0)[:, None], sizes).sum()
     return sizes, sums, scatter, float(len(pcs) - taken)

@@ -2,9 +2,9 @@
 
 import numpy as np
 from sklearn.metrics import recall_score
-from sklearn.neighbors import KNeighborsClassifier
 
 from dice_atlas.metrics.score import Score, undefined
+from dice_atlas.numerics.neighbors import Neighbors
 
 N_NEIGHBORS = 15
 
@@ -35,9 +35,14 @@ def knn_accuracy(
     if len(reference) < n_neighbors:
         n_neighbors = len(reference)
         note = f"{n_neighbors} neighbours: the reference has no more labelled cells"
-    model = KNeighborsClassifier(n_neighbors, algorithm="brute")
-    model.fit(reference, np.asarray(reference_labels).astype(str))
-    predicted, truth = model.predict(query), np.asarray(truth).astype(str)
+    names_of, codes = np.unique(np.asarray(reference_labels).astype(str), return_inverse=True)
+    index, _ = Neighbors(np.asarray(reference, float)).nearest(
+        np.asarray(query, float), n_neighbors
+    )
+    votes = np.zeros((len(query), len(names_of)), dtype=np.int64)
+    np.add.at(votes, (np.arange(len(query))[:, None], codes[index]), 1)
+    # Of a tie the first by name.
+    predicted, truth = names_of[votes.argmax(axis=1)], np.asarray(truth).astype(str)
     balanced = recall_score(
         truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
     )

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dice_atlas.metrics.neighbors import nearest_neighbors
 from dice_atlas.metrics.score import Score, undefined
+from dice_atlas.numerics.neighbors import Neighbors
 
 PERPLEXITY = 30.0
 NEAREST = 9
@@ -37,7 +37,8 @@ def mean_lisi(
     # One neighbour alone has perplexity 1 whatever its weight.
     if perplexity <= 1:
         return {name: undefined(f"{n_cells} cells are too few") for name in columns}
-    distances, indices = nearest_neighbors(embedding, min(n_cells - 1, round(3 * perplexity)))
+    k = min(n_cells - 1, round(3 * perplexity))
+    indices, distances = Neighbors(np.asarray(embedding, float)).nearest_others(k)
     weights = perplexity_weights(distances, perplexity)
     return {
         name: Score(float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note)
@@ -56,7 +57,7 @@ def mean_lisi_nearest(embedding: np.ndarray, labels: np.ndarray, n: int = NEARES
         note = f"{n} neighbours: {n + 1} cells are too few for more"
     if n < 1:
         return undefined("one cell only")
-    _, indices = nearest_neighbors(embedding, n)
+    indices, _ = Neighbors(np.asarray(embedding, float)).nearest_others(n)
     weights = np.full(indices.shape, 1.0 / n)
     return Score(float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note)
 

@@ -1,4 +1,6 @@
-"""Euclidean nearest neighbours: exact by blocked brute force, or approximate by pynndescent.
+"""Euclidean nearest neighbours, the only search of the library, with one policy for all its users.
+
+Exact by blocked brute force up to `EXACT_UP_TO` points, above that approximate by pynndescent.
 
 Ties go to the lower index. Blocks of squared distances come from float32 matrix products. Whatever
 their rounding could have put on either side of the k-th distance is measured again in float64, so
@@ -7,6 +9,7 @@ the result is that of float64 throughout and does not depend on the blocks.
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -49,13 +52,25 @@ class Neighbors:
 
     def nearest_to_self(self, k: int) -> np.ndarray:
         """The `k` nearest points of each point, itself first even among duplicates (n x k)."""
-        index, _ = self.nearest(self.points, k)
-        own = np.arange(len(index))[:, None]
-        is_own = index == own
+        others, _ = self.nearest_others(k - 1)
+        return np.hstack([np.arange(len(others))[:, None], others])
+
+    def nearest_others(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (n x k) and distances of the `k` points nearest to each, without itself.
+
+        Raises
+        ------
+        ValueError
+            k is not less than the number of points.
+        """
+        n = len(self.points)
+        if not 0 <= k < n:
+            raise ValueError(f"{k} neighbours of each of {n} points: expected 0 to {n - 1}")
+        index, distance = self.nearest(self.points, k + 1)
+        is_own = index == np.arange(n)[:, None]
         # Among more than k duplicates a point may miss itself: it takes the last place.
         is_own[~is_own.any(axis=1), -1] = True
-        others = index[~is_own].reshape(len(index), k - 1)
-        return np.hstack([own, others])
+        return index[~is_own].reshape(n, k), distance[~is_own].reshape(n, k)
 
     def among_nearest(
         self, queries: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
@@ -171,3 +186,18 @@ def _distances(
         difference = queries[row[part]].astype(np.float64) - points[column[part]]
         distance[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     return distance
+
+
+def nearest_on_device(queries: Any, points: Any, k: int) -> Any:
+    """Positions (m x k) of the `k` nearest points of each query, for torch tensors on any device.
+
+    Exact in the tensors' precision; in no order. Only methods of the tensors are used, so that
+    torch need not be there for the rest of this file.
+
+    Parameters
+    ----------
+    queries, points : tensors m x d and n x d.
+    """
+    # The query's own square moves all its distances alike.
+    squares = (points**2).sum(dim=1) - 2 * queries @ points.T
+    return squares.topk(k, largest=False, sorted=False).indices

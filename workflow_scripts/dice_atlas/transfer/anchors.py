@@ -13,6 +13,9 @@ from dice_atlas.numerics.scaling import l2_normalize
 
 logger = logging.getLogger(__name__)
 
+# Neighbours of the anchor support where anchors get no scores (k.score: null).
+SUPPORT = 30
+
 
 @dataclass(frozen=True)
 class AnchorSettings:
@@ -26,6 +29,11 @@ class AnchorSettings:
     k_score: int | None = 30
     max_features: int = 200
     exact_up_to: int = EXACT_UP_TO
+
+    @property
+    def support(self) -> int:
+        """Neighbours among which a cell's anchor support is counted, scores or not."""
+        return self.k_score or SUPPORT
 
     @classmethod
     def from_config(cls, annotate: Mapping[str, Any]) -> "AnchorSettings":

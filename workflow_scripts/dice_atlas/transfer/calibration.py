@@ -59,7 +59,7 @@ def calibration_table(
         anchors, embedding = space.anchors(reference[rest], asked, settings)
         result = transfer_labels(anchors, embedding, [labels[i] for i in rest], weights)
         scores = result.scores[:, [result.labels.index(label) for label in columns]]
-        support = anchor_support(anchors, embedding, settings.k_score, settings.exact_up_to)
+        support = anchor_support(anchors, embedding, settings.support, settings.exact_up_to)
     except InputError as error:
         logger.warning("prediction sets cannot be calibrated: %s", error)
         held, asked = held[:0], asked[:0]
