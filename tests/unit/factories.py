@@ -7,8 +7,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from dice_atlas.clustering.resolution import ClusterSettings
 from dice_atlas.files import write_table
+from dice_atlas.transfer.anchors import AnchorSettings
+from dice_atlas.transfer.calls import CallSettings
 from dice_atlas.transfer.dataset import log_normalize
+from dice_atlas.transfer.weights import WeightSettings
 
 TYPES = ("B", "T", "NK", "Mono")
 # Samples have different genes in a different order; "g3" is missing in q1, "extra" is new there.
@@ -20,12 +24,7 @@ GENES = {
 ROLES = {"ref": "reference", "q1": "query", "q_2": "query"}
 CELLS = {"ref": 80, "q1": 60, "q_2": 40}
 RESOLUTIONS = [0.2, 0.6, 1.0]
-CLUSTER = {
-    "embedding": "dice",
-    "resolutions": RESOLUTIONS,
-    "n_neighbors": 15,
-    "flavor": "igraph",
-}
+CLUSTER = ClusterSettings("dice", tuple(RESOLUTIONS), n_neighbors=15, flavor="igraph")
 
 # Of the label transfer, for a few hundred cells.
 ANNOTATE = {
@@ -33,6 +32,9 @@ ANNOTATE = {
     "sd.weight": 1, "seurat_version": "v4", "exact_up_to": 10_000, "unassigned_below": 0.5,
     "outside_below": 0, "coverage": 0.8,
 }  # fmt: skip
+ANCHORS = AnchorSettings.from_config(ANNOTATE)
+WEIGHTS = WeightSettings.from_config(ANNOTATE)
+CALLS = CallSettings.from_config(ANNOTATE)
 
 
 def expression_of_types(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 import tracemalloc
+from functools import partial
 
 import anndata as ad
 import h5py
@@ -12,12 +13,13 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
-from dice_atlas import atlas
+from dice_atlas.atlas import matrices
 from dice_atlas.atlas.columns import cell_types, sample_obs, score_matrix
-from dice_atlas.atlas.matrices import plain_strings, unite_genes, write_atlas
+from dice_atlas.atlas.matrices import plain_strings, unite_genes, write_atlas, write_matrices
 from dice_atlas.atlas.provenance import provenance
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
+from dice_atlas.numerics.blocks import read_blocks
 from dice_atlas.tables import read_text_table
 from factories import GENES, TYPES, make_results
 
@@ -35,14 +37,18 @@ def write(paths, target):
     obs = sample_obs(files, SHEET)
     calls = read_text_table(paths["calls"], "score", "entropy", "n_anchors", "p_reference")
     matrix, names = score_matrix(read_text_table(paths["predictions"]), obs.index)
+    card, prior = paths["card"].with_name("timed.json"), paths["card"].with_name("prior")
+    # How long a training took differs from run to run.
+    card.write_text(json.dumps({"k": 6, "seconds": time.time()}))
+    prior.write_bytes(b"weights")
     about = provenance(
         {"config": {"seed": 4, "n": None}, "samples": SHEET},
         files,
-        {"k": 6, "seconds": time.time()},
-        "f" * 64,
-        {},
+        card,
+        prior,
+        paths["denoised"],
+        np.array(names, dtype=object),
     )
-    about["labels"] = np.array(names, dtype=object)
     uns = {"dice_atlas": about, "cell_type_scores_names": about["labels"]}
     latents = ad.read_h5ad(paths["latents"])
     obsm = {"X_pca": latents.obsm["X_pca"], "cell_type_scores": matrix}
@@ -55,7 +61,7 @@ def write(paths, target):
 def written(paths, tmp_path_factory, request):
     target = tmp_path_factory.mktemp("atlas") / "atlas.h5ad"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atlas, "BLOCK_ROWS", request.param)
+        patch.setattr(matrices, "read_blocks", partial(read_blocks, size=request.param))
         write(paths, target)
     return target
 
@@ -130,7 +136,8 @@ def test_labels_scores_and_provenance_survive(written):
     assert json.loads(about["config"]) == {"seed": 4, "n": None}
     assert json.loads(about["inputs"])["q_2"]["sha256"] == "0" * 64
     assert json.loads(about["prior"]) == {"k": 6}
-    assert about["prior_sha256"] == "f" * 64
+    assert about["prior_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert json.loads(about["dice"]) == {"labels": list(TYPES), "noise_variance": 1.0}
     assert about["versions"]["anndata"] == ad.__version__
     assert about["seed"] == 4
 
@@ -201,7 +208,7 @@ def test_other_cells_are_refused(seen, message):
 
 
 def test_memory_does_not_grow_with_the_sample(tmp_path, monkeypatch):
-    monkeypatch.setattr(atlas, "BLOCK_ROWS", 200)
+    monkeypatch.setattr(matrices, "read_blocks", partial(read_blocks, size=200))
     matrix = sp.random(12_000, 500, density=0.2, format="csr", random_state=0)
     matrix.data[:] = 1
     names = pd.Index([f"c{i}" for i in range(matrix.shape[0])], dtype=object)
@@ -214,7 +221,7 @@ def test_memory_does_not_grow_with_the_sample(tmp_path, monkeypatch):
     ad.AnnData(obs=pd.DataFrame(index=names), var=var).write_h5ad(target)
     del matrix
     tracemalloc.start()
-    n_cells = atlas.write_matrices(target, [source], genes, 1e4)
+    n_cells = write_matrices(target, [source], genes, 1e4)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert n_cells.sum() == size / 8

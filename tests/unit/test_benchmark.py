@@ -10,12 +10,13 @@ from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scor
 from dice_atlas.benchmark.split import Variant, changed, draw, gather, split
 from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, variant_differences
 from dice_atlas.errors import InputError
+from dice_atlas.features.normalize import Normalization
 from dice_atlas.settings import require_sets
 from factories import CLUSTER, blobs
 from scipy import stats
 from sklearn.metrics import silhouette_samples
 
-NORMALIZATION = {"target_sum": 1e4, "max_value": 10}
+NORMALIZATION = Normalization(target_sum=1e4, max_value=10)
 
 
 def cells(sizes, role="reference"):

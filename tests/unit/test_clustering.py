@@ -1,5 +1,7 @@
 """Graph, Leiden, choice of the resolution, UMAP, markers."""
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -23,6 +25,10 @@ from scipy.stats import mannwhitneyu
 from sklearn.metrics import adjusted_rand_score
 
 RESOLUTIONS = [0.05, 0.2, 0.6, 1.0, 8.0]
+
+
+def leiden(resolutions, flavor="igraph"):
+    return replace(CLUSTER, resolutions=tuple(resolutions), flavor=flavor)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def test_clusters_are_named_by_size():
 def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flavor):
     points, labels = six_blobs
     graph = neighbor_graph(points, 15, 0, key="X")
-    scan = scan_resolutions(graph, "X", RESOLUTIONS, 15, 0, flavor)
+    scan = scan_resolutions(graph, "X", leiden(RESOLUTIONS, flavor), 0)
     assert scan.table["chosen"].sum() == 1
     assert adjusted_rand_score(labels, scan.chosen) > 0.99
     assert len(np.unique(scan.chosen)) == 6
@@ -78,7 +84,7 @@ def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flav
 def test_same_seed_same_clusters(six_blobs):
     points, _ = six_blobs
     runs = [
-        scan_resolutions(neighbor_graph(points, 15, 3, key="X"), "X", [0.5, 2.0], 15, 3, "igraph")
+        scan_resolutions(neighbor_graph(points, 15, 3, key="X"), "X", leiden([0.5, 2.0]), 3)
         for _ in range(2)
     ]
     pd.testing.assert_frame_equal(runs[0].table, runs[1].table)
@@ -90,7 +96,7 @@ def test_stability_of_one_cluster_and_of_noise():
     one = pd.DataFrame({0.0001: np.full(len(noise), "0")})
     assert subsample_stability(noise, one, 15, 0, "igraph")[0] == 1.0
     graph = neighbor_graph(noise, 15, 0, key="X")
-    scan = scan_resolutions(graph, "X", [0.01, 2.0], 15, 0, "igraph")
+    scan = scan_resolutions(graph, "X", leiden([0.01, 2.0]), 0)
     assert scan.table["n_clusters"].tolist()[0] == 1
     assert scan.table["stability"].iloc[1] < 0.5
     # Noise has no clusters worth a name.
@@ -133,7 +139,7 @@ def test_choice_of_the_resolution(n_clusters, stability, silhouette, chosen):
 )
 def test_the_graph_is_made_of_the_embedding_that_config_names(tmp_path, name, key, file):
     data = ad.read_h5ad(make_results(tmp_path)[file])
-    scan = cluster(data, CLUSTER | {"embedding": name}, seed=0)
+    scan = cluster(data, replace(CLUSTER, embedding=name), seed=0)
     assert scan.graph.uns["embedding"] == name
     points = data.obsm[key]
     expected = np.sort(cdist(points, points), axis=1)[:, 1:15]

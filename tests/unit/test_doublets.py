@@ -1,18 +1,19 @@
 """Scrublet: real doublets are found, the seed repeats, small samples are no failure."""
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.doublets import score_doublets
-from dice_atlas.counts.qc import assess_cells
+from dice_atlas.counts.qc import QcSettings, assess_cells
 from dice_atlas.counts.readers import read_counts
 from sklearn.metrics import roc_auc_score
 
-SETTINGS = {
-    "min_genes": 1, "max_mito_percent": 100, "mito_pattern": "^MT-", "n_mads": None,
-    "doublets": "annotate",
-}  # fmt: skip
+SETTINGS = QcSettings(
+    {"min_genes": 1, "max_mito_percent": 100}, {"mito_pattern": "^MT-"}, doublets="annotate"
+)
 
 
 def test_genetic_doublets_score_higher(shared):
@@ -55,8 +56,8 @@ def test_off_annotate_remove(shared):
     )
     counts.obs["sample"] = "s"
     annotated, _ = assess_cells(counts, SETTINGS, 0)
-    removed, _ = assess_cells(counts, SETTINGS | {"doublets": "remove"}, 0)
-    off, _ = assess_cells(counts, SETTINGS | {"doublets": "off"}, 0)
+    removed, _ = assess_cells(counts, replace(SETTINGS, doublets="remove"), 0)
+    off, _ = assess_cells(counts, replace(SETTINGS, doublets="off"), 0)
     assert annotated["kept"].all()
     n_doublets = int(annotated["predicted_doublet"].sum())
     assert n_doublets > 0

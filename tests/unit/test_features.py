@@ -1,5 +1,7 @@
 """Normalisation, scaling, loadings and batch correction against dense algebra and scanpy."""
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -7,8 +9,14 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import correct_batches
-from dice_atlas.features.latents import compute_latents, fit_space, principal_components
+from dice_atlas.features.correction import BatchSettings, correct_batches
+from dice_atlas.features.latents import (
+    LatentSettings,
+    compute_latents,
+    fit_space,
+    integrate,
+    principal_components,
+)
 from dice_atlas.features.loadings import choose_k, residual_variance
 from dice_atlas.features.normalize import normalize_samples
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
@@ -16,10 +24,12 @@ from dice_atlas.holdout import reference_rows
 from dice_atlas.numerics.scaling import fit_scaling, log1p_normalize, project, scale
 from dice_atlas.numerics.svd import truncated_svd
 
-BATCH = {
-    "keys": ["batch"], "scope": "within_role", "theta": 2.0, "sigma": 0.1, "lambda": None,
-    "max_iter": 10, "n_pcs": 10,
-}  # fmt: skip
+BATCH = BatchSettings.from_config(
+    {
+        "method": "harmony", "keys": ["batch"], "scope": "within_role", "n_pcs": 10, "theta": 2.0,
+        "sigma": 0.1, "lambda": None, "max_iter": 10,
+    }
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +149,14 @@ def test_corrected_latents_are_those_of_the_corrected_matrix(normalized):
     assert np.array_equal(corrected[150:], pcs[150:])
     assert not np.array_equal(corrected[:150], pcs[:150])
     normalized.obs["total_counts"] = 1e4
-    harmony = ad.AnnData(
-        obs=normalized.obs,
-        obsm={"X_pcs": pcs, "X_corrected": corrected},
-        var=normalized.var,
-        varm={"loadings": weights},
-        uns={"harmony": {"scope": "within_role"}},
-    )
+    moved = integrate(normalized, pcs, weights, BATCH, 0, 0)
+    assert np.array_equal(moved.obsm["X_corrected"], corrected)
+    assert moved.uns["correction"]["method"] == "harmony"
+    assert moved.uns["correction"]["applied"]
+    assert moved.uns["correction"]["notes"].tolist() == notes
     rows = reference_rows(normalized.obs)
-    space = fit_space(normalized, harmony, rows, {"k": 4, "max_k": 20}, 10.0, 0)
-    result = compute_latents(normalized, harmony, space, 1e4)
+    space = fit_space(normalized, moved, rows, LatentSettings(k=4, max_k=20), 10.0, 0)
+    result = compute_latents(normalized, moved, space, 1e4)
     shift = corrected - pcs
     shift[:150] -= shift[:150].mean(0)
     dense = scale(normalized.X, space.scaling).toarray() - space.scaling.center
@@ -172,7 +180,7 @@ def test_harmony_brings_shifted_batches_together():
     assert gap[1] < 0.4 * gap[0]
     again, _ = correct_batches(pcs, cells, BATCH, 0)
     assert np.array_equal(corrected, again)
-    untouched, notes = correct_batches(pcs, cells, {**BATCH, "scope": "none"}, 0)
+    untouched, notes = correct_batches(pcs, cells, replace(BATCH, scope="none"), 0)
     assert np.array_equal(untouched, pcs)
     assert notes == ["batch.scope is none: not corrected"]
 
@@ -186,7 +194,7 @@ def test_a_mapped_query_comes_to_the_reference_which_stays():
     cells = pd.DataFrame({"role": np.where(query, "query", "reference"),
                           "batch": np.where(query, "q", np.where(kind > 0, "a", "b"))})  # fmt: skip
     within, _ = correct_batches(pcs, cells, BATCH, 0)
-    mapped, notes = correct_batches(pcs, cells, {**BATCH, "scope": "mapped"}, 0)
+    mapped, notes = correct_batches(pcs, cells, replace(BATCH, scope="mapped"), 0)
     assert np.array_equal(mapped[~query], within[~query])
     assert np.array_equal(within[query], pcs[query])
     assert notes[-1] == "query: mapped on the reference (1 batches, 300 cells)"
@@ -194,7 +202,7 @@ def test_a_mapped_query_comes_to_the_reference_which_stays():
     # Two batches of the query are mapped each by itself.
     cells["batch"] = np.where(query, np.where(np.arange(900) % 2, "q1", "q2"), "a")
     pcs = pcs - 2 * shift * (np.arange(900) % 2)[:, None]
-    mapped, _ = correct_batches(pcs, cells, {**BATCH, "scope": "mapped"}, 0)
+    mapped, _ = correct_batches(pcs, cells, replace(BATCH, scope="mapped"), 0)
     for odd in (0, 1):
         rows = query & (np.arange(900) % 2 == odd)
         before, after = (
@@ -206,6 +214,6 @@ def test_a_mapped_query_comes_to_the_reference_which_stays():
 
     # Without a reference it is Harmony within the role.
     alone = cells.assign(role="query")
-    of_query = [correct_batches(pcs, alone, {**BATCH, "scope": s}, 0)[0]
+    of_query = [correct_batches(pcs, alone, replace(BATCH, scope=s), 0)[0]
                 for s in ("mapped", "within_role")]  # fmt: skip
     assert np.array_equal(*of_query)

@@ -8,7 +8,6 @@ from dice_atlas.metrics.calibration import expected_calibration_error, reliabili
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest, perplexity_weights
-from dice_atlas.metrics.neighbors import nearest_neighbors
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.silhouette import mean_silhouette
@@ -46,17 +45,6 @@ def test_silhouette_says_when_it_has_no_value(mixed):
     drawn = mean_silhouette(points, labels, 0, max_cells=150)
     assert "150 cells drawn" in drawn.note
     assert drawn.value == pytest.approx(mean_silhouette(points, labels, 0).value, abs=0.1)
-
-
-def test_neighbours_leave_the_cell_out(mixed):
-    points, _ = mixed
-    distances, indices = nearest_neighbors(points, 7)
-    full = cdist(points, points)
-    np.fill_diagonal(full, np.inf)
-    np.testing.assert_allclose(distances, np.sort(full, axis=1)[:, :7], rtol=1e-6)
-    assert not (indices == np.arange(len(points))[:, None]).any()
-    with pytest.raises(ValueError, match="expected 1 to 299"):
-        nearest_neighbors(points, 300)
 
 
 @pytest.mark.parametrize("perplexity", [5, 30])

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from dice_atlas.dice.mixture import fit_mixture
 from dice_atlas.dice.networks import GaussianMixtureMean, PosteriorMeanMLP
-from dice_atlas.dice.training import Trainer, preset_settings
+from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.training import PriorSettings, Trainer
 from scipy.stats import multivariate_normal
 from sklearn.metrics import adjusted_rand_score
 
@@ -81,9 +82,11 @@ def test_one_gaussian_is_enough_for_a_gaussian():
 
 def test_training_starts_from_the_mixture_and_never_ends_below_it():
     points, _ = draw(1500, 3)
-    settings = preset_settings("fast", 1500, {"width": 32, "blocks": 1, "steps": 40})
+    small = {"width": 32, "blocks": 1, "steps": 40}
+    settings = PriorSettings("fast", overrides=small).training(1500)
     classes = torch.zeros(1500, dtype=torch.long)
-    trainer = Trainer("fast", settings, torch.from_numpy(points), classes, False, 0, "cpu")
+    fast = OBJECTIVES["fast"]
+    trainer = Trainer(fast, settings, torch.from_numpy(points), classes, False, 0, "cpu")
     assert isinstance(trainer.network, PosteriorMeanMLP)
     u = torch.from_numpy(draw(300, 4)[0])
     with torch.no_grad():

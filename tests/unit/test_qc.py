@@ -7,7 +7,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.counts.qc import (
-    Limits,
+    QcSettings,
     assess_cells,
     cell_metrics,
     filtered_sample,
@@ -19,10 +19,14 @@ from dice_atlas.errors import InputError
 from dice_atlas.plots.qc import draw_qc
 from scipy import stats
 
-SETTINGS = {
-    "min_genes": 200, "max_mito_percent": 15, "mito_pattern": "^(MT|mt|Mt)-", "n_mads": None,
-    "doublets": "off",
-}  # fmt: skip
+
+def limits(min_genes=200, max_mito=15, pattern="^(MT|mt|Mt)-", n_mads=None):
+    return QcSettings.from_config(
+        {
+            "min_genes": min_genes, "max_mito_percent": max_mito, "mito_pattern": pattern,
+            "n_mads": n_mads, "doublets": "off",
+        }
+    )  # fmt: skip
 
 
 def sample_of(X, genes, name="s"):
@@ -42,7 +46,7 @@ def random_sample():
 
 
 def test_metrics_agree_with_scanpy(random_sample):
-    ours = cell_metrics(random_sample.X, random_sample.var_names, "^(MT|mt|Mt)-", "s")
+    ours = cell_metrics(random_sample.X, random_sample.var_names, limits(), "s")
     random_sample.var["mt"] = random_sample.var_names.isin(["MT-CO1", "mt-Nd1"])
     sc.pp.calculate_qc_metrics(random_sample, qc_vars=["mt"], inplace=True, percent_top=None)
     np.testing.assert_array_equal(ours["n_genes"], random_sample.obs["n_genes_by_counts"])
@@ -53,14 +57,14 @@ def test_metrics_agree_with_scanpy(random_sample):
 
 def test_totals_do_not_overflow():
     X = sp.csr_matrix(np.full((1, 3), 2_000_000_000, dtype=np.int32))
-    assert cell_metrics(X, pd.Index(list("abc")), "^a", "s")["total_counts"][0] == 6_000_000_000
+    assert cell_metrics(X, pd.Index(list("abc")), limits(), "s")["total_counts"][0] == 6_000_000_000
 
 
 def test_pattern_without_a_gene_is_said(caplog, random_sample):
-    cell_metrics(random_sample.X, random_sample.var_names, "^mito_", "s9")
+    cell_metrics(random_sample.X, random_sample.var_names, limits(pattern="^mito_"), "s9")
     assert "s9: no gene matches mito_pattern '^mito_'" in caplog.text
     with pytest.raises(InputError, match="no regular expression"):
-        cell_metrics(random_sample.X, random_sample.var_names, "(", "s9")
+        cell_metrics(random_sample.X, random_sample.var_names, limits(pattern="("), "s9")
 
 
 def test_mad_limits_are_scaters():
@@ -73,15 +77,15 @@ def test_mad_limits_are_scaters():
             "percent_mito": rng.gamma(2.0, 2.0, 501),
         }
     )
-    limits = mad_limits(metrics, 3.0)
+    bands = mad_limits(metrics, 3.0)
     for metric in ("n_genes", "total_counts"):
         logged = np.log1p(metrics[metric])
         mad = stats.median_abs_deviation(logged, scale="normal")
         expected = np.expm1(np.median(logged) + np.array([-3, 3]) * mad)
-        np.testing.assert_allclose(limits[metric], expected, rtol=1e-4)
+        np.testing.assert_allclose(bands[metric], expected, rtol=1e-4)
     mad = stats.median_abs_deviation(metrics["percent_mito"], scale="normal")
     expected = metrics["percent_mito"].median() + 3 * mad
-    np.testing.assert_allclose(limits["percent_mito"], (-np.inf, expected), rtol=1e-4)
+    np.testing.assert_allclose(bands["percent_mito"], (-np.inf, expected), rtol=1e-4)
 
 
 def test_reasons_and_their_order():
@@ -92,15 +96,15 @@ def test_reasons_and_their_order():
             "percent_mito": [0, 50, 15, 1, 15.1, 2, 3, 1, 2.0],
         }
     )
-    fixed = Limits(200, 15, "^MT-")
-    reasons, _ = removal_reasons(metrics, fixed)
+    reasons, bands = removal_reasons(metrics, limits())
+    assert bands == {}
     few, mito = "min_genes", "max_mito_percent"
     assert reasons.tolist() == [few, few, "", few, mito, "", "", "", ""]
-    reasons, used = removal_reasons(metrics, Limits(200, 15, "^MT-", n_mads=5))
+    reasons, bands = removal_reasons(metrics, limits(n_mads=5))
     assert reasons.tolist() == [few, few, "mad", few, mito, "", "", "", "mad"]
     # The limits come from the cells that the fixed limits keep.
     kept = metrics.iloc[[2, 5, 6, 7, 8]]
-    assert used.mad == mad_limits(kept, 5)
+    assert bands == mad_limits(kept, 5)
 
 
 def test_flat_metric_gets_no_mad_limit(caplog):
@@ -108,21 +112,22 @@ def test_flat_metric_gets_no_mad_limit(caplog):
         {"n_genes": range(200, 220), "total_counts": range(400, 420), "percent_mito": 0.0}
     )
     metrics.loc[0, "percent_mito"] = 3.0
-    reasons, limits = removal_reasons(metrics, Limits(0, 15, "^MT-", n_mads=5))
-    assert "percent_mito" not in limits.mad
+    reasons, bands = removal_reasons(metrics, limits(min_genes=0, n_mads=5))
+    assert set(bands) == {"n_genes", "total_counts"}
     assert "no MAD limit for percent_mito" in caplog.text
     assert not reasons.any()
 
 
 def test_no_cell_left_says_why(random_sample):
     with pytest.raises(InputError) as error:
-        assess_cells(random_sample, SETTINGS | {"min_genes": 390}, 0)
+        assess_cells(random_sample, limits(min_genes=390), 0)
     assert "no cell is left of 300: 300 to min_genes, 0 to max_mito_percent" in str(error.value)
     assert "n_genes min 0, median" in str(error.value)
 
 
 def test_filtered_sample_and_figure(random_sample, tmp_path):
-    cells, limits = assess_cells(random_sample, SETTINGS | {"min_genes": 100}, 0)
+    settings = limits(min_genes=100)
+    cells, bands = assess_cells(random_sample, settings, 0)
     filtered = filtered_sample(random_sample, cells)
     kept = random_sample.X.toarray()[cells["kept"].to_numpy()]
     np.testing.assert_array_equal(filtered.X.toarray(), kept)
@@ -132,7 +137,7 @@ def test_filtered_sample_and_figure(random_sample, tmp_path):
     assert filtered.obs["doublet_score"].isna().all()
     assert filtered.obs["predicted_doublet"].dtype == bool
     assert (cells["reason"] == "").equals(cells["kept"])
-    figure = draw_qc(cells, limits, "s")
+    figure = draw_qc(cells, settings, bands, "s")
     assert [axis.get_title() for axis in figure.axes][3] == "Doublet score"
     kept_bars = sum(p.get_height() for p in figure.axes[0].containers[1].patches)
     assert kept_bars == filtered.n_obs

@@ -9,11 +9,10 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-import render_report
 import scipy.sparse as sp
 from dice_atlas.files import write_table
-from dice_atlas.plots import placement, style
-from dice_atlas.report import annotation, expression, findings, maps, methods
+from dice_atlas.plots import placement, points, style
+from dice_atlas.report import annotation, expression, figures, findings, html, maps, methods
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import class_thresholds
@@ -26,8 +25,8 @@ CONFIG = {
     "seed": 0,
     "genes": {"n_top": 20, "mode": "joint"},
     "normalization": {"target_sum": 10000, "max_value": 10},
-    "batch": {"scope": "within_role", "n_pcs": 50, "theta": 2.0, "sigma": 0.1, "lambda": None,
-              "max_iter": 10},
+    "batch": {"method": "harmony", "scope": "within_role", "n_pcs": 50, "theta": 2.0, "sigma": 0.1,
+              "lambda": None, "max_iter": 10},
     "latent": {"k": "auto"},
     "prior": {"path": None},
     "denoise": {"rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}, "iterations": 100},
@@ -176,8 +175,9 @@ def make_files(tmp_path, root):
         obs = write_atlas(tmp_path, rng, transfer, clusters, one_sample, gibbs)
         write_tables(tmp_path, rng, obs, transfer, truth and transfer, clusters, doublets)
         np.savez(tmp_path / "loadings.npz", singular_values=np.linspace(10, 1, 20), k=5)
-        notes = {"applied": False, "scope": "within_role", "notes": np.array(["one batch only"])}
-        ad.AnnData(obs=obs[[]], uns={"harmony": notes}).write_h5ad(tmp_path / "harmony.h5ad")
+        notes = {"method": "harmony", "applied": False, "scope": "within_role",
+                 "notes": np.array(["one batch only"])}  # fmt: skip
+        ad.AnnData(obs=obs[[]], uns={"correction": notes}).write_h5ad(tmp_path / "corrected.h5ad")
         card = {
             "preset": "fast",
             "augmentation": "labels",
@@ -197,7 +197,7 @@ def make_files(tmp_path, root):
         tables = ("metrics", "qc", "confusion", "resolutions", "loss", "genes")
         return {
             "atlas": tmp_path / "atlas.h5ad", "loadings": tmp_path / "loadings.npz",
-            "harmony": tmp_path / "harmony.h5ad", "card": tmp_path / "card.json",
+            "corrected": tmp_path / "corrected.h5ad", "card": tmp_path / "card.json",
             "markers": tmp_path / "markers.tsv.gz", "qc_figures": figures,
             **{
                 name.split(".")[0]: [tmp_path / name] if transfer else []
@@ -231,9 +231,8 @@ class Page(HTMLParser):
 
 
 def rendered(files, folder) -> Page:
-    render_report.write_report(
-        files, folder / "report.html", folder / "figures", CONFIG["report"], "small"
-    )
+    settings = html.ReportSettings.from_config(CONFIG["report"])
+    html.write_report(files, folder / "report.html", folder / "figures", settings, "small")
     return Page((folder / "report.html").read_text())
 
 
@@ -274,7 +273,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_that_are_absent_leave_no_hole(make_files, tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(render_report, "DPI", 50)
+    monkeypatch.setattr(figures, "DPI", 50)
     settings, there, absent = KINDS[kind]
     if kind == "one sample":
         # One role: no mixing of roles to measure.
@@ -515,10 +514,10 @@ def test_colours_are_those_of_the_label_and_grey_is_unassigned():
 
 
 def test_points_drawn_are_a_seeded_subset():
-    rows = maps.drawn_rows(80_000, 0)
-    assert len(set(rows)) == maps.MOST_POINTS
-    assert (rows == maps.drawn_rows(80_000, 0)).all()
-    assert (rows != maps.drawn_rows(80_000, 1)).any()
+    rows = points.drawn_rows(80_000, 0)
+    assert len(set(rows)) == points.MOST_POINTS
+    assert (rows == points.drawn_rows(80_000, 0)).all()
+    assert (rows != points.drawn_rows(80_000, 1)).any()
 
 
 def test_a_batch_that_is_the_sample_is_drawn_once():

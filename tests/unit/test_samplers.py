@@ -1,6 +1,7 @@
 """Samplers against closed forms: the network is replaced by a denoiser known exactly."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm, prior_of
+from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm
 from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration, rho_schedule
+from dice_atlas.dice.settings import DenoiseSettings, RhoSettings
 from dice_atlas.errors import InputError
 
 TAU = torch.tensor([3.0, 1.5, 0.7])  # standard deviations of a Gaussian prior
@@ -252,10 +255,10 @@ def test_bfloat16_samples_depend_on_no_batch_and_stay_close_to_float32():
     network = PosteriorMeanMLP(5, 64, 2)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    prior, x = prior_of("fast", network), torch.randn(60, 5) * 3
+    prior, x = OBJECTIVES["fast"].prior(network), torch.randn(60, 5) * 3
     found = {}
     for precision in ("float32", "bfloat16"):
-        settings = DENOISE | {"precision": precision}
+        settings = replace(DENOISE, precision=precision)
         sampler = Sampler(prior, settings, LATENT | {"gram": np.eye(5)}, "query", 0, "cpu")
         found[precision] = sampler(x, torch.arange(60))
         parts = [sampler(x[rows], rows)[1] for rows in torch.arange(60).split(7)]
@@ -268,18 +271,20 @@ def test_bfloat16_samples_depend_on_no_batch_and_stay_close_to_float32():
 
 
 LATENT = {"orthonormal": True, "missing_genes": 0, "gram": np.eye(3)}
-DENOISE = {
-    "method": "exact", "likelihood": "gaussian", "noise_variance": 1.0,
-    "rho": {"start": 50.0, "end": 0.5, "schedule": "linear"},
-    "iterations": 5, "repeats": 2, "samples": 3, "precision": "float32",
-}  # fmt: skip
+DENOISE = DenoiseSettings.from_config(
+    {
+        "method": "exact", "likelihood": "gaussian", "noise_variance": 1.0,
+        "rho": {"start": 50.0, "end": 0.5, "schedule": "linear"},
+        "iterations": 5, "repeats": 2, "samples": 3, "precision": "float32", "shards": 4,
+    }
+)  # fmt: skip
 
 
 def test_iterations_are_counted_at_the_rho_that_runs():
     """A larger rho forgets faster, but only up to the prior's largest level."""
     prior = DenoiserPrior(gaussian_denoiser, levels=(0.04, 15.0))
-    constant = {"method": "gibbs", "rho": {"start": 1e3, "end": 1e3, "schedule": "linear"}}
-    sampler = Sampler(prior, DENOISE | constant | {"iterations": 50}, LATENT, "query", 0, "cpu")
+    constant = replace(DENOISE, method="gibbs", rho=RhoSettings(1e3, 1e3), iterations=50)
+    sampler = Sampler(prior, constant, LATENT, "query", 0, "cpu")
     assert (1 / (1 + 15.0**2)) ** sampler.iterations < 1e-6
     assert (1 / (1 + 15.0**2)) ** (sampler.iterations - 1) >= 1e-6
     exact = Sampler(prior, DENOISE, LATENT, "query", 0, "cpu")
@@ -287,13 +292,13 @@ def test_iterations_are_counted_at_the_rho_that_runs():
 
 
 def test_other_likelihoods_need_no_noise_variance():
-    settings = DENOISE | {"noise_variance": "auto", "likelihood": "poisson"}
+    settings = replace(DENOISE, noise_variance="auto", likelihood="poisson")
     sampler = Sampler(ddpm_prior(), settings, LATENT, "query", 0, "cpu")
     assert sampler.method == "gibbs"
 
 
 def test_rho_is_limited_to_the_noise_that_the_prior_knows():
-    sampler = Sampler(ddpm_prior(), DENOISE | {"method": "gibbs"}, LATENT, "query", 0, "cpu")
+    sampler = Sampler(ddpm_prior(), replace(DENOISE, method="gibbs"), LATENT, "query", 0, "cpu")
     largest = DDPMSchedule().sigma[-1]
     assert sampler.rho.max() == pytest.approx(largest)
     assert sampler.rho[-1] == 0.5
@@ -303,7 +308,7 @@ def test_rho_is_limited_to_the_noise_that_the_prior_knows():
 def test_a_noise_level_that_the_prior_does_not_know_is_refused():
     prior = DenoiserPrior(gaussian_denoiser, levels=(0.04, 15.0))
     with pytest.raises(InputError, match=r"noise level 20; the prior knows the levels 0\.04 to 15"):
-        Sampler(prior, DENOISE | {"noise_variance": 400.0}, LATENT, "query", 0, "cpu")
+        Sampler(prior, replace(DENOISE, noise_variance=400.0), LATENT, "query", 0, "cpu")
     assert Sampler(prior, DENOISE, LATENT, "query", 0, "cpu").s == pytest.approx(math.sqrt(1.25))
 
 
@@ -315,14 +320,14 @@ def test_a_noise_level_that_the_prior_does_not_know_is_refused():
     ],
 )
 def test_gibbs_takes_over_where_there_is_no_closed_form(changes, latent, why):
-    sampler = Sampler(ddpm_prior(), DENOISE | changes, LATENT | latent, "query", 0, "cpu")
+    sampler = Sampler(ddpm_prior(), replace(DENOISE, **changes), LATENT | latent, "query", 0, "cpu")
     assert sampler.method == "gibbs"
     assert why in sampler.notes[0]
 
 
 def test_noise_variance_auto_is_that_of_the_role():
     latent = LATENT | {"residual_variance_query": 1.5, "residual_variance_reference": 0.8}
-    settings = DENOISE | {"noise_variance": "auto"}
+    settings = replace(DENOISE, noise_variance="auto")
     found = [
         Sampler(ddpm_prior(), settings, latent, role, 0, "cpu").noise_variance
         for role in ("reference", "query")
@@ -388,7 +393,7 @@ def test_the_gpu_draws_what_the_cpu_draws():
         torch.nn.init.normal_(parameter, std=0.1)
     x, cells, found = torch.randn(50, 3), torch.arange(50), {}
     for device in ("cpu", "cuda"):
-        prior = prior_of("fast", network.to(device))
+        prior = OBJECTIVES["fast"].prior(network.to(device))
         found[device] = exact_posterior(prior, x.to(device), cells.to(device), 1.1, 4, seed=0)
     for on_cpu, on_gpu in zip(found["cpu"], found["cuda"], strict=True):
         assert torch.allclose(on_cpu, on_gpu.cpu(), atol=1e-3)

@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from dice_atlas.counts.formats import member_files
 from dice_atlas.errors import InputError
-from dice_atlas.sheet import read_sheet, require_files, tenx_files
+from dice_atlas.sheet import read_sheet, require_files
 
 HEAD = "sample\tpath\trole\tbatch"
 GOOD = f"{HEAD}\ns1\ta.h5ad\tquery\tA\n"
@@ -153,8 +154,8 @@ def test_missing_files_are_told_at_once(read, tmp_path):
 def test_files_of_a_10x_folder(tmp_path):
     for name in ("GSM1_matrix.mtx.gz", "GSM1_barcodes.tsv.gz", "GSM1_genes.tsv.gz", "notes.txt"):
         (tmp_path / name).touch()
-    names = [os.path.basename(path) for path in tenx_files(str(tmp_path))]
+    names = [os.path.basename(path) for path in member_files(str(tmp_path))]
     assert names == ["GSM1_barcodes.tsv.gz", "GSM1_genes.tsv.gz", "GSM1_matrix.mtx.gz"]
-    assert tenx_files("a.h5ad") == ["a.h5ad"]
+    assert member_files("a.h5ad") == ["a.h5ad"]
     (tmp_path / "empty").mkdir()
-    assert tenx_files(str(tmp_path / "empty")) == [str(tmp_path / "empty")]
+    assert member_files(str(tmp_path / "empty")) == [str(tmp_path / "empty")]

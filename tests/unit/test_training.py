@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from dice_atlas.dice.mixup import ClassMixup, augmented, mixup_classes
+from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.saved import load_prior, save_prior
-from dice_atlas.dice.training import Trainer, preset_settings, validation_loss
+from dice_atlas.dice.training import PriorSettings, Trainer, validation_loss
 from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace, load_saved_space
 from dice_atlas.numerics.scaling import Scaling
@@ -22,9 +23,10 @@ def latents(n=600, k=4):
 
 def trainer(preset="fast", seed=0, mixup=False, **overrides):
     data, _ = latents()
-    settings = preset_settings(preset, len(data), {"width": 64, "blocks": 2, **overrides})
+    small = {"width": 64, "blocks": 2, **overrides}
+    settings = PriorSettings(preset, overrides=small).training(len(data))
     classes = torch.zeros(len(data), dtype=torch.long)
-    return Trainer(preset, settings, data, classes, mixup, seed, "cpu")
+    return Trainer(OBJECTIVES[preset], settings, data, classes, mixup, seed, "cpu")
 
 
 def test_mixup_stays_within_the_class_and_has_dirichlet_weights():
@@ -67,7 +69,7 @@ def test_fast_network_learns_the_closed_form_of_a_gaussian():
 
 def test_paper_network_learns_to_denoise():
     run = trainer("paper", steps=400, batch_size=256, learning_rate=1e-3, validate_every=100)
-    before = validation_loss("paper", run.network, run.held, 0)
+    before = validation_loss(OBJECTIVES["paper"], run.network, run.held, 0)
     run.run()
     assert run.best_loss < 0.5 * before
     assert run.best_loss < 0.6  # 1 is the error of doing nothing
@@ -128,13 +130,12 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1, "the prior must be as readable as its card"
     prior, read = load_prior(tmp_path / "prior.safetensors", "cpu")
-    assert read == {"format": 2, **json.loads(json.dumps(card))}
+    assert read == {"format": 3, **json.loads(json.dumps(card))}
     run.chosen().load_state_dict(run.best)
-    from dice_atlas.dice.priors import prior_of
-
     u = torch.randn(10, 4)
     with torch.no_grad():
-        assert torch.equal(prior.mean(u, 1.1), prior_of(preset, run.chosen()).mean(u, 1.1))
+        expected = OBJECTIVES[preset].prior(run.chosen()).mean(u, 1.1)
+        assert torch.equal(prior.mean(u, 1.1), expected)
     back = load_saved_space(tmp_path / "prior.safetensors")
     assert np.array_equal(back.loadings, loadings)
     assert back.genes.tolist() == genes.tolist()
@@ -142,9 +143,15 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
     assert not back.restricted_to(np.array(["A", "C", "D", "E"])).orthonormal
 
 
-def test_a_saved_prior_of_another_format_is_refused(tmp_path):
-    (tmp_path / "card.json").write_text('{"format": 9, "dice_atlas": "9.0"}')
-    with pytest.raises(InputError, match=r"seen format 9 \(dice-atlas 9.0\), expected 2"):
+@pytest.mark.parametrize("number", [9, 2])
+def test_a_saved_prior_of_another_format_is_refused(tmp_path, number):
+    # 2: the paper's network had blocks of twice the paper's inner width.
+    (tmp_path / "card.json").write_text(json.dumps({"format": number, "dice_atlas": "9.0"}))
+    message = (
+        rf"prior.safetensors: seen format {number} \(dice-atlas 9.0\), expected 3: "
+        "train the prior again, or use it with the version that wrote it"
+    )
+    with pytest.raises(InputError, match=message):
         load_prior(tmp_path / "prior.safetensors", "cpu")
 
 

@@ -7,9 +7,9 @@ from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.labels import predictions_table
 from dice_atlas.transfer.search import find
 from dice_atlas.transfer.spaces import ExpressionSpace
-from factories import ANNOTATE, cells_to_label, expression_of_types
+from factories import ANCHORS, CALLS, WEIGHTS, cells_to_label, expression_of_types
 
-COVERAGE = ANNOTATE["coverage"]
+COVERAGE = CALLS.coverage
 N_REFERENCE, N_QUERY = 500, 400
 # Two types that are hard to tell apart, and a rarer, clear one.
 RATE = np.full((3, 120), 0.6)
@@ -23,9 +23,10 @@ def test_coverage_holds_in_every_class_of_simulated_counts():
         labels, data = expression_of_types(RATE, (0.6, 0.25, 0.15), N_REFERENCE + N_QUERY, seed)
         reference = np.arange(len(labels)) < N_REFERENCE
         cells = cells_to_label(labels, ~reference, seed)
-        anchors, weights, calibration = find(ExpressionSpace(data, dims=10), cells, ANNOTATE)
-        predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
-        calls = call(predictions, calibration, ANNOTATE)
+        space = ExpressionSpace(data, dims=10)
+        anchors, weights, calibration = find(space, cells, ANCHORS, WEIGHTS)
+        predictions = predictions_table(weights.obs_names, transfer(anchors, weights, WEIGHTS))
+        calls = call(predictions, calibration, CALLS)
         truth = labels[~reference]
         sets = calls["prediction_set"].str.split("|")
         right = np.array([t in given for t, given in zip(truth, sets, strict=True)])

@@ -1,4 +1,6 @@
-"""The scripts of the label transfer on small sample files, from counts to calls."""
+"""The label transfer on small sample files, from counts to calls."""
+
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -8,7 +10,8 @@ import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
-from dice_atlas.transfer.calls import call, transfer
+from dice_atlas.transfer.anchors import AnchorSettings
+from dice_atlas.transfer.calls import CallSettings, call, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
     read_cells,
@@ -17,20 +20,14 @@ from dice_atlas.transfer.dataset import (
 )
 from dice_atlas.transfer.labels import predictions_table
 from dice_atlas.transfer.search import dice_space, expression_space, find
+from dice_atlas.transfer.spaces import ReductionSettings
+from dice_atlas.transfer.weights import WeightSettings
 
 GENES = [f"G{i}" for i in range(150)]
-ANNOTATE = {
-    **{"reduction": "pcaproject", "nfeatures": 80, "dims": 10, "k.anchor": 5, "k.filter": 50},
-    **{
-        "k.score": 15,
-        "max.features": 60,
-        "k.weight": 20,
-        "sd.weight": 1,
-        "seurat_version": "v4",
-        "exact_up_to": 1000,
-    },
-    **{"outside_below": 0, "unassigned_below": 0.5, "coverage": 0.8},
-}
+REDUCTION = ReductionSettings("pcaproject", dims=10, nfeatures=80)
+ANCHORS = AnchorSettings(5, k_filter=50, k_score=15, max_features=60, exact_up_to=1000)
+WEIGHTS = WeightSettings(k_weight=20, exact_up_to=1000)
+CALLS = CallSettings(unassigned_below=0.5, outside_below=0, coverage=0.8)
 
 
 def write_sample(path, role, labels, seed, genes=GENES):
@@ -89,21 +86,23 @@ def make_space(name, tmp_path, samples):
     if name == "dice":
         embedding, loadings = denoised(tmp_path, samples)
         return dice_space(samples, embedding, loadings, read_cells(samples).index, 60)
-    return expression_space(samples, {**ANNOTATE, "reduction": name}, 0)
+    return expression_space(samples, replace(REDUCTION, method=name), 0)
 
 
 @pytest.mark.parametrize("name", ["pcaproject", "cca", "dice"])
 def test_labels_from_counts_to_calls(tmp_path, samples, name):
     cells = read_cells(samples)
-    anchors, weights, calibration = find(make_space(name, tmp_path, samples), cells, ANNOTATE)
+    anchors, weights, calibration = find(
+        make_space(name, tmp_path, samples), cells, ANCHORS, WEIGHTS
+    )
     # Through the files, as between the rules.
     write_table(anchors, tmp_path / "anchors.tsv.gz")
     weights.write_h5ad(tmp_path / "weights.h5ad")
     anchors = pd.read_csv(tmp_path / "anchors.tsv.gz", sep="\t", keep_default_na=False)
     weights = ad.read_h5ad(tmp_path / "weights.h5ad")
-    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, ANNOTATE))
+    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, WEIGHTS))
     held = calibration[calibration["role"] == "reference"].set_index("cell")
-    calls = call(predictions, calibration, ANNOTATE)
+    calls = call(predictions, calibration, CALLS)
     assert calls["p_reference"].min() >= 1 / (1 + len(held))
     assert (calls["p_reference"] <= 0.1).mean() < 0.2
 
@@ -126,8 +125,8 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
 
 def test_same_input_same_bytes(tmp_path, samples):
     for run in ("first", "second"):
-        space = expression_space(samples, ANNOTATE, 5)
-        anchors, _, calibration = find(space, read_cells(samples), ANNOTATE)
+        space = expression_space(samples, REDUCTION, 5)
+        anchors, _, calibration = find(space, read_cells(samples), ANCHORS, WEIGHTS)
         write_table(anchors, tmp_path / f"{run}_a.tsv.gz")
         write_table(calibration, tmp_path / f"{run}_c.tsv.gz")
     for part in ("a", "c"):
@@ -179,7 +178,7 @@ def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplo
     few = cells.copy()
     few["label"] = ""
     few.loc[few.index[[100, 101, 102]], "label"] = ["A", "A", "B"]
-    _, _, calibration = find(expression_space(samples, ANNOTATE, 0), few, ANNOTATE)
+    _, _, calibration = find(expression_space(samples, REDUCTION, 0), few, ANCHORS, WEIGHTS)
     assert calibration.empty
     columns = ["cell", "sample", "role", "label", "predicted", "support", "score:A", "score:B"]
     assert calibration.columns.tolist() == columns

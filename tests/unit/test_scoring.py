@@ -1,7 +1,6 @@
-"""score_metrics on small files of the workflow."""
+"""The metrics of an atlas on small files of the workflow."""
 
 import anndata as ad
-import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.counts.labels import read_truth
@@ -21,13 +20,14 @@ def settings(path):
     return {"q1": {"truth": "truth.csv", "truth_source": str(path), "subset": ""}}
 
 
-def load(paths, truth=None):
+def load(paths, truth=None, clusters=None):
     latents, denoised = ad.read_h5ad(paths["latents"]), ad.read_h5ad(paths["denoised"])
     read = paths["latents"].parent / "read_truth.tsv.gz"
     if truth:
         write_table(read_truth(truth, latents.obs), read)
     found = truth_of(latents.obs_names, [read] if truth else [])
-    return gather_cells(latents, denoised, found)
+    one = pd.DataFrame({"cell": latents.obs_names, "cluster": "0"})
+    return gather_cells(latents, denoised, one if clusters is None else clusters, found)
 
 
 def calls(paths):
@@ -37,8 +37,7 @@ def calls(paths):
 @pytest.fixture(scope="module")
 def scored(paths):
     cells = load(paths, settings(paths["truth"]))
-    clusters = np.zeros(len(cells.obs), dtype=int).astype(str)
-    return metrics_table(cells, calls(paths), clusters, CLUSTER, 0)
+    return metrics_table(cells, calls(paths), CLUSTER, 0)
 
 
 def test_truth_is_of_the_sample_that_has_it(paths):
@@ -104,7 +103,7 @@ def test_confusion(paths):
 
 def test_without_truth_only_the_rows_that_need_it_are_missing(paths):
     cells = load(paths)
-    found = metrics_table(cells, calls(paths), np.full(180, "0"), CLUSTER, 0)
+    found = metrics_table(cells, calls(paths), CLUSTER, 0)
     assert set(found["cells"]) == {"reference", "all"}
     empty = confusion_table(cells, calls(paths))
     assert empty.empty

@@ -12,7 +12,7 @@ from dice_atlas.transfer.novelty import (
 )
 from dice_atlas.transfer.search import find
 from dice_atlas.transfer.spaces import ExpressionSpace
-from factories import ANNOTATE, cells_to_label, expression_of_types
+from factories import ANCHORS, WEIGHTS, cells_to_label, expression_of_types
 
 
 def test_support_by_hand():
@@ -72,7 +72,7 @@ def test_a_type_that_the_reference_lacks_is_found_and_the_others_are_not(left_ou
         kept = query | (labels != left_out)
         labels, data, query = labels[kept], data[kept], query[kept]
         cells = cells_to_label(labels, query, seed)
-        _, _, calibration = find(ExpressionSpace(data, dims=10), cells, ANNOTATE)
+        _, _, calibration = find(ExpressionSpace(data, dims=10), cells, ANCHORS, WEIGHTS)
         p_values = reference_p_values(calibration)
         new = labels[query] == left_out
         small.append((p_values[new] < 0.05).mean())

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from dice_atlas.numerics import neighbors as nb
+from factories import blobs
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 
 @pytest.mark.parametrize("shift", [0.0, 1000.0])
@@ -44,6 +46,22 @@ def test_a_point_is_its_own_first_neighbour():
         [4, 3],
     ]
     assert nb.Neighbors(points).nearest_to_self(1).tolist() == [[0], [1], [2], [3], [4]]
+
+
+def test_others_leave_the_point_out():
+    points, _ = blobs(3, 100, 5, seed=2, distance=3.0)
+    index, distance = nb.Neighbors(points).nearest_others(7)
+    full = cdist(points, points)
+    np.fill_diagonal(full, np.inf)
+    np.testing.assert_allclose(distance, np.sort(full, axis=1)[:, :7], rtol=1e-6)
+    np.testing.assert_allclose(distance, np.take_along_axis(full, index, axis=1), rtol=1e-6)
+    assert not (index == np.arange(len(points))[:, None]).any()
+    # Among more duplicates than were asked for a point is left out all the same.
+    index, distance = nb.Neighbors(np.ones((9, 2))).nearest_others(3)
+    assert not (index == np.arange(9)[:, None]).any()
+    assert (distance == 0).all()
+    with pytest.raises(ValueError, match="expected 0 to 299"):
+        nb.Neighbors(points).nearest_others(300)
 
 
 @pytest.mark.parametrize("k", [1, 7, 60, 200])
