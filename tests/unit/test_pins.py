@@ -106,7 +106,7 @@ def test_every_rule_finds_its_imports_in_its_env(root):
         text = (root / "envs" / f"{env}.yaml").read_text()
         content = yaml.safe_load(text)
         # The library is on the search path of the jobs, and the file says so.
-        uses = "dice_atlas" in (root / "workflow_scripts" / f"{script}.py").read_text()
+        uses = "from dice_atlas" in (root / "workflow_scripts" / f"{script}.py").read_text()
         assert uses <= ("dice_atlas" in text), env
         there = {entry.partition("=")[0] for entry in content["dependencies"]}
         needed = imports(root / "workflow_scripts" / f"{script}.py", root / "workflow_scripts")
