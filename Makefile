@@ -87,4 +87,4 @@ lock:
 	rm -rf .lock-venv
 
 clean:
-	rm -rf results resources/demo .snakemake
+	rm -rf results resources/demo .snakemake build workflow_scripts/*.egg-info

@@ -47,6 +47,7 @@ include: "rules/report.smk"
 include: "rules/benchmark.smk"
 
 
+# Snakemake runs this of the main Snakefile only, not of a module.
 onstart:
     refuse_a_short_queue()
 

@@ -48,7 +48,10 @@ def require_library():
         )
 
 
-prefer_own_library() if CLONE else require_library()
+if CLONE:
+    prefer_own_library()
+else:
+    require_library()
 from dice_atlas.errors import InputError
 from dice_atlas.settings import (
     require_batch_keys,
