@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-slurm bench scvi oracle readme lint lock clean
+.PHONY: demo test unit test-times test-slurm bench scvi oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -14,6 +14,15 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+# The tests that run no workflow.
+unit: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest tests/unit
+
+# All tests, and how long each folder of them takes, in CONTRIBUTING.md.
+test-times: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest --junitxml=results/test_times.xml
+	$(BIN)/python docs/update_test_times.py results/test_times.xml
 
 # Everything on a SLURM that is brought up for it (as root, on Debian), and the table of faults.
 test-slurm: $(VENV)/.ready-dev
@@ -48,7 +57,7 @@ oracle: $(VENV)/.ready
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
 	$(BIN)/snakemake --lint
 
 $(VENV)/.ready: requirements.txt
@@ -78,4 +87,4 @@ lock:
 	rm -rf .lock-venv
 
 clean:
-	rm -rf results resources/demo .snakemake
+	rm -rf results resources/demo .snakemake build workflow_scripts/*.egg-info

@@ -1,11 +1,19 @@
 # dice-atlas: raw single-cell counts -> an annotated atlas with calibrated confidence.
 # Every setting is described in config/README.md, every file in workflow_scripts/README.md.
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+# The repository's, where the folder of the run has none.
+SETTINGS = "config/config.yaml"
+if not os.path.exists(SETTINGS):
+    SETTINGS = workflow.source_path(SETTINGS)
+
+
+configfile: SETTINGS
 
 
 include: "rules/common.smk"
@@ -39,6 +47,7 @@ include: "rules/report.smk"
 include: "rules/benchmark.smk"
 
 
+# Snakemake runs this of the main Snakefile only, not of a module.
 onstart:
     refuse_a_short_queue()
 

@@ -127,9 +127,9 @@ rule embed_scvi:
         runtime=runtime(120),
         gpu=config["gpu"],
     params:
-        python="python" if deploys_conda() else BENCHMARK["scvi_python"],
+        python="python" if deploys_conda() else SCVI_PYTHON,
         # Not workflow.source_path(): its path is another one in every run.
-        script=Path(workflow.basedir, "workflow_scripts/embed_scvi.py"),
+        script=Path(repository_file("workflow_scripts/embed_scvi.py")),
     shell:
         "{params.python} {params.script} --input {input.split} --output {output.embedding}"
         " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"

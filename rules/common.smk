@@ -1,13 +1,57 @@
 # What all rules share: validated settings, the sample sheet, paths, resources.
 # All functions of the workflow live here (the rule files hold rules only).
+import importlib.metadata
 import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.sourcecache import HostingProviderFile
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+# The clone that this file is part of; none where Snakemake fetches file by file, as it does for
+# `snakefile: github(...)`. Not workflow.basedir: in a module that is the user's own folder.
+RULES = workflow.current_basedir
+CLONE = Path(RULES).parent if isinstance(RULES, os.PathLike) else None
+
+
+def repository_file(path):
+    """A file of this repository, on disk."""
+    # Not always source_path(): its path is another one in every run.
+    return str(CLONE / path) if CLONE else str(workflow.source_path(f"../{path}"))
+
+
+def prefer_own_library():
+    """Let the run and its jobs import the clone's dice_atlas, whatever else is installed."""
+    library = str(CLONE / "workflow_scripts")
+    searched = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = dict.fromkeys([library, *filter(None, searched)])
+    os.environ.update(PYTHONPATH=os.pathsep.join(paths))
+    sys.path.insert(0, library)
+
+
+def require_library():
+    """Stop unless dice_atlas is installed, of the version that these rules were written for."""
+    text = Path(repository_file("workflow_scripts/dice_atlas/__init__.py")).read_text()
+    expected = re.search(r'__version__ = "(.+)"', text)[1]
+    try:
+        seen = importlib.metadata.version("dice-atlas")
+    except importlib.metadata.PackageNotFoundError:
+        seen = "none"
+    if seen != expected:
+        address = "ADDRESS@TAG"
+        if isinstance(RULES, HostingProviderFile):
+            address = f"https://{RULES.host}/{RULES.repo}@{RULES.ref}"
+        raise WorkflowError(
+            f"the package dice-atlas: seen {seen}, expected {expected} where snakemake is installed: "
+            f"{RULES} is no clone and has no library; pip install 'dice-atlas @ git+{address}'"
+        )
+
+
+if CLONE:
+    prefer_own_library()
+else:
+    require_library()
 from dice_atlas.errors import InputError
 from dice_atlas.settings import (
     require_batch_keys,
@@ -26,10 +70,31 @@ from dice_atlas.sheet import read_sheet, require_files
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 DEMO = "resources/demo/"
-SCHEMAS = Path(workflow.basedir) / "config" / "schemas"
+DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
+
+
+def default_file(path):
+    """A file that a setting names; the repository's own where the folder of the run has none."""
+    if os.path.exists(path) or not path.startswith(("config/", ".venv-scvi/")):
+        return path
+    if CLONE:
+        return str(CLONE / path) if (CLONE / path).exists() else path
+    return repository_file(path) if path in DEMO_SHEETS else path
+
+
+def read_samples(path):
+    """Rows of a sample sheet. The demo's data are made in the folder of the run."""
+    demo = Path(repository_file("config/samples.tsv")).parents[1] / DEMO
+    schema = repository_file("config/schemas/samples.schema.json")
+    return read_sheet(default_file(path), schema, moved={str(demo): DEMO})
+
+
 try:
-    config.update(validate_config(config, SCHEMAS / "config.schema.json"))
-    SHEET = read_sheet(config["samples"], SCHEMAS / "samples.schema.json")
+    # A new dict: in a module `config` is the user's own.
+    config = validate_config(
+        config, repository_file("config/schemas/config.schema.json")
+    )
+    SHEET = read_samples(config["samples"])
     require_files(
         SHEET,
         config["samples"],
@@ -52,7 +117,7 @@ TRANSFER = HAS_LABELS and bool(QUERIES)
 SPACES = config["annotate"]["spaces"] if TRANSFER else []
 SAVED_PRIOR = config["prior"]["path"]
 TRUTHS = [name for name in SAMPLES if SHEET[name]["truth"]]
-TEMPLATE = str(Path(workflow.basedir) / "resources" / "report.html.j2")
+TEMPLATE = repository_file("resources/report.html.j2")
 # What each stage of the label transfer depends on, so that nothing else reruns it.
 CALL_SETTINGS = ("unassigned_below", "outside_below", "coverage")
 WEIGHT_SETTINGS = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")

@@ -6,6 +6,7 @@ from snakemake.settings.types import DeploymentMethod
 
 BENCHMARK = config["benchmark"]
 BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
+SCVI_PYTHON = default_file(BENCHMARK["scvi_python"])
 # Where a variant differs from the base in its cells or its space, these are enough to see it.
 COMPARED = list(ALWAYS)
 
@@ -26,11 +27,11 @@ def benchmark_sheet():
     """Rows of the benchmark's sheet by sample; read only where the benchmark is asked for."""
     path = BENCHMARK["samples"]
     try:
-        sheet = read_sheet(path, SCHEMAS / "samples.schema.json")
+        sheet = read_samples(path)
         require_files(sheet, path, made=DEMO, finished=bench("samples/{sample}.h5ad"))
         require_sets(sheet, path, BENCHMARK["sweeps"]["sets"])
         if "scvi" in BENCHMARK["methods"] and not deploys_conda():
-            require_scvi(BENCHMARK["scvi_python"])
+            require_scvi(SCVI_PYTHON)
     except InputError as error:
         raise WorkflowError(str(error)) from None
     return sheet

@@ -15,7 +15,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "rules", "config", "envs", "resources", "slurm", "workflow_scripts")
+PARTS = (
+    "Snakefile", "workflow", "rules", "config", "envs", "resources", "slurm", "workflow_scripts",
+    "pyproject.toml", "README.md", "LICENSE",
+)  # fmt: skip
 # Settings that make a run cheap where only the plumbing is looked at.
 SMALL = {
     "prior": {"overrides": {"width": 32, "blocks": 1, "steps": 100, "batch_size": 128}},
@@ -24,11 +27,34 @@ SMALL = {
 }
 
 
-class Copy:
-    """A copy of the workflow in a folder of its own."""
+# A user's Snakefile, as snakedeploy writes it.
+MODULE = """\
+configfile: "settings.yaml"
 
-    def __init__(self, folder: Path) -> None:
+
+module dice_atlas:
+    snakefile:
+        {snakefile}
+    config:
+        config
+
+
+use rule * from dice_atlas{renamed}
+"""
+
+
+class Copy:
+    """A copy of the workflow in a folder of its own, or a user's folder beside such a copy."""
+
+    def __init__(self, folder: Path, clone: Path | None = None) -> None:
         self.folder = folder
+        self.clone = clone or folder
+        self.env: dict[str, str] = {}
+
+    def snakefile(self, snakefile: str, renamed: str = "") -> None:
+        """Write a user's Snakefile, which takes the workflow as a module."""
+        text = MODULE.format(snakefile=snakefile, renamed=renamed)
+        (self.folder / "Snakefile").write_text(text)
 
     def duplicate(self, folder: Path) -> "Copy":
         """Another one, with all the results that this one has."""
@@ -49,6 +75,7 @@ class Copy:
         result = subprocess.run(
             self.command("--cores", str(cores), *arguments),
             cwd=self.folder,
+            env=os.environ | self.env,
             capture_output=True,
             text=True,
             timeout=1200,
@@ -123,6 +150,26 @@ def make_copy(root, tmp_path_factory):
         return Copy(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_user(make_copy, tmp_path_factory):
+    """Makes empty folders of users, each with a copy elsewhere that is their clone."""
+
+    def make(name: str) -> Copy:
+        return Copy(tmp_path_factory.mktemp(f"{name}_user"), make_copy(name).folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def package(make_copy, tmp_path_factory) -> Path:
+    """A folder into which pip has installed dice_atlas."""
+    target = tmp_path_factory.mktemp("package")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    local = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
+    subprocess.run([*pip, *local, str(make_copy("built").folder)], check=True)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,11 @@ def test_every_rule_finds_its_imports_in_its_env(root):
     pairs = rule_envs(root)
     assert len(pairs) > 15
     for env, script in pairs:
-        content = yaml.safe_load((root / "envs" / f"{env}.yaml").read_text())
+        text = (root / "envs" / f"{env}.yaml").read_text()
+        content = yaml.safe_load(text)
+        # The library is on the search path of the jobs, and the file says so.
+        uses = "from dice_atlas" in (root / "workflow_scripts" / f"{script}.py").read_text()
+        assert uses <= ("dice_atlas" in text), env
         there = {entry.partition("=")[0] for entry in content["dependencies"]}
         needed = imports(root / "workflow_scripts" / f"{script}.py", root / "workflow_scripts")
         assert needed <= there, f"{script}: envs/{env}.yaml lacks {sorted(needed - there)}"

@@ -39,6 +39,16 @@ def test_demo_sheet(root, schema, monkeypatch):
     assert query["qc"] == {"min_genes": 150}
 
 
+def test_files_of_a_moved_folder_are_found_in_the_new_one(root, schema, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    demo = {str(root / "resources/demo"): "made/demo"}
+    sheet = read_sheet(root / "config/samples.tsv", schema, moved=demo)
+    assert sheet["pbmc_ref"]["path"] == "made/demo/pbmc_ref.h5ad"
+    assert sheet["pbmc_q1"]["truth_source"] == "made/demo/pbmc_q1_truth.csv"
+    (tmp_path / "own.tsv").write_text(GOOD)
+    assert read_sheet("own.tsv", schema, moved=demo)["s1"]["path"] == "a.h5ad"
+
+
 def test_full_row(read, tmp_path):
     (tmp_path / "sub").mkdir()
     row = read(

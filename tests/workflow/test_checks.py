@@ -14,8 +14,9 @@ TOOLS = Path(sys.executable).parent
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
-        ["snakefmt", "--check", "Snakefile", "rules"],
+        ["snakefmt", "--check", "Snakefile", "workflow/Snakefile", "rules"],
         ["snakemake", "--lint"],
+        ["snakemake", "--lint", "-s", "workflow/Snakefile"],
     ],
     ids=" ".join,
 )

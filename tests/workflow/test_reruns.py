@@ -120,19 +120,40 @@ def wait_for(path, seconds):
         time.sleep(0.2)
 
 
-def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one_on_one_core(make_copy, small):
-    killed, calm = make_copy("killed"), make_copy("calm")
-    names = [copy.config("small", **small) for copy in (killed, calm)]
-    process = killed.start("--cores", "2", "--configfile", names[0])
+@pytest.fixture(scope="module")
+def calm(make_user, small):
+    """The demo run without a break on one core, as a module in a user's folder."""
+    user = make_user("calm")
+    user.config("settings", atlas="demo", samples="config/samples.tsv", **small)
+    user.snakefile(f'"{user.clone}/workflow/Snakefile"')
+    before = files_of(user.clone)
+    user.run(cores=1)
+    assert files_of(user.clone) == before, "the run wrote into the clone"
+    return user
+
+
+def files_of(folder):
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_a_module_has_done_what_the_clone_would_do(calm):
+    assert calm.planned() == {}
+    assert calm.planned("-s", f"{calm.clone}/Snakefile", "--configfile", "settings.yaml") == {}
+    assert (calm.folder / "results/demo/report.html").stat().st_size > 100_000
+
+
+def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one(make_copy, small, calm):
+    killed = make_copy("killed")
+    name = killed.config("small", **small)
+    process = killed.start("--cores", "2", "--configfile", name)
     wait_for(killed.folder / "results/demo/latent/latents.h5ad", 300)
     time.sleep(1.0)
     killed.kill(process)
     killed.run("--unlock")
     done = (killed.folder / "results/demo/features/normalized.h5ad").stat().st_mtime_ns
-    killed.run("--configfile", names[0], "--rerun-incomplete")
+    killed.run("--configfile", name, "--rerun-incomplete")
     after = (killed.folder / "results/demo/features/normalized.h5ad").stat().st_mtime_ns
     assert after == done, "finished work was done again"
-    calm.run("--configfile", names[1], cores=1)
     first, second = (ad.read_h5ad(c.folder / "results/demo/atlas.h5ad") for c in (killed, calm))
     assert first.obs_names.equals(second.obs_names)
     assert (first.layers["counts"] != second.layers["counts"]).nnz == 0

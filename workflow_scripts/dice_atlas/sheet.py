@@ -20,8 +20,15 @@ CORE_COLUMNS = ("sample", "path", "role", "batch", "labels", "truth", "subset")
 RESERVED_COLUMNS = {*OBS, *METRIC_NAMES, *INTERNAL} - {"sample", "role", "batch"}
 
 
-def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str, Any]]:
+def read_sheet(
+    path: str | Path, schema_path: str | Path, moved: dict[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Read a tsv or csv sample sheet.
+
+    Parameters
+    ----------
+    path, schema_path : of the sheet and of the schema of its columns.
+    moved : folders whose files are to be found in another one, by that one's path.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def read_sheet(path: str | Path, schema_path: str | Path) -> dict[str, dict[str,
         name = cells.get("sample", "")
         if name in sheet:
             problems.append(f"{where}, column sample: {name!r} stands twice; names must be unique")
-        sheet[name] = resolve_row(cells, path.parent, properties)
+        sheet[name] = resolve_row(cells, path.parent, properties, moved or {})
         problems += [f"{where}, {text}" for text in check_obs_columns(sheet[name])]
     if not rows:
         problems.append("no sample; expected one row per sample")
@@ -209,23 +216,28 @@ def typed(text: str, rule: dict[str, Any]) -> Any:
     return int(number) if number.is_integer() else number
 
 
-def resolve_row(cells: dict[str, str], folder: Path, properties: dict[str, Any]) -> dict[str, Any]:
+def resolve_row(
+    cells: dict[str, str], folder: Path, properties: dict[str, Any], moved: dict[str, str]
+) -> dict[str, Any]:
     row = {column: cells.get(column, "") for column in CORE_COLUMNS}
-    row["path"] = resolve(row["path"], folder)
+    row["path"] = resolve(row["path"], folder, moved)
     for column in ("labels", "truth"):
         spec = row[column]
         own = row["path"] if spec else ""
-        row[f"{column}_source"] = resolve(spec, folder) if is_label_table(spec) else own
+        row[f"{column}_source"] = resolve(spec, folder, moved) if is_label_table(spec) else own
     row["qc"] = {c: typed(cells[c], properties[c]) for c in SETTINGS if cells.get(c)}
     row["extra"] = {c: v for c, v in cells.items() if c not in CORE_COLUMNS + SETTINGS}
     return row
 
 
-def resolve(text: str, folder: Path) -> str:
+def resolve(text: str, folder: Path, moved: dict[str, str]) -> str:
     """A path of the sheet, relative to the working directory where it lies under it."""
     if not text:
         return ""
     absolute = os.path.abspath(os.path.join(folder, os.path.expanduser(text)))
+    for old, new in moved.items():
+        if Path(absolute).is_relative_to(old):
+            absolute = os.path.abspath(os.path.join(new, os.path.relpath(absolute, old)))
     relative = os.path.relpath(absolute)
     return absolute if relative.startswith("..") else relative
 

@@ -75,7 +75,8 @@ def embedding_of(data: ad.AnnData) -> np.ndarray:
     return np.asarray(next(data.obsm[key] for key in KEYS if key in data.obsm))
 
 
-def long_table(method: str, scores: dict, n_cells: int) -> pd.DataFrame:
+def long_table(method: str, scores: Mapping[str, Score], n_cells: int) -> pd.DataFrame:
+    """`method`, `metric`, `value`, `n_cells` and `note` of each score."""
     rows = [(method, name, s.value, n_cells, s.note) for name, s in scores.items()]
     return pd.DataFrame(rows, columns=["method", "metric", "value", "n_cells", "note"])
 

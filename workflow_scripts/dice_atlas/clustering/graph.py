@@ -37,35 +37,40 @@ def neighbor_graph(
     """
     embedding = np.asarray(embedding, dtype=np.float32)
     check_embedding(embedding)
+    n_neighbors = min(n_neighbors, len(embedding) - 1)
     names = [str(i) for i in range(len(embedding))] if cells is None else list(cells)
     graph = ad.AnnData(obs=pd.DataFrame(index=pd.Index(names, dtype=object)))
     graph.obsm[key] = embedding
     sc.pp.neighbors(
         graph,
-        n_neighbors=min(n_neighbors, len(embedding) - 1),
+        n_neighbors=n_neighbors,
         use_rep=key,
         random_state=seed,
-        transformer=OtherCells(min(n_neighbors, len(embedding) - 1) - 1),
+        transformer=CellSearch(n_neighbors),
     )
     return graph
 
 
-class OtherCells:
-    """The library's neighbour search in the shape that scanpy asks for.
+class CellSearch:
+    """The library's neighbour search in the shape that scanpy asks for (scikit-learn's).
 
     Parameters
     ----------
-    n_neighbors : of each cell, itself not counted.
+    n_neighbors : of each cell, itself counted.
     """
 
     def __init__(self, n_neighbors: int) -> None:
         self.n_neighbors = n_neighbors
 
+    def get_params(self) -> dict[str, int]:
+        """What scanpy reads."""
+        return {"n_neighbors": self.n_neighbors}
+
     def fit_transform(self, embedding: np.ndarray) -> sp.csr_matrix:
         """Distances of each cell to its nearest others (cells x cells)."""
-        n = len(embedding)
-        index, distance = Neighbors(embedding).nearest_others(self.n_neighbors)
-        start = np.arange(0, n * self.n_neighbors + 1, self.n_neighbors)
+        n, k = len(embedding), self.n_neighbors - 1
+        index, distance = Neighbors(embedding).nearest_others(k)
+        start = np.arange(0, n * k + 1, k)
         return sp.csr_matrix((distance.ravel(), index.ravel(), start), shape=(n, n))
 
 

@@ -86,6 +86,11 @@ METRICS = (
         "per cent of the counts from mitochondrial genes", mad="upper",
         pattern="mito_pattern", default="^(MT|mt|Mt)-",
     ),
+    Metric(
+        "percent_ribo", "percent_ribo", "Ribosomal counts (%)", "median % ribo.",
+        "per cent of the counts from genes of ribosomal proteins",
+        pattern="ribo_pattern", default=r"^(RP[SL]|Rp[sl])(?!6[Kk])(\d|[Pp]\d|[Aa]$)",
+    ),
 )  # fmt: skip
 # In the order in which they are given as a reason: a cell has the first that applies.
 CRITERIA = (
@@ -96,6 +101,10 @@ CRITERIA = (
     Criterion(
         "max_mito_percent", "percent_mito", "max", PERCENT_RULE, 15, 100, "% mito.", "% mito.",
         "more than {}% mitochondrial counts",
+    ),
+    Criterion(
+        "max_ribo_percent", "percent_ribo", "max", PERCENT_RULE, 100, 100, "% ribo.", "% ribo.",
+        "more than {}% ribosomal counts",
     ),
 )  # fmt: skip
 METRIC_NAMES = tuple(metric.name for metric in METRICS)

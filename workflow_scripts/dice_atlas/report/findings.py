@@ -1,7 +1,6 @@
 """The first lines of the page: the atlas in numbers, and what to look at first."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pandas as pd
 from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.tables import confident, percent
+from dice_atlas.transfer.calls import CallSettings
 from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
 
 SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
@@ -55,7 +55,8 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         found += [
             (percent(confident(data.query).mean(), total), "confident labels",
              f"one label at {settings['coverage']:.0%} coverage"),
-            (percent(lost, total), "unassigned", unassigned_rules(settings)),
+            (percent(lost, total), "unassigned",
+             unassigned_rules(CallSettings.from_config(settings))),
         ]  # fmt: skip
         right = data.metric("accuracy_known", settings["final"])
         if right is not None:
@@ -64,10 +65,10 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
     return found
 
 
-def unassigned_rules(settings: Mapping[str, Any]) -> str:
+def unassigned_rules(settings: CallSettings) -> str:
     """What makes a cell unassigned, in few words."""
-    rules = f"score below {settings['unassigned_below']:g}"
-    below = settings["outside_below"]
+    rules = f"score below {settings.unassigned_below:g}"
+    below = settings.outside_below
     return rules + (f", or p_reference below {below:g}" if below else "")
 
 

@@ -142,11 +142,12 @@ def denoising(data: ReportData) -> str:
         text = "The prior, a diffusion model of the latents of a reference, was a saved one "
     else:
         text = f"The prior, a diffusion model of the latents of the {fitted_on(data)}, was trained "
+    overrides = {} if config["prior"]["path"] else config["prior"].get("overrides", {})
     mixed = {"labels": "mixup within labels", "clusters": "mixup within clusters"}
     text += (
         f"(preset {card['preset']}, {mixed.get(card['augmentation'], 'no mixup')}, "
         f"{card['n_cells']:,} cells, {card['steps']:,} steps in {card['seconds']:,.0f} s on "
-        f"{card['device']}, held-out loss {card['held_out_loss']:.3f}{changed(config)}). "
+        f"{card['device']}, held-out loss {card['held_out_loss']:.3f}{changed(overrides)}). "
     )
     text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "
     noise = LIKELIHOODS[dice["likelihood"]]
@@ -169,9 +170,8 @@ def denoising(data: ReportData) -> str:
     )
 
 
-def changed(config: Mapping[str, Any]) -> str:
+def changed(overrides: Mapping[str, float]) -> str:
     """The overrides of the preset, which may make it another network."""
-    overrides = {} if config["prior"]["path"] else config["prior"].get("overrides", {})
     named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in overrides.items())
     return f"; changed from the preset: {named}" if named else ""
 
