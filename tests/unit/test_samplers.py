@@ -354,11 +354,18 @@ def test_covariance_by_the_jacobian_is_the_posteriors():
     assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_exponential_schedule():
-    rho = rho_schedule(8.0, 0.5, 5, "exponential")
-    assert rho.tolist() == pytest.approx([8.0, 4.0, 2.0, 1.0, 0.5])
+def test_exponential_schedule_is_that_of_the_authors_code():
+    rho = rho_schedule(5.0, 0.5, 100, "exponential")
+    assert rho.tolist() == pytest.approx([max(5.0 * 0.9**step, 0.5) for step in range(100)])
+    # 5 * 0.9^21 is the last one above the end.
+    assert (rho[21], rho[22]) == (pytest.approx(0.547, abs=1e-3), 0.5)
+    assert rho_schedule(0.4, 0.5, 3, "exponential").tolist() == [0.5] * 3
+
+
+def test_linear_schedule():
     assert rho_schedule(8.0, 0.5, 4).tolist() == [8.0, 5.5, 3.0, 0.5]
-    assert rho_schedule(8.0, 0.5, 1).tolist() == [0.5]
+    for schedule in ("linear", "exponential"):
+        assert rho_schedule(8.0, 0.5, 1, schedule).tolist() == [0.5]
 
 
 def test_annealed_gibbs_has_the_law_of_its_end_and_not_of_the_schedule():
@@ -372,6 +379,19 @@ def test_annealed_gibbs_has_the_law_of_its_end_and_not_of_the_schedule():
     mean, variance = posterior(x[0], math.sqrt(1.25))
     for samples in ends:
         assert_moments(samples, mean, variance, rel=0.12)
+
+
+def test_the_papers_network_has_the_papers_layers():
+    """DICE, Appendix C: D = 512, M = 8; 35 million parameters at k = 30."""
+    k, d = 30, 512
+    data, time = (k + 1) * d, (16 + 1) * d + (d + 1) * d
+    # Linear(2D, 4D), BatchNorm(4D), Linear(4D, 2D), BatchNorm(2D): weights, biases; scale, shift.
+    block = (2 * d + 1) * 4 * d + 2 * 4 * d + (4 * d + 1) * 2 * d + 2 * 2 * d
+    head = (2 * d + 1) * d + (d + 1) * k
+    expected = data + time + 8 * block + head
+    network = TabularDiffusionMLP(k)
+    assert sum(weights.numel() for weights in network.parameters()) == expected == 34_455_582
+    assert network(torch.zeros(5, k), torch.tensor([0.5])).shape == (5, k)
 
 
 def test_folded_batch_norms_predict_the_same():
