@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.counts.criteria import CRITERIA, METRICS
+from dice_atlas.counts.qc import QcSettings
 from dice_atlas.files import write_table
 from dice_atlas.transfer.anchors import AnchorSettings
 from dice_atlas.transfer.calls import CallSettings
@@ -35,6 +37,20 @@ ANNOTATE = {
 ANCHORS = AnchorSettings.from_config(ANNOTATE)
 WEIGHTS = WeightSettings.from_config(ANNOTATE)
 CALLS = CallSettings.from_config(ANNOTATE)
+
+
+# Criteria that remove no cell, and the patterns that are the defaults.
+NO_QC = {
+    **{criterion.setting: criterion.off for criterion in CRITERIA},
+    **{metric.pattern: metric.default for metric in METRICS if metric.pattern},
+    "n_mads": None,
+    "doublets": "off",
+}
+
+
+def qc_settings(**limits) -> QcSettings:
+    """Limits of QC by their names in the config; what is not given removes no cell."""
+    return QcSettings.from_config(NO_QC | limits)
 
 
 def expression_of_types(

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.doublets import score_doublets
-from dice_atlas.counts.qc import QcSettings, assess_cells
+from dice_atlas.counts.qc import assess_cells
 from dice_atlas.counts.readers import read_counts
+from factories import qc_settings
 from sklearn.metrics import roc_auc_score
 
-SETTINGS = QcSettings(
-    {"min_genes": 1, "max_mito_percent": 100}, {"mito_pattern": "^MT-"}, doublets="annotate"
-)
+SETTINGS = qc_settings(min_genes=1, doublets="annotate")
 
 
 def test_genetic_doublets_score_higher(shared):

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES
 from dice_atlas.counts.qc import (
-    QcSettings,
     assess_cells,
     cell_metrics,
     filtered_sample,
@@ -17,16 +17,17 @@ from dice_atlas.counts.qc import (
 )
 from dice_atlas.errors import InputError
 from dice_atlas.plots.qc import draw_qc
+from factories import qc_settings
 from scipy import stats
 
 
-def limits(min_genes=200, max_mito=15, pattern="^(MT|mt|Mt)-", n_mads=None):
-    return QcSettings.from_config(
-        {
-            "min_genes": min_genes, "max_mito_percent": max_mito, "mito_pattern": pattern,
-            "n_mads": n_mads, "doublets": "off",
-        }
-    )  # fmt: skip
+def limits(**changes):
+    return qc_settings(**{"min_genes": 200, "max_mito_percent": 15} | changes)
+
+
+def metrics_of(**metrics):
+    """A table of these metrics; the others are 0."""
+    return pd.DataFrame({**dict.fromkeys(METRIC_NAMES, 0.0), **metrics})
 
 
 def sample_of(X, genes, name="s"):
@@ -61,21 +62,19 @@ def test_totals_do_not_overflow():
 
 
 def test_pattern_without_a_gene_is_said(caplog, random_sample):
-    cell_metrics(random_sample.X, random_sample.var_names, limits(pattern="^mito_"), "s9")
+    cell_metrics(random_sample.X, random_sample.var_names, limits(mito_pattern="^mito_"), "s9")
     assert "s9: no gene matches mito_pattern '^mito_'" in caplog.text
     with pytest.raises(InputError, match="no regular expression"):
-        cell_metrics(random_sample.X, random_sample.var_names, limits(pattern="("), "s9")
+        cell_metrics(random_sample.X, random_sample.var_names, limits(mito_pattern="("), "s9")
 
 
 def test_mad_limits_are_scaters():
     # scater::isOutlier: median +- nmads * mad(x), and R's mad() is that of scipy with "normal".
     rng = np.random.default_rng(1)
-    metrics = pd.DataFrame(
-        {
-            "n_genes": rng.integers(100, 3000, 501),
-            "total_counts": rng.integers(500, 90000, 501),
-            "percent_mito": rng.gamma(2.0, 2.0, 501),
-        }
+    metrics = metrics_of(
+        n_genes=rng.integers(100, 3000, 501),
+        total_counts=rng.integers(500, 90000, 501),
+        percent_mito=rng.gamma(2.0, 2.0, 501),
     )
     bands = mad_limits(metrics, 3.0)
     for metric in ("n_genes", "total_counts"):
@@ -89,12 +88,10 @@ def test_mad_limits_are_scaters():
 
 
 def test_reasons_and_their_order():
-    metrics = pd.DataFrame(
-        {
-            "n_genes": [10, 10, 200, 199, 300, 310, 320, 330, 9000],
-            "total_counts": [20, 20, 400, 400, 600, 620, 640, 660, 18000],
-            "percent_mito": [0, 50, 15, 1, 15.1, 2, 3, 1, 2.0],
-        }
+    metrics = metrics_of(
+        n_genes=[10, 10, 200, 199, 300, 310, 320, 330, 9000],
+        total_counts=[20, 20, 400, 400, 600, 620, 640, 660, 18000],
+        percent_mito=[0, 50, 15, 1, 15.1, 2, 3, 1, 2.0],
     )
     reasons, bands = removal_reasons(metrics, limits())
     assert bands == {}
@@ -108,14 +105,32 @@ def test_reasons_and_their_order():
 
 
 def test_flat_metric_gets_no_mad_limit(caplog):
-    metrics = pd.DataFrame(
-        {"n_genes": range(200, 220), "total_counts": range(400, 420), "percent_mito": 0.0}
-    )
+    metrics = metrics_of(n_genes=range(200, 220), total_counts=range(400, 420))
     metrics.loc[0, "percent_mito"] = 3.0
     reasons, bands = removal_reasons(metrics, limits(min_genes=0, n_mads=5))
     assert set(bands) == {"n_genes", "total_counts"}
     assert "no MAD limit for percent_mito" in caplog.text
     assert not reasons.any()
+
+
+def test_every_criterion_removes_beyond_its_limit_and_not_at_it():
+    for criterion in CRITERIA:
+        beyond = 49 if criterion.side == "min" else 51
+        metrics = metrics_of(**{criterion.metric: [beyond, 50]})
+        # At its value for `off` it removes none.
+        assert not removal_reasons(metrics, qc_settings())[0].any()
+        reasons, _ = removal_reasons(metrics, qc_settings(**{criterion.setting: 50}))
+        assert reasons.tolist() == [criterion.setting, ""]
+
+
+def test_default_patterns_are_of_mitochondrial_and_ribosomal_genes():
+    genes = pd.Index(
+        ["MT-CO1", "mt-Nd1", "MTOR", "RPS3", "RPL13A", "Rplp0", "RPSA", "RPS6KA1", "RPS6", "RPN1"]
+    )
+    found = cell_metrics(sp.identity(len(genes), format="csr"), genes, qc_settings(), "s")
+    assert genes[found["percent_mito"] == 100].tolist() == ["MT-CO1", "mt-Nd1"]
+    ribosomal = ["RPS3", "RPL13A", "Rplp0", "RPSA", "RPS6"]
+    assert genes[found["percent_ribo"] == 100].tolist() == ribosomal
 
 
 def test_no_cell_left_says_why(random_sample):
@@ -138,7 +153,7 @@ def test_filtered_sample_and_figure(random_sample, tmp_path):
     assert filtered.obs["predicted_doublet"].dtype == bool
     assert (cells["reason"] == "").equals(cells["kept"])
     figure = draw_qc(cells, settings, bands, "s")
-    assert [axis.get_title() for axis in figure.axes][3] == "Doublet score"
+    assert figure.axes[len(METRIC_NAMES)].get_title() == "Doublet score"
     kept_bars = sum(p.get_height() for p in figure.axes[0].containers[1].patches)
     assert kept_bars == filtered.n_obs
     figure.savefig(tmp_path / "a.png")

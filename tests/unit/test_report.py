@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dice_atlas.counts.criteria import METRICS, REASONS
 from dice_atlas.files import write_table
 from dice_atlas.plots import placement, points, style
 from dice_atlas.report import annotation, expression, figures, findings, html, maps, methods
@@ -17,6 +18,7 @@ from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
+from factories import NO_QC
 from PIL import Image
 
 LABELS = ["T cell", "B & <plasma>", "NA"]
@@ -38,7 +40,7 @@ CONFIG = {
     "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg"},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
-QC_LIMITS = {"min_genes": 200, "max_mito_percent": 15, "mito_pattern": "^MT-", "n_mads": np.nan}
+QC_LIMITS = {**NO_QC, "min_genes": 200, "max_mito_percent": 15, "n_mads": np.nan}
 
 
 def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
@@ -100,9 +102,9 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
             [
                 {"sample": name, "role": row["role"], "batch": row["batch"], "cells_in": 200,
                  "genes_measured": 12 if name != "q2" else 30,
-                 "cells_kept": int((obs["sample"] == name).sum()), "removed_min_genes": 3,
-                 "removed_max_mito_percent": 0, "removed_mad": 0, "removed_doublet": 0,
-                 "median_genes": 300.0, "median_counts": 900.0, "median_percent_mito": 1.5,
+                 "cells_kept": int((obs["sample"] == name).sum()),
+                 **{f"removed_{reason}": 0 for reason in REASONS}, "removed_min_genes": 3,
+                 **{f"median_{metric.short}": 1.5 for metric in METRICS}, "median_genes": 300.0,
                  "doublet_rate": 0.25 if doublets else np.nan, **QC_LIMITS,
                  "doublets": "annotate" if doublets else "off"}
                 for name, row in samples.iterrows()
