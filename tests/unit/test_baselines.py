@@ -1,11 +1,17 @@
 """The benchmark's comparison methods against closed forms, definitions and other programs."""
 
+import anndata as ad
+import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dice_atlas.baselines.alra import alra_embedding
+from dice_atlas.baselines.embed import embed
 from dice_atlas.baselines.factorization import nmf_embedding
 from dice_atlas.baselines.kernel import kernel_posterior
 from dice_atlas.baselines.magic import diffusion_operator, magic
+from dice_atlas.baselines.methods import ALWAYS, EMBEDDED, METHODS, methods_schema
 from dice_atlas.baselines.smoothing import knn_smoothing
 from dice_atlas.errors import InputError
 from factories import blobs, expression_of_types
@@ -132,3 +138,63 @@ def test_kernel_says_what_is_wrong(points):
         kernel_posterior(points, points[:0], 1.0)
     with pytest.raises(InputError, match="noise level 0"):
         kernel_posterior(points, points, 0)
+
+
+S = 1.1
+
+
+@pytest.fixture(scope="module")
+def pair(expression):
+    """Expression of a split, and its latents: 100 reference cells, then 50 of the query."""
+    obs = pd.DataFrame(
+        {"role": ["reference"] * 100 + ["query"] * 50}, index=[f"c{i}" for i in range(150)]
+    )
+    split = ad.AnnData(sp.csr_matrix(expression), obs=obs)
+    u, d, _ = np.linalg.svd(expression.toarray(), full_matrices=False)
+    latents = ad.AnnData(obs=obs)
+    latents.obsm["X_pca"] = (u[:, :4] * d[:4]).astype(np.float32)
+    latents.obsm["X_harmony"] = latents.obsm["X_pca"] + np.float32(0.5)
+    return split, latents
+
+
+def expected_embedding(method, split, latents):
+    """What each method's name says, from the functions tested above or by its definition."""
+    points = latents.obsm["X_harmony"].astype(np.float64)
+    if method == "pca":
+        return points
+    if method == "kernel":
+        weights = np.exp(-cdist(points, points[:100], "sqeuclidean") / (2 * S**2))
+        return weights @ points[:100] / weights.sum(axis=1, keepdims=True)
+    if method.startswith("knn_"):
+        nearest = np.argsort(cdist(points, points), axis=1)[:, : int(method[4:])]
+        return points[nearest].mean(axis=1)
+    if method == "magic":
+        return magic(points)
+    if method == "nmf":
+        return nmf_embedding(split.X, 4, 7)
+    return alra_embedding(split.X, 7)
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
+@pytest.mark.parametrize("method", EMBEDDED)
+def test_every_method_embeds_a_split(pair, method):
+    split, latents = pair
+    found = embed(method, split, latents, S, 7)
+    assert found.obs_names.equals(split.obs_names)
+    assert found.obsm["X_embedding"].dtype == np.float32
+    expected = expected_embedding(method, split, latents)
+    np.testing.assert_allclose(found.obsm["X_embedding"], expected, atol=1e-4, rtol=1e-4)
+    # Posterior means have a spread: a flat prior's is the noise.
+    assert ("X_embedding_sd" in found.obsm) == (method in ("pca", "kernel"))
+    if method == "pca":
+        np.testing.assert_allclose(found.obsm["X_embedding_sd"], S, rtol=1e-6)
+
+
+def test_methods_asked_for_are_those_of_the_table():
+    schema = methods_schema()
+    jsonschema.validate(list(METHODS), schema)
+    jsonschema.validate(schema["default"], schema)
+    assert "scvi" not in schema["default"]
+    for wrong in (["scran", *ALWAYS], [ALWAYS[0]], [*ALWAYS, ALWAYS[0]]):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)

@@ -7,9 +7,11 @@ import pytest
 import scipy.sparse as sp
 from dice_atlas.benchmark.figures import shown_width
 from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scores
-from dice_atlas.benchmark.split import Variant, changed, draw, gather, split
+from dice_atlas.benchmark.split import Variant, changed, draw, gather, latents_of, split
 from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, variant_differences
 from dice_atlas.errors import InputError
+from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.latents import LatentSettings
 from dice_atlas.features.normalize import Normalization
 from dice_atlas.settings import require_sets
 from factories import CLUSTER, blobs
@@ -131,6 +133,35 @@ def test_the_query_has_no_say_in_the_genes():
         assert (found.obs["role"] == "query").any()
         chosen.append(list(found.var_names))
     assert chosen[0] == chosen[1]
+
+
+@pytest.fixture(scope="module")
+def normalized():
+    """A split of two types in two batches, on 30 genes."""
+    labels = np.repeat(["A", "B"], 60)
+    data = sample("s", "reference", labels, [f"g{i}" for i in range(40)])
+    data.obs["batch"] = np.tile(["x", "y"], 60)
+    counts = np.random.default_rng(0).poisson(
+        np.where(labels == "A", 1.0, 4.0)[:, None], data.shape
+    )
+    data.X = sp.csr_matrix(counts.astype(np.int32))
+    return split(gather([data], [0]), Variant("base"), 0, 30, NORMALIZATION)
+
+
+@pytest.mark.parametrize(
+    ("text", "k", "moved"),
+    [("base", 4, False), ("k-7", 7, False), ("missing-1", 4, False), ("scope-joint", 4, True)],
+)
+def test_latents_of_a_variant(normalized, text, k, moved):
+    # The config's own scope and keys are those of the atlas.
+    batch = BatchSettings("harmony", ("donor",), "within_role", 8, 2.0, 0.1, None, 2)
+    settings = (batch, LatentSettings(4, 5), NORMALIZATION)
+    latents, space = latents_of(normalized, Variant.parse(text), *settings, seed=0)
+    assert space.k == k
+    assert latents.obs_names.equals(normalized.obs_names)
+    shift = latents.obsm["X_harmony"] - latents.obsm["X_pca"]
+    assert latents.obsm["X_pca"].shape == (120, k)
+    assert (np.abs(shift).max() > 1e-3) == moved
 
 
 def test_a_query_of_one_label_is_refused():

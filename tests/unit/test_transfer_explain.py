@@ -1,9 +1,13 @@
 """What stands behind labels, against means of expression and counts by hand."""
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from dice_atlas.transfer.explain import cluster_agreement, label_genes
+from dice_atlas.errors import InputError
+from dice_atlas.features.projection import LatentSpace
+from dice_atlas.numerics.scaling import Scaling
+from dice_atlas.transfer.explain import cluster_agreement, explain, label_genes
 
 GENES = np.array([f"G{i}" for i in range(30)])
 
@@ -65,3 +69,47 @@ def test_agreement_of_clusters():
     calls["cell_type"] = ["unassigned"] * 3 + ["B"] * 4
     lost = cluster_agreement(cells, {"pca": calls}, clusters).iloc[0]
     assert lost[["label", "agreement", "unassigned"]].tolist() == ["unassigned", 0.6, 0.6]
+
+
+@pytest.fixture
+def denoised():
+    """Labelled and unlabelled reference cells, and query cells, on 30 genes of their own."""
+    names = [f"c{i}" for i in range(9)]
+    obs = pd.DataFrame(
+        {
+            "role": ["reference"] * 6 + ["query"] * 3,
+            "label": ["T", "T", "B", "B", "B", "", "", "", ""],
+        },
+        index=names,
+    )
+    positions = np.random.default_rng(0).normal(size=(9, 30)).astype(np.float32)
+    return ad.AnnData(obs=obs.astype("category"), obsm={"X_dice": positions})
+
+
+def space_of_genes():
+    scaling, none = Scaling(np.ones(30), np.ones(30), np.zeros(30)), np.array([], dtype=str)
+    return LatentSpace(GENES, np.eye(30), scaling, np.ones(30), none)
+
+
+def test_both_tables_of_an_atlas(denoised):
+    names = denoised.obs_names.tolist()
+    calls = pd.DataFrame({"cell": names[6:], "cell_type": ["T", "T", "unassigned"]})
+    clusters = pd.DataFrame({"cell": names, "cluster": ["0"] * 7 + ["1", "1"]})
+    genes, agreement = explain(denoised, space_of_genes(), {"dice": calls}, clusters)
+    # Only labelled reference cells have a say.
+    assert genes.groupby("label")["cells"].first().to_dict() == {"B": 3, "T": 2}
+    x = denoised.obsm["X_dice"].astype(float)
+    apart = pd.Series(x[:2].mean(axis=0) - x[2:5].mean(axis=0), index=GENES).nlargest(20)
+    own = genes[(genes["label"] == "T") & (genes["against"] == "all others")].set_index("gene")
+    assert own.index.tolist() == apart.index.tolist()
+    np.testing.assert_allclose(own["weight"], apart, rtol=1e-6)
+    found = agreement.set_index("cluster")
+    assert found.loc["0", ["query_cells", "label", "agreement"]].tolist() == [1, "T", 1.0]
+    assert found.loc["0", ["reference_cells", "reference_label"]].tolist() == [5, "B"]
+    assert found.loc["1", ["query_cells", "label", "unassigned"]].tolist() == [2, "T", 0.5]
+
+
+def test_clusters_of_other_cells_are_refused(denoised):
+    clusters = pd.DataFrame({"cell": denoised.obs_names[::-1], "cluster": "0"})
+    with pytest.raises(InputError, match="do not hold the same cells in the same order"):
+        explain(denoised, space_of_genes(), {}, clusters)

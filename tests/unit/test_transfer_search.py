@@ -123,6 +123,22 @@ def test_labels_from_counts_to_calls(tmp_path, samples, name):
     assert (calls["prediction_set"] != "").mean() > 0.6
 
 
+def test_anchors_without_scores_are_called_all_the_same(samples):
+    """`annotate.k.score: null`: every anchor scores 1, and support is counted among 30 cells."""
+    settings, cells = replace(ANCHORS, k_score=None), read_cells(samples)
+    space = expression_space(samples, REDUCTION, 0)
+    anchors, weights, calibration = find(space, cells, settings, WEIGHTS)
+    assert set(anchors["score"]) == {1.0}
+    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, WEIGHTS))
+    calls = call(predictions, calibration, CALLS)
+    expected = truth(samples, "query")
+    assert (calls["predicted"].to_numpy() == expected.to_numpy()).mean() > 0.97
+    assert calls["p_reference"].between(0, 1).all()
+    # Shares of 30 cells.
+    thirtieths = 30 * calibration["support"].to_numpy()
+    np.testing.assert_allclose(thirtieths, np.round(thirtieths), atol=1e-9)
+
+
 def test_same_input_same_bytes(tmp_path, samples):
     for run in ("first", "second"):
         space = expression_space(samples, REDUCTION, 5)
