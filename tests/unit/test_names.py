@@ -11,9 +11,7 @@ from dice_atlas.sheet import RESERVED_COLUMNS
 def test_the_page_of_outputs_has_the_librarys_columns(root):
     update = runpy.run_path(str(root / "docs/update_outputs.py"))
     page = (root / "docs/outputs.md").read_text()
-    assert page == update["updated"](page), (
-        "run: PYTHONPATH=workflow_scripts python docs/update_outputs.py"
-    )
+    assert page == update["updated"](page), "run docs/update_outputs.py"
     shown = set().union(*update["TABLES"].values())
     assert shown == {*names.OBS, *METRIC_NAMES, *names.OBSM}
 

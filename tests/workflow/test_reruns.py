@@ -65,7 +65,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
 )
 def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
     order = [
-        "load_counts", "filter_cells", "select_genes", "normalize_log1p", "integrate_harmony",
+        "load_counts", "filter_cells", "select_genes", "normalize_log1p", "correct_batches",
         "fit_loadings", "train_prior", "denoise_shard", "find_anchors", "transfer_labels",
         "render_report",
     ]  # fmt: skip
