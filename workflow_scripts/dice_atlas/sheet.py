@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, PATTERN_RULE, PATTERNS, SETTINGS
-from dice_atlas.counts.formats import OBS_SUFFIXES, has_obs_columns, is_label_table
+from dice_atlas.counts.formats import KNOWN, OBS_SUFFIXES, has_obs_columns, is_label_table
 from dice_atlas.errors import InputError
 from dice_atlas.names import INTERNAL, OBS
 
@@ -47,6 +47,7 @@ def read_sheet(
     properties = json.loads(Path(schema_path).read_text())["properties"]
     properties |= {criterion.setting: dict(criterion.rule) for criterion in CRITERIA}
     properties |= dict.fromkeys(PATTERNS, PATTERN_RULE)
+    properties["path"]["description"] = f"the path of the counts: {KNOWN}"
     problems = check_columns(columns, path)
     sheet: dict[str, dict[str, Any]] = {}
     for line, cells in rows:
