@@ -91,17 +91,21 @@ def describe(problem: ValidationError) -> str:
     """One sentence: the key, what was seen, what is allowed."""
     key = ".".join(str(part) for part in problem.absolute_path) or "top level"
     rule = problem.validator
+    # jsonschema's types allow for an error whose parts are not set yet.
+    schema: Any = problem.schema
+    instance: Any = problem.instance
+    required: Any = problem.validator_value
     if rule == "additionalProperties":
-        known = list(problem.schema.get("properties", {}))
-        unknown = [name for name in problem.instance if name not in known]
+        known = list(schema.get("properties", {}))
+        unknown = [name for name in instance if name not in known]
         return "; ".join(unknown_key(key, str(name), known) for name in unknown)
     if rule == "required":
-        missing = [name for name in problem.validator_value if name not in problem.instance]
+        missing = [name for name in required if name not in instance]
         return f"{key}: the key {', '.join(missing)} is missing"
-    allowed = problem.schema.get("description")
+    allowed = schema.get("description")
     if not allowed:  # an item of a list
         return f"{key}: {problem.message}"
-    return f"{key}: seen {problem.instance!r}, expected {allowed}"
+    return f"{key}: seen {instance!r}, expected {allowed}"
 
 
 def unknown_key(where: str, name: str, known: list[str]) -> str:

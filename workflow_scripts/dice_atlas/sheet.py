@@ -85,8 +85,10 @@ def require_files(
             continue
         for column in ("path", "labels_source", "truth_source"):
             file = row[column]
-            told = file == row["path"] and column != "path"
-            if file and not told and not file.startswith(made) and not os.path.exists(file):
+            reported = file == row["path"] and column != "path"
+            if not file or reported or file.startswith(made):
+                continue
+            if not os.path.exists(file):
                 problems.append(
                     f"sample {name}, column {column.split('_')[0]}: no such file: {file}"
                 )
@@ -219,7 +221,7 @@ def typed(text: str, rule: dict[str, Any]) -> Any:
 def resolve_row(
     cells: dict[str, str], folder: Path, properties: dict[str, Any], moved: dict[str, str]
 ) -> dict[str, Any]:
-    row = {column: cells.get(column, "") for column in CORE_COLUMNS}
+    row: dict[str, Any] = {column: cells.get(column, "") for column in CORE_COLUMNS}
     row["path"] = resolve(row["path"], folder, moved)
     for column in ("labels", "truth"):
         spec = row[column]

@@ -61,18 +61,17 @@ def alra(expression: sp.spmatrix | np.ndarray, seed: int = 0, k: int | None = No
     InputError
         Negative or missing values, k out of range, or no k found.
     """
-    values = expression.data if sp.issparse(expression) else np.asarray(expression)
+    values = expression if isinstance(expression, np.ndarray) else expression.data
     if not np.isfinite(values).all() or (values < 0).any():
         raise InputError(
             "ALRA: the expression holds negative, infinite or missing values; log-normalised "
             "expression that is neither centred nor scaled was expected"
         )
-    if sp.issparse(expression):
-        expression = expression.toarray()
-    expression = np.asarray(expression, dtype=np.float64)
+    dense = expression if isinstance(expression, np.ndarray) else expression.toarray()
+    dense = np.asarray(dense, dtype=np.float64)
     if k is None:
-        k = choose_k(expression, seed)
-    return rescale(threshold(low_rank(expression, k, seed)), expression)
+        k = choose_k(dense, seed)
+    return rescale(threshold(low_rank(dense, k, seed)), dense)
 
 
 def choose_k(expression: np.ndarray, seed: int = 0) -> int:

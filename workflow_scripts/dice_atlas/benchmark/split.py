@@ -106,17 +106,17 @@ def draw(cells: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """
     rng = np.random.default_rng([seed, 17])
     held_out = not (cells["role"] == "query").any()
-    rows, query = [], []
+    parts, held = [], []
     for (role, _), members in sorted(cells.groupby(["role", "label"]).indices.items()):
         order = rng.permutation(members)
         if held_out:
             n = int(len(order) * HELD_OUT) if len(order) >= MIN_LABEL else 0
-            rows.append(order)
-            query.append(np.arange(len(order)) < n)
+            parts.append(order)
+            held.append(np.arange(len(order)) < n)
         else:
-            rows.append(order[: max(round(len(order) * DRAWN), 1)])
-            query.append(np.full(len(rows[-1]), role == "query"))
-    rows, query = np.concatenate(rows), np.concatenate(query)
+            parts.append(order[: max(round(len(order) * DRAWN), 1)])
+            held.append(np.full(len(parts[-1]), role == "query"))
+    rows, query = np.concatenate(parts), np.concatenate(held)
     order = np.argsort(rows, kind="stable")
     return rows[order], query[order]
 

@@ -45,29 +45,29 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
         file has none. If the names are Ensembl ids and there is a column of symbols, the symbols
         are the names.
     """
-    names = pd.Series(list(names), dtype=object).astype(str)
+    own = pd.Series(list(names), dtype=object).astype(str)
     columns = columns.reset_index(drop=True)
-    ensembl = is_ensembl(names)
-    names[ensembl] = without_version(names[ensembl])
+    ensembl = is_ensembl(own)
+    own[ensembl] = without_version(own[ensembl])
     if ensembl.mean() > 0.5:
-        ids = names
+        ids = own
         symbols = find_column(columns, SYMBOL_COLUMNS)
         if symbols is None:
             logger.info("%s: genes are named by Ensembl ids; it has no symbols", source)
         else:
             logger.info("%s: gene symbols are taken from the column %s", source, symbols)
-            names = text(columns[symbols])
+            own = text(columns[symbols])
     else:
         column = find_column(columns, ID_COLUMNS, ensembl_only=True)
-        ids = names.where(ensembl, "") if column is None else text(columns[column])
+        ids = own.where(ensembl, "") if column is None else text(columns[column])
     ids = pd.Series(without_version(ids.where(is_ensembl(ids), "")), dtype=object)
-    names = names.str.strip()
-    names = names.where(names != "", ids)
-    if (names == "").any():
-        row = int(np.argmax((names == "").to_numpy())) + 1
+    own = own.str.strip()
+    own = own.where(own != "", ids)
+    if (own == "").any():
+        row = int(np.argmax((own == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
     return pd.DataFrame(
-        {"gene_id": ids.to_numpy(object)}, index=pd.Index(names.to_numpy(object), dtype=object)
+        {"gene_id": ids.to_numpy(object)}, index=pd.Index(own.to_numpy(object), dtype=object)
     )
 
 
@@ -218,9 +218,9 @@ def without_numbers(names: pd.Index) -> pd.Index:
     parts = names.astype(str).str.extract(r"^(?P<base>.+)-(?P<number>[1-9]\d*)$")
     number = pd.to_numeric(parts["number"])
     there = set(names)
-    made = parts["base"].isin(there).to_numpy()
+    numbered = parts["base"].isin(there).to_numpy()
     # The k-th repetition is one if the k - 1 before it are there.
-    for row in np.flatnonzero(made & (number > 1).to_numpy()):
+    for row in np.flatnonzero(numbered & (number > 1).to_numpy()):
         base = parts["base"].iloc[row]
-        made[row] = all(f"{base}-{i}" in there for i in range(1, int(number.iloc[row])))
-    return pd.Index(np.where(made, parts["base"], names), dtype=object)
+        numbered[row] = all(f"{base}-{i}" in there for i in range(1, int(number.iloc[row])))
+    return pd.Index(np.where(numbered, parts["base"], names), dtype=object)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,8 +96,12 @@ def space_from_arrays(arrays: dict[str, np.ndarray], genes: np.ndarray) -> Laten
 
 def save_space(space: LatentSpace, path: str | Path) -> None:
     """Write a space as npz, whole or not at all."""
+    # Any: what is none of savez's own options is an array for numpy, a flag for its stubs.
+    arrays: dict[str, Any] = {
+        "genes": space.genes.astype(str), "k": space.k, **space_arrays(space)
+    }  # fmt: skip
     with atomic_path(path) as temporary:
-        np.savez(temporary, genes=space.genes.astype(str), k=space.k, **space_arrays(space))
+        np.savez(temporary, **arrays)
 
 
 def load_space(path: str | Path) -> LatentSpace:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def _least_alike(names: Mapping[str, pd.Index]) -> tuple[str, str]:
         / max(min(len(names[name]), len(names[first])), 1)
         for name in samples[1:]
     }
-    return first, min(shares, key=shares.get)
+    return first, min(shares, key=shares.__getitem__)
 
 
 def _examples(own: pd.Index, other: pd.Index) -> str:
@@ -113,7 +113,8 @@ def groups_of(obs: pd.DataFrame, keys: Sequence[str], path: str | Path) -> pd.Se
 
 def read_gene_names(paths: Sequence[str | Path]) -> tuple[dict[str, pd.Index], pd.Series]:
     """Gene names of each file, and the first gene id that is known of each gene."""
-    names, ids = {}, {}
+    names: dict[str, pd.Index] = {}
+    ids: dict[str, str] = {}
     for path in paths:
         sample = ad.read_h5ad(path, backed="r")
         names[str(path)] = pd.Index(sample.var_names.astype(str))
@@ -144,7 +145,10 @@ def stream_groups(
     }
 
 
-def _blocks(paths, genes, keys):
+def _blocks(
+    paths: Sequence[str | Path], genes: pd.Index, keys: Sequence[str]
+) -> Iterator[tuple[Group, sp.csr_matrix]]:
+    """Counts (cells x genes) of each group in each file."""
     for path in paths:
         sample = ad.read_h5ad(path)
         counts = sp.csr_matrix(sample.X)[:, sample.var_names.get_indexer(genes)]
