@@ -63,12 +63,17 @@ def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
 
 
 def require_same_cells(seen: Sequence[str], expected: Sequence[str], what: str) -> None:
-    """Raise `InputError` unless both name the same cells in the same order.
+    """Check that both name the same cells in the same order.
 
     Parameters
     ----------
     seen, expected : cell names.
     what : the two files compared, for the message ("umap.tsv.gz and latents.h5ad").
+
+    Raises
+    ------
+    InputError
+        They do not.
     """
     left, right = pd.Index(seen).astype(str), pd.Index(expected).astype(str)
     if len(left) == len(right) and (left == right).all():

@@ -75,6 +75,7 @@ def problem_of(values: np.ndarray, counts: sp.csr_matrix | None = None) -> str:
 
 
 def share(mask: np.ndarray) -> str:
+    """The share of True, in per cent."""
     return f"{100 * mask.mean():.3g} %"
 
 
