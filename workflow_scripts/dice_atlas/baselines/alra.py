@@ -34,11 +34,16 @@ def alra_embedding(
     expression : cells x genes, log-normalised.
     seed : of the random matrix of `choose_k` and the start vectors.
     k : rank of the approximation; None lets `choose_k` find it.
-    n_components : less on small data, at most min(cells, genes) - 1.
+    n_components : fewer on small data, at most min(cells, genes) - 1.
 
     Returns
     -------
     cells x components.
+
+    Raises
+    ------
+    InputError
+        See `alra`.
     """
     completed = alra(expression, seed, k)
     n_components = min(n_components, min(completed.shape) - 1)
@@ -140,7 +145,13 @@ def rank_of_spacings(singular_values: np.ndarray) -> int:
 
 
 def low_rank(expression: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
-    """Best approximation of rank k, not centred (cells x genes); exact up to rounding."""
+    """Best approximation of rank k, not centred (cells x genes); exact up to rounding.
+
+    Raises
+    ------
+    InputError
+        k is not between 1 and min(cells, genes) - 1.
+    """
     least = min(expression.shape)
     if not 1 <= k < least:
         raise InputError(f"ALRA: rank k is {k}; expected 1 to {least - 1}")

@@ -109,7 +109,13 @@ def read_genes(path: Path) -> pd.DataFrame:
 
 
 def read_matrix(path: Path) -> sp.coo_matrix:
-    """A Matrix Market file as it stands (genes x cells)."""
+    """A Matrix Market file as it stands (genes x cells).
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
     try:
         return sp.coo_matrix(scipy.io.mmread(path))
     except (ValueError, OverflowError, *DAMAGED) as error:

@@ -57,7 +57,13 @@ class LatentSpace:
         return bool(np.allclose(self.gram, np.eye(self.k), atol=1e-5))
 
     def restricted_to(self, genes: pd.Index) -> "LatentSpace":
-        """The same space on the given genes only, in their order."""
+        """The same space on the given genes only, in their order.
+
+        Raises
+        ------
+        ValueError
+            A gene is not in the space.
+        """
         position = pd.Index(self.genes).get_indexer(genes)
         if (position < 0).any():
             raise ValueError(f"{(position < 0).sum()} genes are not in the latent space")
@@ -72,9 +78,15 @@ class LatentSpace:
 
 
 def least_squares_latents(expression: sp.csr_matrix, space: LatentSpace) -> np.ndarray:
-    """Latents (cells x k) of log-normalised expression (cells x d): (V^T V)^-1 V^T x.
+    """Latents of cells by least squares: (V^T V)^-1 V^T x; V^T x with orthonormal loadings.
 
-    With orthonormal loadings this is V^T x.
+    Parameters
+    ----------
+    expression : cells x d, log-normalised, on the genes of the space.
+
+    Returns
+    -------
+    cells x k.
     """
     scaled = scale(expression, space.scaling)
     latents = project(scaled, space.scaling.center, space.loadings)
@@ -111,7 +123,13 @@ def load_space(path: str | Path) -> LatentSpace:
 
 
 def load_saved_space(prior_path: str | Path) -> LatentSpace:
-    """The latent space of a saved prior (prior.safetensors with card.json beside it)."""
+    """The latent space of a saved prior (prior.safetensors with card.json beside it).
+
+    Raises
+    ------
+    InputError
+        The files hold no latent space.
+    """
     card_path = Path(prior_path).with_name("card.json")
     arrays = load_file(prior_path)
     card = json.loads(card_path.read_text())
