@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import logging
 from pathlib import Path
 
 import anndata as ad
@@ -14,8 +13,6 @@ import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path
-
-logger = logging.getLogger(__name__)
 
 TARGET_SUM = 10_000.0
 MIN_REFERENCE = 3  # cells per label, where the label has as many

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +14,6 @@ from dice_atlas.counts.formats import TABLE_SUFFIXES
 from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.counts.stored import Stored
 from dice_atlas.errors import DAMAGED, InputError
-
-logger = logging.getLogger(__name__)
 
 BLOCK = 10_000_000  # values in memory at once
 BARCODE = re.compile(r"^(?:.*[_.:#-])?[ACGTN]{8,}(?:[-_.].*)?$")

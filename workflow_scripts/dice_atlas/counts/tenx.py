@@ -1,7 +1,6 @@
 """Readers of Cell Ranger's output: mtx folders (v2, v3; gzipped or not) and h5 files."""
 
 import csv
-import logging
 from pathlib import Path
 
 import h5py
@@ -12,8 +11,6 @@ import scipy.sparse as sp
 
 from dice_atlas.counts.stored import Stored
 from dice_atlas.errors import DAMAGED, InputError
-
-logger = logging.getLogger(__name__)
 
 FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
 

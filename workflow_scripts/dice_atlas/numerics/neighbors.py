@@ -142,6 +142,11 @@ def among_nearest(
 
     The same as membership in `nearest`, without listing neighbours: the points that are
     nearer are counted.
+
+    Parameters
+    ----------
+    queries, points, k : see `nearest`.
+    rows, columns : pairs of a query and a point, as positions.
     """
     order = np.argsort(rows, kind="stable")
     asked, start = np.unique(rows[order], return_index=True)
