@@ -40,6 +40,11 @@ class Stored(NamedTuple):
 def as_counts(stored: Stored, path: Path) -> ad.AnnData:
     """Raw counts of the genes, checked and named.
 
+    Parameters
+    ----------
+    stored : what a reader returned.
+    path : its file, for messages.
+
     Returns
     -------
     AnnData
@@ -48,7 +53,8 @@ def as_counts(stored: Stored, path: Path) -> ad.AnnData:
     Raises
     ------
     InputError
-        A barcode stands twice, no feature is a gene, or the values are no raw counts.
+        A barcode stands twice, no feature is a gene, a gene has no name, or the values are no raw
+        counts.
     """
     barcodes = pd.Index(text(stored.obs.index.to_series()).to_numpy(object), dtype=object)
     require_unique(barcodes, path)
