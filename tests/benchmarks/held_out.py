@@ -9,8 +9,9 @@ import anndata as ad
 import numpy as np
 import torch
 from dice_atlas.dice.mixup import mixup_classes
-from dice_atlas.dice.priors import Prior, prior_of, trained_network
-from dice_atlas.dice.training import Trainer, preset_settings
+from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.priors import Prior
+from dice_atlas.dice.training import PriorSettings, Trainer
 from dice_atlas.features.loadings import choose_k
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.variable_genes import variable_genes
@@ -65,11 +66,16 @@ def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, 
 def fit(reference: np.ndarray, labels: np.ndarray, seed: int) -> Prior:
     """A fast prior of the reference's latents, mixup within its labels."""
     classes, _ = mixup_classes(reference, labels, "labels", seed)
-    settings = preset_settings("fast", len(reference), {})
+    fast, settings = OBJECTIVES["fast"], PriorSettings("fast").training(len(reference))
     latents, classes = torch.from_numpy(reference), torch.from_numpy(classes)
-    trainer = Trainer("fast", settings, latents, classes, True, seed, "cpu")
+    trainer = Trainer(fast, settings, latents, classes, True, seed, "cpu")
     trainer.run()
-    network = trained_network(
-        "fast", reference.shape[1], settings.width, settings.blocks, trainer.best
-    )
-    return prior_of("fast", network)
+    return trained_prior(trainer)
+
+
+def trained_prior(trainer: Trainer) -> Prior:
+    """The prior of a trainer's best weights."""
+    k, settings = trainer.latents.shape[1], trainer.settings
+    objective = trainer.objective
+    network = objective.restore(k, settings.width, settings.blocks, trainer.best)
+    return objective.prior(network)

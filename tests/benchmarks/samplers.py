@@ -18,10 +18,12 @@ from dice_atlas.dice.exact import exact_posterior, posterior_covariance
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.noise import CellNoise
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, prior_of, trained_network
+from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior
 from dice_atlas.dice.sampler import ROWS_AT_ONCE
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
-from dice_atlas.dice.training import Trainer, preset_settings
+from dice_atlas.dice.training import PriorSettings, Trainer
+from held_out import trained_prior
 
 OUT = Path(__file__).parents[2] / "docs" / "benchmarks"
 K = 25
@@ -56,16 +58,10 @@ def timed(function, *arguments):
 
 def trainer_of(preset: str, points: np.ndarray, cluster: np.ndarray, **overrides) -> Trainer:
     """A trainer with mixup within the clusters."""
-    settings = preset_settings(preset, len(points), overrides)
+    settings = PriorSettings(preset, overrides=overrides).training(len(points))
     classes = torch.from_numpy(cluster.astype(np.int64))
-    return Trainer(preset, settings, torch.from_numpy(points), classes, True, 0, "cpu")
-
-
-def to_prior(trainer: Trainer):
-    """The trained prior."""
-    settings = trainer.settings
-    network = trained_network(trainer.preset, K, settings.width, settings.blocks, trainer.best)
-    return prior_of(trainer.preset, network)
+    objective, latents = OBJECTIVES[preset], torch.from_numpy(points)
+    return Trainer(objective, settings, latents, classes, True, 0, "cpu")
 
 
 def training(points: np.ndarray, cluster: np.ndarray, paper_steps: int):
@@ -91,7 +87,7 @@ def training(points: np.ndarray, cluster: np.ndarray, paper_steps: int):
         record("  fast preset reaches that loss after", share, "s", f"step {reached[0]}")
         note = f"to the paper's network at its best, step {best}"
         record("  ratio of the training times", paper_seconds / share, "x", note)
-    return to_prior(fast), to_prior(paper)
+    return trained_prior(fast), trained_prior(paper)
 
 
 class Counter:

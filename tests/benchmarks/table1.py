@@ -20,11 +20,12 @@ import torch
 from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
-from dice_atlas.dice.priors import prior_of, trained_network
+from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration
-from dice_atlas.dice.training import Trainer, preset_settings
+from dice_atlas.dice.training import PriorSettings, Trainer
 from dice_atlas.numerics.svd import truncated_svd
 from dice_atlas.scoring.groups import label_scores
+from held_out import trained_prior
 from joblib import Parallel, delayed
 
 OUT = Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -68,13 +69,12 @@ def bayes_mean(u: np.ndarray, s: float) -> np.ndarray:
 
 def train(preset: str, data: np.ndarray, seed: int, overrides: dict):
     """A prior of the reference's latents, without augmentation as in the paper."""
-    settings = preset_settings(preset, len(data), overrides)
+    settings = PriorSettings(preset, overrides=overrides).training(len(data))
     points = torch.from_numpy(data.astype(np.float32))
     classes = torch.zeros(len(points), dtype=torch.long)
-    trainer = Trainer(preset, settings, points, classes, False, seed, "cpu")
+    trainer = Trainer(OBJECTIVES[preset], settings, points, classes, False, seed, "cpu")
     trainer.run()
-    network = trained_network(preset, K, settings.width, settings.blocks, trainer.best)
-    return prior_of(preset, network)
+    return trained_prior(trainer)
 
 
 def bayes_in_latents(u: np.ndarray, s: float, mixing: np.ndarray, origin: np.ndarray) -> np.ndarray:

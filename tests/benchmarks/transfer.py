@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -35,7 +36,7 @@ from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.settings import validate_config
 from dice_atlas.transfer.anchors import AnchorSettings, top_dim_features
-from dice_atlas.transfer.calls import call, transfer
+from dice_atlas.transfer.calls import CallSettings, call, transfer
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.labels import predictions_table, transfer_labels
 from dice_atlas.transfer.search import find
@@ -98,17 +99,23 @@ def spaces_of(
     yield "dice", EmbeddingSpace(mean.numpy().astype(np.float64), expression)
 
 
-def calls_of(space: Space, data: ad.AnnData, reference: np.ndarray, **changes) -> pd.DataFrame:
+def calls_of(
+    space: Space, data: ad.AnnData, reference: np.ndarray, outside_below: float | None = None
+) -> pd.DataFrame:
     """calls.tsv.gz of the query cells, through the rules' own functions."""
     role = np.where(reference, "reference", "query")
     label = np.where(reference, data.obs["label"], "")
     cells = pd.DataFrame({"sample": role, "role": role, "label": label}, index=data.obs_names)
-    annotate = ANNOTATE | changes
-    anchors, weights, calibration = find(space, cells, annotate)
-    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, annotate))
+    weighing, called = WeightSettings.from_config(ANNOTATE), CallSettings.from_config(ANNOTATE)
+    if outside_below is not None:
+        called = replace(called, outside_below=outside_below)
+    anchors, weights, calibration = find(
+        space, cells, AnchorSettings.from_config(ANNOTATE), weighing
+    )
+    predictions = predictions_table(weights.obs_names, transfer(anchors, weights, weighing))
     tables = []
     for coverage in (0.8, 0.9, 0.95):
-        own = call(predictions, calibration, annotate | {"coverage": coverage})
+        own = call(predictions, calibration, replace(called, coverage=coverage))
         tables.append(own.assign(coverage=coverage))
     return pd.concat(tables)
 
