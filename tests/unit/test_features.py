@@ -105,6 +105,12 @@ def test_svd_with_a_low_rank_correction_is_that_of_the_dense_sum(normalized):
     assert (loadings[np.abs(loadings).argmax(0), np.arange(8)] > 0).all()
 
 
+def test_svd_takes_a_correction_with_its_loadings_only(normalized):
+    scaling = fit_scaling(normalized.X, 10.0)
+    with pytest.raises(ValueError, match="both or neither"):
+        truncated_svd(scale(normalized.X, scaling), scaling.center, 2, 0, np.zeros((200, 3)))
+
+
 def test_residual_variance_is_that_of_the_dense_residual(normalized):
     scaling = fit_scaling(normalized.X, 10.0)
     scaled = scale(normalized.X, scaling)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from dice_atlas.counts.labels import read_cell_labels, read_labels
+from dice_atlas.counts.labels import read_cell_labels, read_labels, read_truth
 from dice_atlas.counts.subset import batch_values, column_text, keep_mask
 from dice_atlas.errors import InputError
 
@@ -74,6 +74,14 @@ def test_table_may_list_some_cells(tmp_path):
 def test_table_errors(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         from_table(tmp_path, text)
+
+
+def test_truth_of_no_row(tmp_path):
+    path = write(tmp_path / "a.csv", "barcode,label\n")
+    settings = {"s": {"truth": "a.csv", "truth_source": str(path), "subset": ""}}
+    obs = pd.DataFrame({"sample": "s"}, index=["s_AAA-1"])
+    with pytest.raises(InputError, match=r"none of its 0 barcodes \(such as no row at all\)"):
+        read_truth(settings, obs)
 
 
 def test_missing_table(tmp_path):

@@ -81,6 +81,9 @@ def imports(path, scripts) -> set[str]:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                # A function by reference (registry.py), "package.module:function".
+                names = re.findall(r"^(dice_atlas[.\w]+):\w+$", node.value)
             for name in names:
                 module = scripts / (name.replace(".", "/") + ".py")
                 package = scripts / name.replace(".", "/") / "__init__.py"

@@ -11,6 +11,8 @@ import pytest
 import scanpy as sc
 import scipy.io
 import scipy.sparse as sp
+from dice_atlas.counts.genes import read_names
+from dice_atlas.counts.labels import read_label_table
 from dice_atlas.counts.readers import read_counts, read_obs, recognise
 from dice_atlas.errors import InputError
 
@@ -318,6 +320,38 @@ def test_unknown_and_damaged_files(tmp_path, counts):
         read_counts(tmp_path / "b.csv")
     with pytest.raises(InputError, match="has no obs columns"):
         read_obs(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_gzip_files_are_input_errors(tmp_path, counts, damage):
+    def damaged(path):
+        content = bytearray(path.read_bytes())
+        if damage == "cut":
+            del content[-9:]
+        else:
+            content[-8] ^= 255  # of the checksum
+        path.write_bytes(bytes(content))
+        return path
+
+    write_mtx(tmp_path / "mtx", counts, "features.tsv", (IDS, SYMBOLS), gz=True)
+    damaged(tmp_path / "mtx/barcodes.tsv.gz")
+    with pytest.raises(InputError, match=r"barcodes.tsv.gz: cannot be read"):
+        read_counts(tmp_path / "mtx")
+    for name, text, read in (
+        ("labels.csv.gz", b"barcode,label\nAAA-1,B\n", read_label_table),
+        ("table.csv.gz", b"gene,a,b\nACTB,1,0\nB2M,2,1\n", read_counts),
+    ):
+        (tmp_path / name).write_bytes(gzip.compress(text))
+        with pytest.raises(InputError, match="cannot be read"):
+            read(damaged(tmp_path / name))
+
+
+def test_files_of_names_that_cannot_be_read_are_input_errors(tmp_path):
+    (tmp_path / "a.csv").write_bytes("id,symbol\nENSG00000000001,\xe9\n".encode("latin1"))
+    (tmp_path / "b.h5ad").write_bytes(b"id")
+    for name, message in (("a.csv", "no table of two columns"), ("b.h5ad", "no h5ad file")):
+        with pytest.raises(InputError, match=message):
+            read_names(tmp_path / name)
 
 
 def test_real_data(shared):

@@ -112,6 +112,9 @@ def test_what_yaml_makes_of_off_and_whole_numbers(validate):
             "denoise.rho: end (2) is larger than start (1)",
         ),
         ("latent: {k: 60}", "latent.k: seen 60, expected at most max_k (50)"),
+        # No YAML when the text of a number is read as such.
+        ("seed: '{'", "seed: seen '{', expected a whole number"),
+        ("seed: '@1'", "seed: seen '@1', expected a whole number"),
         ("prior: {overrides: {layers: 3}}", "prior.overrides: unknown key 'layers'"),
     ],
 )

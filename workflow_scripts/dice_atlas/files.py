@@ -76,7 +76,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
             _write_tsv(frame, raw)
 
 
-def _write_tsv(frame: pd.DataFrame, stream: io.BufferedIOBase) -> None:
+def _write_tsv(frame: pd.DataFrame, stream: io.BufferedWriter | gzip.GzipFile) -> None:
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
     frame.to_csv(text, sep="\t", index=False, float_format="%.8g", lineterminator="\n")
     text.flush()

@@ -23,20 +23,20 @@ def calibration_cells(
 ) -> np.ndarray:
     """Positions of the labelled cells that are held out to calibrate prediction sets, in order.
 
-    Of a class of n cells round(share n), but at least one; none if n < 4. Which ones hangs on a
-    hash of their names alone, so that every stage, and a later run with a saved prior, holds out
+    Of a class of n cells round(share n), but at least one; none if n < 4. Which ones depends on
+    a hash of their names alone, so that every stage, and a later run with a saved prior, holds out
     the same.
 
     Parameters
     ----------
     names, labels : of the reference cells; label "" = none.
     """
-    labels = np.asarray(labels, dtype=object)
+    classes = np.asarray(labels, dtype=object)
     digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)
     held = [np.empty(0, dtype=np.int64)]
-    for label in set(labels) - {""}:
-        members = order[labels[order] == label]
+    for label in set(classes) - {""}:
+        members = order[classes[order] == label]
         if members.size >= MIN_CLASS:
             held.append(members[: max(round(share * members.size), 1)])
     return np.sort(np.concatenate(held))
@@ -63,12 +63,17 @@ def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
 
 
 def require_same_cells(seen: Sequence[str], expected: Sequence[str], what: str) -> None:
-    """Raise `InputError` unless both name the same cells in the same order.
+    """Check that both name the same cells in the same order.
 
     Parameters
     ----------
     seen, expected : cell names.
     what : the two files compared, for the message ("umap.tsv.gz and latents.h5ad").
+
+    Raises
+    ------
+    InputError
+        They do not.
     """
     left, right = pd.Index(seen).astype(str), pd.Index(expected).astype(str)
     if len(left) == len(right) and (left == right).all():

@@ -19,10 +19,16 @@ from dice_atlas.errors import InputError
 def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str, Any]:
     """Return `config` with the schema's defaults filled in, and `k.filter: auto` resolved.
 
+    Parameters
+    ----------
+    config : as it was read; stays as it is.
+    schema_path : see `config_schema`.
+
     Raises
     ------
     InputError
-        For every key that is unknown, missing or out of range, all in one message.
+        For every key that is unknown, missing or out of range, or else for all settings that do
+        not go together, in one message.
     """
     schema = config_schema(schema_path)
     filled = as_meant(fill_defaults(copy.deepcopy(config), schema), schema)
@@ -78,7 +84,10 @@ def as_meant(value: Any, schema: dict[str, Any]) -> Any:
     if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and not Draft202012Validator(schema).is_valid(value):
-        meant = yaml.safe_load(value)
+        try:
+            meant = yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
         return meant if Draft202012Validator(schema).is_valid(meant) else value
     if isinstance(value, dict):
         parts = schema.get("properties", {})
@@ -91,20 +100,25 @@ def describe(problem: ValidationError) -> str:
     """One sentence: the key, what was seen, what is allowed."""
     key = ".".join(str(part) for part in problem.absolute_path) or "top level"
     rule = problem.validator
+    # jsonschema's types allow for an error whose parts are not set yet.
+    schema: Any = problem.schema
+    instance: Any = problem.instance
+    required: Any = problem.validator_value
     if rule == "additionalProperties":
-        known = list(problem.schema.get("properties", {}))
-        unknown = [name for name in problem.instance if name not in known]
+        known = list(schema.get("properties", {}))
+        unknown = [name for name in instance if name not in known]
         return "; ".join(unknown_key(key, str(name), known) for name in unknown)
     if rule == "required":
-        missing = [name for name in problem.validator_value if name not in problem.instance]
+        missing = [name for name in required if name not in instance]
         return f"{key}: the key {', '.join(missing)} is missing"
-    allowed = problem.schema.get("description")
+    allowed = schema.get("description")
     if not allowed:  # an item of a list
         return f"{key}: {problem.message}"
-    return f"{key}: seen {problem.instance!r}, expected {allowed}"
+    return f"{key}: seen {instance!r}, expected {allowed}"
 
 
 def unknown_key(where: str, name: str, known: list[str]) -> str:
+    """One sentence about a key that the schema does not know, with the nearest that it does."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
     return f"{where}: unknown key {name!r}; {hint}"
@@ -112,29 +126,36 @@ def unknown_key(where: str, name: str, known: list[str]) -> str:
 
 def conflicts(config: dict[str, Any]) -> list[str]:
     """Settings that are valid alone but not together."""
-    found = []
+    sentences = []
     annotate, denoise, latent = config["annotate"], config["denoise"], config["latent"]
     if annotate["final"] not in annotate["spaces"]:
-        found.append(
+        sentences.append(
             f"annotate.final: seen {annotate['final']!r}, expected one of annotate.spaces "
             f"({', '.join(annotate['spaces'])})"
         )
     # The closed form has no start.
     gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
     if gibbs and denoise["rho"]["end"] > denoise["rho"]["start"]:
-        found.append(
+        sentences.append(
             f"denoise.rho: end ({denoise['rho']['end']}) is larger than start "
             f"({denoise['rho']['start']}); the coupling is lowered, not raised"
         )
     if latent["k"] != "auto" and latent["k"] > latent["max_k"]:
-        found.append(f"latent.k: seen {latent['k']}, expected at most max_k ({latent['max_k']})")
-    return found
+        sentences.append(
+            f"latent.k: seen {latent['k']}, expected at most max_k ({latent['max_k']})"
+        )
+    return sentences
 
 
 def require_saved_prior(path: str | None, normalization: dict[str, Any]) -> None:
-    """Raise `InputError` if `prior.path` is given and no prior that fits lies there.
+    """Check that a prior lies at `prior.path`, if given, and fits the normalisation.
 
     Its loadings and scaling hold for expression normalised as its own reference was.
+
+    Raises
+    ------
+    InputError
+        A file of the prior is missing, or it was trained on expression normalised otherwise.
     """
     absent = [
         name
@@ -147,17 +168,23 @@ def require_saved_prior(path: str | None, normalization: dict[str, Any]) -> None
             "results/<atlas>/prior of an earlier run"
         )
     card = json.loads((Path(path) / "card.json").read_text()) if path else {}
-    for key, wanted in normalization.items():
-        trained = card.get("normalization", {}).get(key, wanted)
-        if trained != wanted:
+    for key, value in normalization.items():
+        trained = card.get("normalization", {}).get(key, value)
+        if trained != value:
             raise InputError(
-                f"normalization.{key}: seen {wanted:g}, but the prior in {path} was trained with "
+                f"normalization.{key}: seen {value:g}, but the prior in {path} was trained with "
                 f"{trained:g}; set the same"
             )
 
 
 def require_gene_names(path: str | None) -> None:
-    """Raise `InputError` if `genes.names` is given and no such file is there."""
+    """Check that the file of `genes.names` is there, if given.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
     if path and not Path(path).is_file():
         raise InputError(
             f"genes.names: no such file: {path}; expected a table of Ensembl ids and symbols, or "
@@ -166,9 +193,14 @@ def require_gene_names(path: str | None) -> None:
 
 
 def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> None:
-    """Raise `InputError` unless every batch key is a column that the sheet gives.
+    """Check that every batch key is a column that the sheet gives.
 
     A label or a QC column is none: correcting for it would remove what it stands for.
+
+    Raises
+    ------
+    InputError
+        A key is no such column.
     """
     extra = [column for row in sheet.values() for column in row["extra"]]
     allowed = list(dict.fromkeys(["batch", "sample", *extra]))
@@ -181,7 +213,13 @@ def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> Non
 
 
 def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> None:
-    """Raise `InputError` if a setting needs both roles and the sheet has one only."""
+    """Check that the sheet has both roles if a setting needs them.
+
+    Raises
+    ------
+    InputError
+        It has one only.
+    """
     roles = {row["role"] for row in sheet.values()}
     if config["genes"]["mode"] == "intersection" and not config["prior"]["path"] and len(roles) < 2:
         raise InputError(
@@ -191,12 +229,18 @@ def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> N
 
 
 def require_sets(sheet: dict[str, dict[str, Any]], path: str, swept: list[str]) -> None:
-    """Raise `InputError` unless each row of a benchmark's sheet names a set and has labels.
+    """Check that each row of a benchmark's sheet names a set and has labels.
 
     Parameters
     ----------
     path : of the sheet, for the message.
     swept : `benchmark.sweeps.sets`, which must be among them.
+
+    Raises
+    ------
+    InputError
+        A row has no set or no labels, a set has a name that is no folder's or no reference, or
+        one to be swept is not there.
     """
     problems = [
         f"sample {name}: the column {column} is empty or missing"
@@ -227,7 +271,13 @@ def require_sets(sheet: dict[str, dict[str, Any]], path: str, swept: list[str]) 
 
 
 def require_scvi(python: str) -> None:
-    """Raise `InputError` if scVI's environment is not there."""
+    """Check that scVI's environment is there.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
     if not Path(python).is_file():
         raise InputError(
             f"benchmark.methods names scvi, but benchmark.scvi_python is not there: {python}; "

@@ -11,11 +11,12 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, PATTERN_RULE, PATTERNS, SETTINGS
-from dice_atlas.counts.formats import OBS_SUFFIXES, has_obs_columns, is_label_table
+from dice_atlas.counts.formats import KNOWN, OBS_SUFFIXES, has_obs_columns, is_label_table
 from dice_atlas.errors import InputError
 from dice_atlas.names import INTERNAL, OBS
 
-CORE_COLUMNS = ("sample", "path", "role", "batch", "labels", "truth", "subset")
+REQUIRED_COLUMNS = ("sample", "path", "role", "batch")
+CORE_COLUMNS = (*REQUIRED_COLUMNS, "labels", "truth", "subset")
 # Columns that the workflow writes into obs itself.
 RESERVED_COLUMNS = {*OBS, *METRIC_NAMES, *INTERNAL} - {"sample", "role", "batch"}
 
@@ -47,7 +48,8 @@ def read_sheet(
     properties = json.loads(Path(schema_path).read_text())["properties"]
     properties |= {criterion.setting: dict(criterion.rule) for criterion in CRITERIA}
     properties |= dict.fromkeys(PATTERNS, PATTERN_RULE)
-    problems = check_columns(columns, path)
+    properties["path"]["description"] = f"the path of the counts: {KNOWN}"
+    problems = check_columns(columns)
     sheet: dict[str, dict[str, Any]] = {}
     for line, cells in rows:
         where = f"line {line}"
@@ -78,6 +80,11 @@ def require_files(
     made : start of the paths that the workflow makes itself (the demo data).
     finished : pattern with `{sample}` of the counts that the workflow has read before; a sample
         that has them no longer needs its sources here.
+
+    Raises
+    ------
+    InputError
+        For all missing files at once.
     """
     problems = []
     for name, row in sheet.items():
@@ -85,8 +92,10 @@ def require_files(
             continue
         for column in ("path", "labels_source", "truth_source"):
             file = row[column]
-            told = file == row["path"] and column != "path"
-            if file and not told and not file.startswith(made) and not os.path.exists(file):
+            reported = file == row["path"] and column != "path"
+            if not file or reported or file.startswith(made):
+                continue
+            if not os.path.exists(file):
                 problems.append(
                     f"sample {name}, column {column.split('_')[0]}: no such file: {file}"
                 )
@@ -98,11 +107,23 @@ def require_files(
 
 
 def bullets(lines: list[str]) -> str:
+    """The lines of a message as an indented list."""
     return "\n".join(f"  - {line}" for line in lines)
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header and numbered non-empty rows; lines that start with # are comments."""
+    """Header and numbered non-empty rows; lines that start with # are comments.
+
+    Parameters
+    ----------
+    path : tab-separated if its header has a tab, else comma-separated.
+
+    Raises
+    ------
+    InputError
+        The file does not exist, is no UTF-8 text or is empty, a value goes over two lines, or a
+        row has more values than the header has columns.
+    """
     if not path.is_file():
         raise InputError(
             f"the sample sheet {path} does not exist; set `samples` in the config (that of the "
@@ -135,9 +156,10 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     return columns, rows
 
 
-def check_columns(columns: list[str], path: Path) -> list[str]:
+def check_columns(columns: list[str]) -> list[str]:
+    """What is wrong with the header, a sentence each."""
     problems = []
-    missing = [name for name in ("sample", "path", "role", "batch") if name not in columns]
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
         problems.append(
             f"missing column(s) {', '.join(missing)}; seen: {', '.join(columns)}; expected "
@@ -168,11 +190,11 @@ def check_columns(columns: list[str], path: Path) -> list[str]:
 
 
 def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
+    """What is wrong with a row by the schema of its columns, a sentence each."""
     problems = []
     for column, rule in properties.items():
         text = cells.get(column, "")
-        required = column in ("sample", "path", "role", "batch")
-        if column not in cells or (not text and not required):
+        if column not in cells or (not text and column not in REQUIRED_COLUMNS):
             continue
         validator = Draft202012Validator(rule, format_checker=Draft202012Validator.FORMAT_CHECKER)
         if not validator.is_valid(typed(text, rule)):
@@ -219,7 +241,8 @@ def typed(text: str, rule: dict[str, Any]) -> Any:
 def resolve_row(
     cells: dict[str, str], folder: Path, properties: dict[str, Any], moved: dict[str, str]
 ) -> dict[str, Any]:
-    row = {column: cells.get(column, "") for column in CORE_COLUMNS}
+    """A row as `read_sheet` returns it: paths resolved, sources of labels, limits as numbers."""
+    row: dict[str, Any] = {column: cells.get(column, "") for column in CORE_COLUMNS}
     row["path"] = resolve(row["path"], folder, moved)
     for column in ("labels", "truth"):
         spec = row[column]

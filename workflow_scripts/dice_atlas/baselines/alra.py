@@ -34,11 +34,16 @@ def alra_embedding(
     expression : cells x genes, log-normalised.
     seed : of the random matrix of `choose_k` and the start vectors.
     k : rank of the approximation; None lets `choose_k` find it.
-    n_components : less on small data, at most min(cells, genes) - 1.
+    n_components : fewer on small data, at most min(cells, genes) - 1.
 
     Returns
     -------
     cells x components.
+
+    Raises
+    ------
+    InputError
+        See `alra`.
     """
     completed = alra(expression, seed, k)
     n_components = min(n_components, min(completed.shape) - 1)
@@ -61,18 +66,17 @@ def alra(expression: sp.spmatrix | np.ndarray, seed: int = 0, k: int | None = No
     InputError
         Negative or missing values, k out of range, or no k found.
     """
-    values = expression.data if sp.issparse(expression) else np.asarray(expression)
+    values = expression if isinstance(expression, np.ndarray) else expression.data
     if not np.isfinite(values).all() or (values < 0).any():
         raise InputError(
             "ALRA: the expression holds negative, infinite or missing values; log-normalised "
             "expression that is neither centred nor scaled was expected"
         )
-    if sp.issparse(expression):
-        expression = expression.toarray()
-    expression = np.asarray(expression, dtype=np.float64)
+    dense = expression if isinstance(expression, np.ndarray) else expression.toarray()
+    dense = np.asarray(dense, dtype=np.float64)
     if k is None:
-        k = choose_k(expression, seed)
-    return rescale(threshold(low_rank(expression, k, seed)), expression)
+        k = choose_k(dense, seed)
+    return rescale(threshold(low_rank(dense, k, seed)), dense)
 
 
 def choose_k(expression: np.ndarray, seed: int = 0) -> int:
@@ -141,7 +145,13 @@ def rank_of_spacings(singular_values: np.ndarray) -> int:
 
 
 def low_rank(expression: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
-    """Best approximation of rank k, not centred (cells x genes); exact up to rounding."""
+    """Best approximation of rank k, not centred (cells x genes); exact up to rounding.
+
+    Raises
+    ------
+    InputError
+        k is not between 1 and min(cells, genes) - 1.
+    """
     least = min(expression.shape)
     if not 1 <= k < least:
         raise InputError(f"ALRA: rank k is {k}; expected 1 to {least - 1}")

@@ -64,11 +64,16 @@ def embed(method: str, split: ad.AnnData, latents: ad.AnnData, s: float, seed: i
     method : a key of `METHODS` that has a function.
     split, latents : split.h5ad and latents.h5ad.
     s : noise level of DICE's exact mode.
+
+    Raises
+    ------
+    InputError
+        The method cannot do with these cells; see its function.
     """
     about = METHODS[method]
-    found = load(about.function)(split, latents, s, seed, **about.options)
-    embedding, sd = found if isinstance(found, tuple) else (found, None)
-    result = ad.AnnData(obs=latents.obs, obsm={"X_embedding": embedding.astype(np.float32)})
+    result = load(about.function)(split, latents, s, seed, **about.options)
+    embedding, sd = result if isinstance(result, tuple) else (result, None)
+    data = ad.AnnData(obs=latents.obs, obsm={"X_embedding": embedding.astype(np.float32)})
     if sd is not None:
-        result.obsm["X_embedding_sd"] = sd.astype(np.float32)
-    return result
+        data.obsm["X_embedding_sd"] = sd.astype(np.float32)
+    return data

@@ -34,7 +34,7 @@ def nmf_embedding(expression: sp.spmatrix | np.ndarray, k: int, seed: int = 0) -
     InputError
         Negative expression, or k out of range.
     """
-    values = expression.data if sp.issparse(expression) else np.asarray(expression)
+    values = expression if isinstance(expression, np.ndarray) else expression.data
     if values.size and values.min() < 0:
         raise InputError(
             f"NMF: the expression holds negative values (down to {values.min():.4g}); "

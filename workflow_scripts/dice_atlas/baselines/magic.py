@@ -55,6 +55,11 @@ def diffusion_operator(scores: np.ndarray, knn: int = 5, decay: float = 1.0) -> 
     scores : cells x components.
     knn : neighbour whose distance is the bandwidth.
     decay : exponent of the kernel.
+
+    Raises
+    ------
+    InputError
+        Fewer than knn + 2 cells.
     """
     n = len(scores)
     if n < knn + 2:

@@ -24,10 +24,10 @@ def read_costs(paths: Sequence[str]) -> pd.DataFrame:
     """Seconds and peak memory (MB) of each job: .../<set>/<variant>/<seed>/<what>.tsv."""
     rows = []
     for path in map(Path, paths):
-        found = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        measured = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
         name, variant, seed = path.parts[-4:-1]
         what = path.name.removesuffix(".tsv").removesuffix(".1-of-1")
-        rows.append((name, variant, int(seed), what, found["s"], found["max_rss"]))
+        rows.append((name, variant, int(seed), what, measured["s"], measured["max_rss"]))
     columns = ["set", "variant", "seed", "what", "seconds", "peak_mb"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -41,19 +41,19 @@ def all_tables(
     ----------
     scores, curves, costs : files of all splits.
     """
-    found, curve = read_all(scores), read_all(curves)
-    base = found[found["variant"] == "base"]
+    all_scores = read_all(scores)
+    base = all_scores[all_scores["variant"] == "base"]
     others = [
         method
         for method in dict.fromkeys(base["method"])
         if method != COMPARED and not method.startswith("dice_rho")
     ]
     return {
-        "scores": found,
-        "curves": curve,
-        "summary": summarize(found),
+        "scores": all_scores,
+        "curves": read_all(curves),
+        "summary": summarize(all_scores),
         "differences": paired_differences(base, COMPARED, others, list(METRICS)),
-        "variants": variant_differences(found, list(METRICS)),
+        "variants": variant_differences(all_scores, list(METRICS)),
         "costs": read_costs(costs),
     }
 
@@ -72,12 +72,18 @@ def write_figures(
     layouts: Mapping[str, Mapping[str, np.ndarray]],
     folder: str | Path,
 ) -> list[str]:
-    """Draw all figures into a new folder; returns their names."""
+    """Draw all figures into a new folder; returns their names.
+
+    Parameters
+    ----------
+    tables : see `all_tables`.
+    layouts : see `read_layouts`.
+    """
     drawn = []
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        found = all_figures(tables["scores"], tables["differences"], tables["curves"], layouts)
-        for name, figure in found:
+        figures = all_figures(tables["scores"], tables["differences"], tables["curves"], layouts)
+        for name, figure in figures:
             figure.savefig(temporary / f"{name}.png", dpi=110)
             plt.close(figure)
             drawn.append(name)

@@ -71,8 +71,8 @@ def umaps(
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(name_of(method))
-        told = f"ARI {value[method, 'ari']:.2f}   cLISI {value[method, 'clisi']:.2f}"
-        axes.set_xlabel(told, loc="left", fontsize=8.5, color=SOFT)
+        summary = f"ARI {value[method, 'ari']:.2f}   cLISI {value[method, 'clisi']:.2f}"
+        axes.set_xlabel(summary, loc="left", fontsize=8.5, color=SOFT)
     handles = markers({label: colors[label] for label in sorted(set(labels))})
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     figure.suptitle(f"{name}: query, protocol paper", x=0.01, ha="left", fontweight="bold")
@@ -89,9 +89,13 @@ def markers(colors: Mapping[str, str], shapes: Mapping[str, str] | None = None) 
 
 
 def differences(table: pd.DataFrame, protocol: str) -> Figure:
-    """DICE less each other method: a point per set, the mean over sets with its interval.
+    """DICE minus each other method: a point per set, the mean over sets with its interval.
 
     What lies beyond the axis is an arrow at its edge.
+
+    Parameters
+    ----------
+    table : see `tables.paired_differences`.
     """
     part = table[table["protocol"] == protocol]
     others = list(dict.fromkeys(part["other"]))
@@ -136,19 +140,24 @@ def differences(table: pd.DataFrame, protocol: str) -> Figure:
     return figure
 
 
-def shown_width(apart: pd.Series, others: Sequence[str], sets: Sequence[str]) -> float:
+def shown_width(gaps: pd.Series, others: Sequence[str], sets: Sequence[str]) -> float:
     """Half the width of the axis: the points of all methods but, of `MANY`, the one farthest off.
 
     Parameters
     ----------
-    apart : differences by (other method, set).
+    gaps : differences by (other method, set).
     """
-    farthest = sorted(apart.loc[other].reindex(sets).abs().max() for other in others)
+    farthest = sorted(gaps.loc[other].reindex(sets).abs().max() for other in others)
     return 1.08 * farthest[-2 if len(farthest) >= MANY else -1] + 1e-9
 
 
 def curves(table: pd.DataFrame, protocol: str, methods: Sequence[str]) -> Figure:
-    """ARI by resolution: mean over seeds; a mark for each seed's chosen resolution."""
+    """ARI by resolution: mean over seeds; a mark for each seed's chosen resolution.
+
+    Parameters
+    ----------
+    table : `curves` of `collect.all_tables`.
+    """
     part = table[(table["protocol"] == protocol) & (table["variant"] == "base")]
     figure, panels = set_panels(list(dict.fromkeys(part["set"])))
     colors = dict(zip(methods, (GREY, BLUE, *TYPE_COLORS[1:]), strict=False))
@@ -214,7 +223,7 @@ def dots(
     ----------
     variants : name shown by variant.
     """
-    found = summary.set_index(["set", "variant", "method", "metric"])
+    indexed = summary.set_index(["set", "variant", "method", "metric"])
     figure, grid = plt.subplots(
         len(metrics), len(sets), figsize=(FULL_WIDTH, 2.1 * len(metrics) + 1.0), squeeze=False,
         sharex=True,
@@ -222,7 +231,7 @@ def dots(
     for column, name in zip(grid.T, sets, strict=True):
         for axes, metric in zip(column, metrics, strict=True):
             for shift, (method, color) in zip((-0.12, 0.12), PAIR.items(), strict=True):
-                own = found.reindex([(name, variant, method, metric) for variant in variants])
+                own = indexed.reindex([(name, variant, method, metric) for variant in variants])
                 axes.errorbar(np.arange(len(own)) + shift, own["mean"], yerr=own["sd"].fillna(0),
                               fmt="o", ms=5, color=color, label=name_of(method))  # fmt: skip
             axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -256,21 +265,27 @@ def one_legend(figure: Figure, axes: Axes) -> None:
 
 def all_figures(
     scores: pd.DataFrame,
-    apart: pd.DataFrame,
+    paired: pd.DataFrame,
     curve: pd.DataFrame,
     layouts: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Iterator[tuple[str, Figure]]:
-    """(file name, figure) of all that the tables hold."""
+    """(file name, figure) of all that the tables hold.
+
+    Parameters
+    ----------
+    scores, paired, curve : tables `scores`, `differences` and `curves` of `collect.all_tables`.
+    layouts : see `collect.read_layouts`.
+    """
     with styled():
-        for name, found in layouts.items():
+        for name, layout in layouts.items():
             own = scores[(scores["set"] == name) & (scores["seed"] == 0)]
             own = own[(own["protocol"] == "paper") & (own["variant"] == "base")]
-            points = {method: found[method] for method in found if method != "label"}
-            yield f"umap_{name}", umaps(name, points, found["label"], own)
+            points = {method: layout[method] for method in layout if method != "label"}
+            yield f"umap_{name}", umaps(name, points, layout["label"], own)
         methods = [m for m in FIRST if m in set(curve["method"])]
         for protocol in dict.fromkeys(scores["protocol"]):
-            if protocol in set(apart["protocol"]):
-                yield f"differences_{protocol}", differences(apart, protocol)
+            if protocol in set(paired["protocol"]):
+                yield f"differences_{protocol}", differences(paired, protocol)
             yield f"curves_{protocol}", curves(curve, protocol, methods[:4])
         blind = scores[scores["protocol"] == "blind"]
         swept = blind[blind["method"].str.startswith("dice_rho_")]

@@ -49,7 +49,14 @@ def blind_scores(
     Parameters
     ----------
     truth : labels, one per cell.
+    cluster : settings; Leiden is igraph's in any case.
     sd : posterior standard deviation of the embedding, where it has one.
+
+    Returns
+    -------
+    scores : see `whole_scores`.
+    curve : see `agreement_curve`, with `stability` and `chosen`.
+    clusters : of each cell at the chosen resolution.
     """
     scan = blind_scan(embedding, cluster, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
@@ -89,9 +96,9 @@ def agreement_curve(partitions: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame
     """`resolution`, `n_clusters`, `ari` and `nmi_max` of each partition (columns) against truth."""
     rows = []
     for resolution in partitions:
-        found = partition_agreement(truth, partitions[resolution].to_numpy())
+        agreement = partition_agreement(truth, partitions[resolution].to_numpy())
         n_clusters = partitions[resolution].nunique()
-        rows.append((resolution, n_clusters, found["ari"].value, found["nmi_max"].value))
+        rows.append((resolution, n_clusters, agreement["ari"].value, agreement["nmi_max"].value))
     return pd.DataFrame(rows, columns=["resolution", "n_clusters", "ari", "nmi_max"])
 
 

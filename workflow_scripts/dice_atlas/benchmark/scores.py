@@ -25,7 +25,7 @@ KEYS = ("X_dice", "X_embedding")
 
 def score(
     data: ad.AnnData, truth: pd.DataFrame, label: str, cluster: ClusterSettings, seed: int
-) -> tuple[dict, pd.DataFrame]:
+) -> tuple[dict[str, Score], pd.DataFrame]:
     """Protocol blind of one method: scores and curve.
 
     Parameters

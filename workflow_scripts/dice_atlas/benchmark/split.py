@@ -74,6 +74,11 @@ def gather(samples: Sequence[ad.AnnData], min_genes: Sequence[int]) -> ad.AnnDat
     AnnData
         X CSR raw counts; obs `sample`, `role`, `batch`, `label`, `total_counts` (over all genes of
         the sample).
+
+    Raises
+    ------
+    InputError
+        A sample has no labelled cell with enough genes, or the samples share no gene.
     """
     kept = []
     for sample, least in zip(samples, min_genes, strict=True):
@@ -103,26 +108,41 @@ def draw(cells: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
     A set without a query has a quarter of each label held out; one with a query has four fifths of
     each label and role drawn.
+
+    Parameters
+    ----------
+    cells : `role` and `label`.
+
+    Returns
+    -------
+    rows : positions of the cells, rising.
+    query : mask of these.
     """
     rng = np.random.default_rng([seed, 17])
     held_out = not (cells["role"] == "query").any()
-    rows, query = [], []
+    parts, held = [], []
     for (role, _), members in sorted(cells.groupby(["role", "label"]).indices.items()):
         order = rng.permutation(members)
         if held_out:
             n = int(len(order) * HELD_OUT) if len(order) >= MIN_LABEL else 0
-            rows.append(order)
-            query.append(np.arange(len(order)) < n)
+            parts.append(order)
+            held.append(np.arange(len(order)) < n)
         else:
-            rows.append(order[: max(round(len(order) * DRAWN), 1)])
-            query.append(np.full(len(rows[-1]), role == "query"))
-    rows, query = np.concatenate(rows), np.concatenate(query)
+            parts.append(order[: max(round(len(order) * DRAWN), 1)])
+            held.append(np.full(len(parts[-1]), role == "query"))
+    rows, query = np.concatenate(parts), np.concatenate(held)
     order = np.argsort(rows, kind="stable")
     return rows[order], query[order]
 
 
 def changed(cells: pd.DataFrame, query: np.ndarray, variant: Variant) -> tuple[np.ndarray, str]:
-    """Mask of the cells that the variant keeps, and the label that it is about ("" = none)."""
+    """Mask of the cells that the variant keeps, and the label that it is about ("" = none).
+
+    Raises
+    ------
+    InputError
+        The query has too few labels for one of the variant's rank to be left out.
+    """
     if variant.kind not in ("missing", "extra"):
         return np.ones(len(cells), dtype=bool), ""
     sizes = cells["label"][query].value_counts()
@@ -154,6 +174,12 @@ def split(
     AnnData
         X CSR log1p-normalised expression, layer `counts`; obs as in `gather`, `role` that of this
         split; uns `label`: which the variant is about.
+
+    Raises
+    ------
+    InputError
+        Query or reference has no cell, the query has fewer than two labels or none of the
+        reference's, or the variant leaves out a label that is not there.
     """
     rows, query = draw(cells.obs, seed)
     keep, label = changed(cells.obs.iloc[rows], query, variant)
@@ -197,7 +223,15 @@ def latents_of(
     normalization: Normalization,
     seed: int,
 ) -> tuple[ad.AnnData, LatentSpace]:
-    """latents.h5ad and the space, by the workflow's own steps."""
+    """latents.h5ad and the space, by the workflow's own steps.
+
+    Parameters
+    ----------
+    normalized : see `split`.
+    variant : may set the scope of the batch correction, or the number of dimensions.
+    batch, latent, normalization : settings of the config for all else.
+    seed : of every step.
+    """
     scope = variant.value if variant.kind == "scope" else "none"
     if variant.kind == "k":
         latent = LatentSettings(int(variant.value), max(int(variant.value), latent.max_k))

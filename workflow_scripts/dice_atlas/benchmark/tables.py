@@ -19,14 +19,14 @@ def summarize(scores: pd.DataFrame) -> pd.DataFrame:
     scores : `set`, `variant`, `seed`, `protocol`, `method`, `metric`, `value`.
     """
     keys = ["set", "variant", "protocol", "method", "metric"]
-    found = scores.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"])
-    return found.rename(columns={"std": "sd", "count": "seeds"}).reset_index()
+    means = scores.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"])
+    return means.rename(columns={"std": "sd", "count": "seeds"}).reset_index()
 
 
 def paired_differences(
     scores: pd.DataFrame, method: str, others: Sequence[str], metrics: Sequence[str]
 ) -> pd.DataFrame:
-    """Score of `method` less that of each other one on the same splits.
+    """Score of `method` minus that of each other one on the same splits.
 
     The interval is Student's, of the mean: over the seeds of a set, whose splits overlap; for all
     sets over the sets' means, some of which may share cells. Both are a guide and no test: what is
@@ -53,12 +53,12 @@ def paired_differences(
         for other in others:
             if other not in part or method not in part:
                 continue
-            apart = (part[method] - part[other]).dropna()
-            if apart.empty:
+            gaps = (part[method] - part[other]).dropna()
+            if gaps.empty:
                 continue
             key = (protocol, metric, method, other)
-            own = part.loc[apart.index, method].groupby("set", sort=False).mean()
-            of_sets = apart.groupby("set", sort=False)
+            own = part.loc[gaps.index, method].groupby("set", sort=False).mean()
+            of_sets = gaps.groupby("set", sort=False)
             for name, values in of_sets:
                 rows.append((*key, name, own[name], *interval(values)))
             rows.append((*key, ALL, own.mean(), *interval(of_sets.mean())))
@@ -67,7 +67,7 @@ def paired_differences(
 
 
 def variant_differences(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Score of each method in a variant less its own in the base, on the seeds that both have.
+    """Score of each method in a variant minus its own in the base, on the seeds that both have.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ def variant_differences(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.Data
             continue
         base = scores[(scores["method"] == method) & (scores["variant"] == "base")]
         both = pd.concat([own, base])
-        found = paired_differences(both.assign(method=both["variant"]), variant, ["base"], metrics)
-        tables.append(found.assign(other=variant, method=method))
-    found = pd.concat(tables) if tables else paired_differences(scores, "", [], metrics)
-    return found.rename(columns={"other": "variant"})
+        table = paired_differences(both.assign(method=both["variant"]), variant, ["base"], metrics)
+        tables.append(table.assign(other=variant, method=method))
+    whole = pd.concat(tables) if tables else paired_differences(scores, "", [], metrics)
+    return whole.rename(columns={"other": "variant"})
 
 
 def interval(values: pd.Series) -> tuple[float, float, float, int]:

@@ -34,6 +34,11 @@ def neighbor_graph(
     -------
     AnnData
         No X; obsm `key`, obsp `connectivities` and `distances`, uns `neighbors`.
+
+    Raises
+    ------
+    InputError
+        Fewer than three cells, or values that are not finite.
     """
     embedding = np.asarray(embedding, dtype=np.float32)
     check_embedding(embedding)
@@ -75,7 +80,7 @@ class CellSearch:
 
 
 def check_embedding(embedding: np.ndarray) -> None:
-    """Refuse embeddings that no graph can be made of."""
+    """Refuse embeddings that no graph can be made of; see `neighbor_graph`."""
     if embedding.ndim != 2 or len(embedding) < 3:
         raise InputError(
             f"the embedding has shape {embedding.shape}, clustering needs at least 3 cells; "
@@ -90,7 +95,13 @@ def check_embedding(embedding: np.ndarray) -> None:
 
 
 def embedding_of(data: ad.AnnData, name: str) -> np.ndarray:
-    """The cells x k embedding that config calls `name` (dice, harmony or pca)."""
+    """The cells x k embedding that config calls `name` (dice, harmony or pca).
+
+    Raises
+    ------
+    InputError
+        The data have none of that name.
+    """
     key = EMBEDDINGS[name]
     if key not in data.obsm:
         raise InputError(

@@ -42,8 +42,8 @@ def leiden_clusters(graph: ad.AnnData, resolution: float, seed: int, flavor: str
 
 def names_by_size(groups: np.ndarray) -> np.ndarray:
     """Rename groups to "0", "1" ... by falling size; the earlier first cell wins a tie."""
-    codes, found = pd.factorize(np.asarray(groups))
-    sizes = np.bincount(codes, minlength=len(found))
-    rank = np.empty(len(found), dtype=int)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(found))
+    codes, names = pd.factorize(np.asarray(groups))
+    sizes = np.bincount(codes, minlength=len(names))
+    rank = np.empty(len(names), dtype=int)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(names))
     return rank[codes].astype(str).astype(object)

@@ -124,8 +124,8 @@ def partition_all(
     graph: ad.AnnData, resolutions: Sequence[float], seed: int, flavor: str
 ) -> pd.DataFrame:
     """Cells x resolutions."""
-    found = {r: leiden_clusters(graph, r, seed, flavor) for r in resolutions}
-    return pd.DataFrame(found, index=graph.obs_names)
+    clusters = {r: leiden_clusters(graph, r, seed, flavor) for r in resolutions}
+    return pd.DataFrame(clusters, index=graph.obs_names)
 
 
 def subsample_stability(
@@ -135,8 +135,8 @@ def subsample_stability(
     """Mean ARI between the clusters and those found again on subsamples with another seed.
 
     Where the embedding is a posterior mean with a standard deviation, every subsample takes each
-    cell at a draw from its posterior instead. The mean alone is drawn towards the modes of the
-    prior; clusters that the data do not support are stable in it, but not in the draws.
+    cell at a draw from its posterior instead. The mean alone is shrunk towards the modes of
+    the prior; clusters that the data do not support are stable in it, but not in the draws.
 
     Each of `N_SUBSAMPLES` subsamples has `SHARE` of the cells and a graph of its own. Above
     `MAX_SUBSAMPLE / SHARE` cells that many are drawn first and clustered, and the subsamples are
@@ -209,7 +209,18 @@ def choose_resolution(table: pd.DataFrame) -> int:
 
 
 def cluster(data: ad.AnnData, settings: ClusterSettings, seed: int) -> Scan:
-    """Graph and clusters of all cells in the embedding that the settings name."""
+    """Graph and clusters of all cells in the embedding that the settings name.
+
+    Parameters
+    ----------
+    data : obsm with the embedding and, of a posterior mean, `<its key>_sd`.
+    seed : of Leiden, and of the subsamples.
+
+    Raises
+    ------
+    InputError
+        The embedding is not there, has fewer than three cells, or is not finite.
+    """
     name = settings.embedding
     key = EMBEDDINGS[name]
     embedding = embedding_of(data, name)

@@ -27,6 +27,11 @@ def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -
     -------
     ndarray
         cells x 2, float32.
+
+    Raises
+    ------
+    InputError
+        The graph was made of another embedding.
     """
     made_of = str(graph.uns.get("embedding", "nothing"))
     if made_of != name:

@@ -29,7 +29,7 @@ def check_raw_counts(X: sp.spmatrix | np.ndarray, source: str) -> sp.csr_matrix:
             f"{source}: seen {n_cells} cells x {n_genes} genes, expected at least one of each; "
             "check that the file is complete and that a `subset` keeps some cells"
         )
-    counts = X.tocsr() if sp.issparse(X) else sp.csr_matrix(X)
+    counts = sp.csr_matrix(X)
     problem = problem_of(counts.data, counts)
     if problem:
         raise InputError(f"{source}: {problem}; {RAW}; {MEND}")
@@ -75,6 +75,7 @@ def problem_of(values: np.ndarray, counts: sp.csr_matrix | None = None) -> str:
 
 
 def share(mask: np.ndarray) -> str:
+    """The share of True, in per cent."""
     return f"{100 * mask.mean():.3g} %"
 
 

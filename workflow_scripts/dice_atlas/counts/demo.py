@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import logging
 from pathlib import Path
 
 import anndata as ad
@@ -15,8 +14,6 @@ import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.files import atomic_path
 
-logger = logging.getLogger(__name__)
-
 TARGET_SUM = 10_000.0
 MIN_REFERENCE = 3  # cells per label, where the label has as many
 SAMPLES = ("reference", "query1", "query2")
@@ -27,6 +24,11 @@ def demo_counts() -> ad.AnnData:
 
     The counts were normalised to 10,000 per cell and logged; with each cell's total they can be
     computed back to whole numbers. Source: Zheng et al. 2017, doi:10.1038/ncomms14049.
+
+    Raises
+    ------
+    InputError
+        Scanpy's file is another one, from which no whole numbers are computed.
     """
     source = sc.datasets.pbmc68k_reduced()
     counts, distance = invert_log1p(
@@ -98,6 +100,7 @@ def write_mtx_folder(cells: ad.AnnData, folder: str | Path) -> None:
 
 
 def write_gzip(path: Path, content: bytes) -> None:
+    """Write a gzipped file, the same bytes every time."""
     # No name and no time in the header, or equal files would differ.
     with (
         open(path, "wb") as raw,

@@ -17,7 +17,7 @@ class Format:
     name : of the format.
     title : as messages call it.
     recognise : reference of a function (path) -> bool, asked in the order of `FORMATS`.
-    reader : reference of a function (path, subset) -> `readers.Stored`.
+    reader : reference of a function (path, subset) -> `stored.Stored`.
     obs_reader : reference of a function (path) -> the columns of the cells; "" where the format
         has none.
     suffixes : by which the sheet knows the format before the file is opened.

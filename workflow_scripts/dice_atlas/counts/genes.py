@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from dice_atlas.errors import InputError
+from dice_atlas.errors import DAMAGED, InputError
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -44,30 +44,35 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
         Index: symbols, not yet unique. Column `gene_id`: Ensembl id without version, "" where the
         file has none. If the names are Ensembl ids and there is a column of symbols, the symbols
         are the names.
+
+    Raises
+    ------
+    InputError
+        A gene has no name.
     """
-    names = pd.Series(list(names), dtype=object).astype(str)
+    own = pd.Series(list(names), dtype=object).astype(str)
     columns = columns.reset_index(drop=True)
-    ensembl = is_ensembl(names)
-    names[ensembl] = without_version(names[ensembl])
+    ensembl = is_ensembl(own)
+    own[ensembl] = without_version(own[ensembl])
     if ensembl.mean() > 0.5:
-        ids = names
+        ids = own
         symbols = find_column(columns, SYMBOL_COLUMNS)
         if symbols is None:
             logger.info("%s: genes are named by Ensembl ids; it has no symbols", source)
         else:
             logger.info("%s: gene symbols are taken from the column %s", source, symbols)
-            names = text(columns[symbols])
+            own = text(columns[symbols])
     else:
         column = find_column(columns, ID_COLUMNS, ensembl_only=True)
-        ids = names.where(ensembl, "") if column is None else text(columns[column])
+        ids = own.where(ensembl, "") if column is None else text(columns[column])
     ids = pd.Series(without_version(ids.where(is_ensembl(ids), "")), dtype=object)
-    names = names.str.strip()
-    names = names.where(names != "", ids)
-    if (names == "").any():
-        row = int(np.argmax((names == "").to_numpy())) + 1
+    own = own.str.strip()
+    own = own.where(own != "", ids)
+    if (own == "").any():
+        row = int(np.argmax((own == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
     return pd.DataFrame(
-        {"gene_id": ids.to_numpy(object)}, index=pd.Index(names.to_numpy(object), dtype=object)
+        {"gene_id": ids.to_numpy(object)}, index=pd.Index(own.to_numpy(object), dtype=object)
     )
 
 
@@ -77,10 +82,14 @@ def read_names(path: str | Path) -> pd.Series:
     Raises
     ------
     InputError
-        The table has not two columns, or no Ensembl id in the first; the h5ad has not both.
+        The file cannot be read, the table has not two columns, or no Ensembl id in the first; the
+        h5ad has not both.
     """
     if str(path).endswith(".h5ad"):
-        var = read_part(path, "var")
+        try:
+            var = read_part(path, "var")
+        except (KeyError, OSError) as error:
+            raise InputError(f"genes.names: {path} is no h5ad file ({error})") from error
         genes = gene_table(var.index.tolist(), var, str(path))
         genes = genes[(genes["gene_id"] != "") & ~is_ensembl(genes.index)]
         if genes.empty:
@@ -92,11 +101,11 @@ def read_names(path: str | Path) -> pd.Series:
             )
         symbols = pd.Series(without_numbers(genes.index), index=genes["gene_id"])
         return symbols[~symbols.index.duplicated()]
-    with open(path, encoding="utf-8") as file:
-        separator = "\t" if "\t" in file.readline() else ","
     try:
+        with open(path, encoding="utf-8") as file:
+            separator = "\t" if "\t" in file.readline() else ","
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, *DAMAGED) as error:
         raise InputError(f"genes.names: {path} is no table of two columns ({error})") from error
     ids = table.iloc[:, 0] if table.shape[1] >= 2 else pd.Series(dtype=str)
     known = is_ensembl(ids)
@@ -127,6 +136,11 @@ def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFram
     genes : see `gene_table`.
     symbols : see `read_names`.
     source : the file, for messages.
+
+    Raises
+    ------
+    InputError
+        The genes are named by Ensembl ids, and `symbols` has none of them.
     """
     by_id = is_ensembl(genes.index)
     if by_id.mean() <= 0.5:
@@ -211,16 +225,16 @@ def merge_repeated(
 
 
 def without_numbers(names: pd.Index) -> pd.Index:
-    """Names less the `-1`, `-2` ... that were added to repetitions.
+    """Names without the `-1`, `-2` ... that were added to repetitions.
 
     Those are without a gap and stand beside the plain name; IGHV3-30-2 is a gene of its own.
     """
     parts = names.astype(str).str.extract(r"^(?P<base>.+)-(?P<number>[1-9]\d*)$")
     number = pd.to_numeric(parts["number"])
     there = set(names)
-    made = parts["base"].isin(there).to_numpy()
+    numbered = parts["base"].isin(there).to_numpy()
     # The k-th repetition is one if the k - 1 before it are there.
-    for row in np.flatnonzero(made & (number > 1).to_numpy()):
+    for row in np.flatnonzero(numbered & (number > 1).to_numpy()):
         base = parts["base"].iloc[row]
-        made[row] = all(f"{base}-{i}" in there for i in range(1, int(number.iloc[row])))
-    return pd.Index(np.where(made, parts["base"], names), dtype=object)
+        numbered[row] = all(f"{base}-{i}" in there for i in range(1, int(number.iloc[row])))
+    return pd.Index(np.where(numbered, parts["base"], names), dtype=object)

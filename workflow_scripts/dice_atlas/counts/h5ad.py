@@ -41,6 +41,16 @@ def read_h5ad(path: Path, subset: str) -> Stored:
 
     The counts are the first of `X`, `layers['counts']` and `raw.X` that is raw in the cells of
     the subset.
+
+    Parameters
+    ----------
+    path : of any version of anndata.
+    subset : see `readers.read_counts`.
+
+    Raises
+    ------
+    InputError
+        None of these matrices is there and raw, or see `subset.keep_mask`.
     """
     with h5py.File(path, "r") as file:
         if "encoding-type" not in file.attrs:
@@ -49,7 +59,13 @@ def read_h5ad(path: Path, subset: str) -> Stored:
 
 
 def read_zarr(path: Path, subset: str) -> Stored:
-    """The raw counts of a zarr folder; see `read_h5ad`."""
+    """The raw counts of a zarr folder; see `read_h5ad`.
+
+    Raises
+    ------
+    InputError
+        The folder is none that anndata wrote, or see `read_h5ad`.
+    """
     return read_group(open_zarr(path), path, subset, "zarr")
 
 
@@ -97,7 +113,7 @@ def read_old_h5ad(path: Path, subset: str) -> Stored:
 def choose_slot(
     path: Path, stored: dict[str, Any], rows: np.ndarray | None
 ) -> tuple[str, sp.csr_matrix]:
-    """The first slot that holds raw counts, and its wanted rows."""
+    """The first slot that holds raw counts, and the chosen rows of its matrix."""
     problems = []
     for name, matrix in stored.items():
         # Most matrices that are no counts show it in their first values.
@@ -117,6 +133,7 @@ def choose_slot(
 
 
 def slot_name(name: str) -> str:
+    """A slot as anndata's users write it."""
     return {"layers/counts": "layers['counts']", "raw/X": "raw.X"}.get(name, name)
 
 
@@ -135,11 +152,12 @@ def probe(stored: Any, rows: np.ndarray | None) -> np.ndarray:
 
 
 def data_of(stored: Any) -> Any:
+    """The non-zero values of a sparse matrix on disk or in memory."""
     return stored["data"] if is_group(stored) else stored.data
 
 
 def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
-    """The wanted rows of a matrix as CSR; a dense one on disk is read in blocks."""
+    """The chosen rows of a matrix as CSR; a dense one on disk is read in blocks."""
     if is_group(stored):
         matrix = read_elem(stored).tocsr()
     elif sp.issparse(stored):
@@ -164,7 +182,7 @@ def read_obs_h5ad(path: Path) -> pd.DataFrame:
 
 
 def read_obs_zarr(path: Path) -> pd.DataFrame:
-    """The obs table of a zarr folder alone."""
+    """The obs table of a zarr folder alone; see `open_zarr`."""
     return read_elem(open_zarr(path)["obs"])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.readers import read_obs
 from dice_atlas.counts.subset import column_text, keep_mask
-from dice_atlas.errors import InputError
+from dice_atlas.errors import DAMAGED, InputError
 from dice_atlas.names import SEPARATOR, UNASSIGNED
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,9 @@ def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -
     Raises
     ------
     InputError
-        If the column, the header or every barcode is missing, a barcode stands twice, or a label
-        is reserved ("unassigned") or has the separator of prediction sets ("|").
+        The column, the file, its header or every barcode is missing, a barcode stands twice, no
+        cell has a label, or a label is reserved ("unassigned") or has the separator of prediction
+        sets ("|").
     """
     if not spec:
         return np.full(len(barcodes), "", dtype=object)
@@ -72,6 +73,11 @@ def read_cell_labels(sample: str, spec: str, source: str, subset: str = "") -> p
     Series
         Labels ("" = none), index = cell ids. A table gives the cells it lists, QC-removed cells
         and cells outside of the subset included; an obs column those of the subset.
+
+    Raises
+    ------
+    InputError
+        See `read_labels`, but for tables that list none of the sample's barcodes.
     """
     if is_label_table(spec):
         labels = read_label_table(source)
@@ -99,7 +105,7 @@ def read_label_table(path: str | Path) -> pd.Series:
         table = pd.read_csv(
             path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, *DAMAGED) as error:
         raise InputError(
             f"{path}: cannot be read ({error}), expected a table with the columns barcode and label"
         ) from error
@@ -122,7 +128,13 @@ def read_label_table(path: str | Path) -> pd.Series:
 
 
 def clean(labels: pd.Series, where: str) -> pd.Series:
-    """Missing labels as ""; labels that the results could not hold are refused."""
+    """Missing labels as "".
+
+    Raises
+    ------
+    InputError
+        A label that the results could not hold: reserved, or with the separator of sets.
+    """
     labels = labels.where(~labels.isin(NO_LABEL), "")
     for label in labels.unique():
         if SEPARATOR in label:
@@ -169,7 +181,7 @@ def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> 
     Raises
     ------
     InputError
-        A sample's file names none of its cells.
+        A sample's file names none of its cells, or see `read_cell_labels`.
     """
     parts = [pd.Series(dtype=object)]
     for sample, row in settings.items():
@@ -177,7 +189,8 @@ def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> 
         labels = read_cell_labels(sample, row["truth"], row["truth_source"], row["subset"])
         if len(cells) and not cells.isin(labels.index).any():
             seen, expected = (
-                index[0].removeprefix(f"{sample}_") for index in (labels.index, cells)
+                index[0].removeprefix(f"{sample}_") if len(index) else "no row at all"
+                for index in (labels.index, cells)
             )
             raise InputError(
                 f"{row['truth_source']}: none of its {len(labels)} barcodes (such as {seen}) is "

@@ -23,7 +23,18 @@ def is_loom(path: Path) -> bool:
 
 
 def read_loom(path: Path, subset: str) -> Stored:
-    """The main matrix of a loom file."""
+    """The main matrix of a loom file.
+
+    Parameters
+    ----------
+    path : of the file.
+    subset : see `readers.read_counts`.
+
+    Raises
+    ------
+    InputError
+        The file names no cells or no genes, or see `subset.keep_mask`.
+    """
     with h5py.File(path, "r") as file:
         matrix, obs = file["matrix"], loom_obs(file, path)
         rows = kept_rows(obs, subset, path)
@@ -36,6 +47,7 @@ def read_loom(path: Path, subset: str) -> Stored:
 
 
 def loom_obs(file: h5py.File, path: Path) -> pd.DataFrame:
+    """The column attributes of an open loom file, index: names of the cells."""
     obs = attributes(file["col_attrs"])
     return obs.set_index(first_of(CELL_NAMES, obs, f"{path}, column attributes"))
 
@@ -51,17 +63,24 @@ def attributes(group: h5py.Group) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def first_of(wanted: tuple[str, ...], frame: pd.DataFrame, where: str) -> str:
-    for name in wanted:
+def first_of(names: tuple[str, ...], frame: pd.DataFrame, where: str) -> str:
+    """The first of the names that is a column.
+
+    Raises
+    ------
+    InputError
+        None is.
+    """
+    for name in names:
         if name in frame:
             return name
     raise InputError(
-        f"{where}: none of {', '.join(wanted)}; seen: {', '.join(frame.columns) or 'nothing'}; "
-        f"store the names as {wanted[0]}"
+        f"{where}: none of {', '.join(names)}; seen: {', '.join(frame.columns) or 'nothing'}; "
+        f"store the names as {names[0]}"
     )
 
 
 def read_obs_loom(path: Path) -> pd.DataFrame:
-    """The column attributes of a loom file alone."""
+    """The column attributes of a loom file alone; see `read_loom`."""
     with h5py.File(path, "r") as file:
         return loom_obs(file, path)

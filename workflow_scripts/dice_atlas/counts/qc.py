@@ -200,7 +200,7 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
     Raises
     ------
     InputError
-        No cell is left.
+        No cell is left, or a pattern is no regular expression.
     """
     name = str(sample.obs["sample"].iloc[0])
     cells = cell_metrics(sample.X, sample.var_names, settings, name)
@@ -239,7 +239,13 @@ def filtered_sample(sample: ad.AnnData, cells: pd.DataFrame) -> ad.AnnData:
 def summary_row(
     sample: ad.AnnData, cells: pd.DataFrame, settings: QcSettings, bands: Bands
 ) -> dict[str, Any]:
-    """The sample's row of qc.tsv: cells in and out, medians of the kept ones, limits used."""
+    """The sample's row of qc.tsv: cells in and out, medians of the kept ones, limits used.
+
+    Parameters
+    ----------
+    sample, settings : see `assess_cells`.
+    cells, bands : its results.
+    """
     kept = cells[cells["kept"]]
     scored = cells[cells["doublet_score"].notna()]
     row: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pandas as pd
 from dice_atlas.counts.formats import FORMATS, KNOWN, Format
 from dice_atlas.counts.genes import text
 from dice_atlas.counts.stored import as_counts
-from dice_atlas.errors import InputError
+from dice_atlas.errors import DAMAGED, InputError
 from dice_atlas.registry import load
 
 
@@ -31,8 +31,8 @@ def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
     Raises
     ------
     InputError
-        If the file is of no known format, is damaged, holds no raw counts, or a barcode stands
-        twice.
+        The file is of no known format, is damaged, holds no raw counts, has no obs columns for a
+        subset, or a barcode stands twice.
     """
     path = Path(path)
     try:
@@ -40,7 +40,7 @@ def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
         if subset and not kind.has_obs:
             raise no_obs(path)
         stored = load(kind.reader)(path, subset)
-    except OSError as error:
+    except DAMAGED as error:
         raise unreadable(path, error) from error
     return as_counts(stored, path)
 
@@ -71,19 +71,29 @@ def recognise(path: Path) -> Format:
 
 
 def read_obs(path: str | Path) -> pd.DataFrame:
-    """The columns of the cells by barcode, without their counts."""
+    """The columns of the cells by barcode, without their counts.
+
+    Parameters
+    ----------
+    path : in one of `FORMATS` that have such columns.
+
+    Raises
+    ------
+    InputError
+        The file is of no known format, is damaged, or has no obs columns.
+    """
     path = Path(path)
     try:
         kind = recognise(path)
         if not kind.has_obs:
             raise no_obs(path)
         obs = load(kind.obs_reader)(path)
-    except OSError as error:
+    except DAMAGED as error:
         raise unreadable(path, error) from error
     return obs.set_axis(pd.Index(text(obs.index.to_series()).to_numpy(object)), axis=0)
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
+def unreadable(path: Path, error: Exception) -> InputError:
     """The error of a damaged file."""
     return InputError(
         f"{path}: cannot be read ({error}), expected {KNOWN}; is it cut off? Copy it again"

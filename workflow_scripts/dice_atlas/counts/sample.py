@@ -27,6 +27,11 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     AnnData
         `X` CSR int32, cells x all genes; obs (index `<sample>_<barcode>`): `barcode`, `sample`,
         `role`, `batch`, `label`, further columns; var: `gene_id`; uns: `source`.
+
+    Raises
+    ------
+    InputError
+        See `read_counts`, `batch_values`, `read_labels`, `read_names` and `renamed`.
     """
     path = row["path"]
     counts = read_counts(path, row["subset"])

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.counts.check import check_raw_counts
+from dice_atlas.counts.dense import native
 from dice_atlas.counts.genes import gene_table, merge_repeated, text
 from dice_atlas.errors import InputError
 
@@ -39,6 +40,11 @@ class Stored(NamedTuple):
 def as_counts(stored: Stored, path: Path) -> ad.AnnData:
     """Raw counts of the genes, checked and named.
 
+    Parameters
+    ----------
+    stored : what a reader returned.
+    path : its file, for messages.
+
     Returns
     -------
     AnnData
@@ -47,7 +53,8 @@ def as_counts(stored: Stored, path: Path) -> ad.AnnData:
     Raises
     ------
     InputError
-        A barcode stands twice, no feature is a gene, or the values are no raw counts.
+        A barcode stands twice, no feature is a gene, a gene has no name, or the values are no raw
+        counts.
     """
     barcodes = pd.Index(text(stored.obs.index.to_series()).to_numpy(object), dtype=object)
     require_unique(barcodes, path)
@@ -61,12 +68,6 @@ def as_counts(stored: Stored, path: Path) -> ad.AnnData:
     logger.info("%s (%s): %d cells x %d genes, %d non-zero", path, stored.kind, *X.shape, X.nnz)
     obs = stored.obs.set_axis(barcodes, axis=0)
     return ad.AnnData(X, obs=obs, var=genes, uns={"format": stored.kind})
-
-
-def native(counts: sp.spmatrix) -> sp.spmatrix:
-    """The matrix in a type that scipy computes with: no half precision, no foreign byte order."""
-    dtype = counts.dtype.newbyteorder("=")
-    return counts.astype(np.float32 if dtype == np.float16 else dtype, copy=False)
 
 
 def gene_rows(var: pd.DataFrame, path: Path) -> np.ndarray:

@@ -18,6 +18,11 @@ def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
 
     Whole-valued floats are written without a decimal point: pandas makes floats of whole
     numbers as soon as one is missing.
+
+    Raises
+    ------
+    InputError
+        There is no such column.
     """
     if column not in obs:
         seen = ", ".join(map(str, obs.columns)) or "none"
@@ -32,22 +37,29 @@ def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
 
 
 def strings(values: pd.Series | pd.Index) -> list[str]:
+    """Values as text; see `column_text`."""
     if pd.api.types.is_float_dtype(values.dtype):
         return ["" if pd.isna(v) else str(int(v)) if v % 1 == 0 else str(v) for v in values]
     return ["" if pd.isna(v) else str(v) for v in values]
 
 
 def parse_subset(spec: str) -> dict[str, list[str]]:
-    """Wanted values by column of "column=value|value;other=value"."""
-    wanted: dict[str, list[str]] = {}
+    """Values to keep by column, of "column=value|value;other=value"."""
+    conditions: dict[str, list[str]] = {}
     for part in spec.split(";"):
         column, _, values = part.partition("=")
-        wanted[column.strip()] = [value.strip() for value in values.split("|")]
-    return wanted
+        conditions[column.strip()] = [value.strip() for value in values.split("|")]
+    return conditions
 
 
 def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
     """Which cells are in the subset: all columns must have one of their values.
+
+    Parameters
+    ----------
+    obs : columns of the cells.
+    spec : see `parse_subset`.
+    source : their file, for messages.
 
     Raises
     ------
@@ -76,7 +88,13 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
 
 
 def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
-    """The batch of every cell: the same text, or an obs column's value for "obs:COLUMN"."""
+    """The batch of every cell: the same text, or an obs column's value for "obs:COLUMN".
+
+    Raises
+    ------
+    InputError
+        There is no such column, or a cell has no value in it.
+    """
     if not spec.startswith(FROM_OBS):
         return np.full(len(obs), spec, dtype=object)
     column = spec.removeprefix(FROM_OBS)
@@ -91,9 +109,10 @@ def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
 
 
 def kept_rows(obs: pd.DataFrame, subset: str, path: Path) -> np.ndarray | None:
-    """Positions of the subset's cells; None for all cells."""
+    """Positions of the subset's cells; None for all cells. See `keep_mask`."""
     return np.flatnonzero(keep_mask(obs, subset, str(path))) if subset else None
 
 
 def take(obs: pd.DataFrame, rows: np.ndarray | None) -> pd.DataFrame:
+    """The rows that `kept_rows` gives."""
     return obs if rows is None else obs.iloc[rows]

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +13,7 @@ import scipy.sparse as sp
 from dice_atlas.counts.formats import TABLE_SUFFIXES
 from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.counts.stored import Stored
-from dice_atlas.errors import InputError
-
-logger = logging.getLogger(__name__)
+from dice_atlas.errors import DAMAGED, InputError
 
 BLOCK = 10_000_000  # values in memory at once
 BARCODE = re.compile(r"^(?:.*[_.:#-])?[ACGTN]{8,}(?:[-_.].*)?$")
@@ -34,10 +31,21 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path, subset: str = "") -> Stored:
-    """The counts of a table of genes x cells, which has no columns of the cells for a subset.
+    """The counts of a table of genes x cells.
 
     The table is read in blocks of rows and is never dense as a whole. The orientation is not
     guessed from the shape: rows are genes; a table that is visibly turned is refused.
+
+    Parameters
+    ----------
+    path : with one of `TABLE_SUFFIXES`, which says the separator.
+    subset : not used: the format has no columns of the cells.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has no row or too few columns, rows of unequal length or text
+        among the numbers, or is visibly cells x genes.
     """
     separator = "," if path.name.lower().endswith((".csv", ".csv.gz")) else "\t"
     cells = read_header(path, separator)
@@ -62,7 +70,7 @@ def read_header(path: Path, separator: str) -> list[str]:
         with opener(path, "rt", newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, delimiter=separator)
             header, first = next(reader, []), next(reader, [])
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: cannot be read as text ({error}); copy it again") from error
     if len(header) < 2 or len(first) < 2:
         kind = "comma" if separator == "," else "tab"
@@ -73,7 +81,7 @@ def read_header(path: Path, separator: str) -> list[str]:
     if len(header) not in (len(first), len(first) - 1):
         raise InputError(
             f"{path}: the header has {len(header)} fields and the first row {len(first)}, expected "
-            "as many, or one less (no name over the gene names); check the first lines"
+            "as many, or one fewer (no name over the gene names); check the first lines"
         )
     return header if len(header) < len(first) else header[1:]
 
@@ -96,7 +104,7 @@ def row_blocks(path: Path, separator: str, n_cells: int) -> Iterable[pd.DataFram
             chunksize=max(1, BLOCK // n_cells),
             encoding="utf-8-sig",
         )
-    except (ValueError, pd.errors.ParserError, EOFError) as error:
+    except (ValueError, pd.errors.ParserError, *DAMAGED) as error:
         raise InputError(
             f"{path}: a row cannot be read ({error}), expected one column of gene names and then "
             "numbers only, as many in every row; is it cut off, or has it further columns of text?"
@@ -120,6 +128,7 @@ def check_cells(names: list[str], path: Path) -> None:
 
 
 def turned(path: Path, seen: str) -> InputError:
+    """The error of a table of cells x genes."""
     return InputError(
         f"{path}: {seen}, expected rows = genes and columns = cells; transpose the table, for "
         "example with pandas.read_csv(..., index_col=0).T.to_csv(...)"

@@ -1,7 +1,6 @@
 """Readers of Cell Ranger's output: mtx folders (v2, v3; gzipped or not) and h5 files."""
 
 import csv
-import logging
 from pathlib import Path
 
 import h5py
@@ -11,9 +10,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from dice_atlas.counts.stored import Stored
-from dice_atlas.errors import InputError
-
-logger = logging.getLogger(__name__)
+from dice_atlas.errors import DAMAGED, InputError
 
 FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
 
@@ -24,9 +21,20 @@ def is_mtx_folder(path: Path) -> bool:
 
 
 def read_mtx_folder(folder: Path, subset: str = "") -> Stored:
-    """The counts of a 10x folder, which has no columns of the cells for a subset.
+    """The counts of a 10x folder.
 
     The three files may share a prefix, as in GEO's supplementary files.
+
+    Parameters
+    ----------
+    folder : of one sample.
+    subset : not used: the format has no columns of the cells.
+
+    Raises
+    ------
+    InputError
+        A file is missing, there more than once or cannot be read, or the matrix is not genes x
+        cells of the other two.
     """
     matrix, prefix = find_matrix(folder)
     barcodes = find_file(folder, prefix, ("barcodes.tsv",))
@@ -60,6 +68,7 @@ def find_matrix(folder: Path) -> tuple[Path, str]:
 
 
 def find_file(folder: Path, prefix: str, names: tuple[str, ...]) -> Path:
+    """The file of the folder that has one of the names after the prefix, plain or .gz."""
     for name in names:
         for suffix in ("", ".gz"):
             path = folder / f"{prefix}{name}{suffix}"
@@ -78,7 +87,7 @@ def tsv_rows(path: Path) -> list[list[str]]:
         table = pd.read_csv(
             path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, *DAMAGED) as error:
         raise InputError(
             f"{path}: cannot be read ({error}), expected tab-separated lines; copy it again"
         ) from error
@@ -86,6 +95,7 @@ def tsv_rows(path: Path) -> list[list[str]]:
 
 
 def read_genes(path: Path) -> pd.DataFrame:
+    """`gene_ids`, `name` and, from version 3 on, `feature_types` of features.tsv or genes.tsv."""
     rows = tsv_rows(path)
     width = len(rows[0])
     frame = pd.DataFrame({"gene_ids": [row[0] for row in rows]})
@@ -96,10 +106,16 @@ def read_genes(path: Path) -> pd.DataFrame:
 
 
 def read_matrix(path: Path) -> sp.coo_matrix:
-    """A Matrix Market file as it stands (genes x cells)."""
+    """A Matrix Market file as it stands (genes x cells).
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
     try:
         return sp.coo_matrix(scipy.io.mmread(path))
-    except (ValueError, OSError, EOFError, OverflowError) as error:
+    except (ValueError, OverflowError, *DAMAGED) as error:
         raise InputError(
             f"{path}: cannot be read as a Matrix Market file ({error}); is it cut off? "
             "Copy or unpack it again"
@@ -116,7 +132,18 @@ def is_tenx_h5(path: Path) -> bool:
 
 
 def read_tenx_h5(path: Path, subset: str = "") -> Stored:
-    """The counts of a 10x h5 file, which has no columns of the cells for a subset."""
+    """The counts of a 10x h5 file.
+
+    Parameters
+    ----------
+    path : of one sample and one genome.
+    subset : not used: the format has no columns of the cells.
+
+    Raises
+    ------
+    InputError
+        The file has no features, or several genomes.
+    """
     with h5py.File(path, "r") as file:
         version = "10x h5 v3" if "matrix" in file else "10x h5 v2"
         if "matrix" in file and "features" not in file["matrix"]:

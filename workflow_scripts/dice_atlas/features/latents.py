@@ -35,7 +35,20 @@ class LatentSettings:
 def principal_components(
     normalized: ad.AnnData, n_pcs: int, max_value: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PCs (cells x p) on the reference's loadings (genes x p)."""
+    """PCs of all cells on the reference's loadings.
+
+    Parameters
+    ----------
+    normalized : X CSR log-normalised expression, cells x genes; obs `role`.
+    n_pcs : p, fewer where the reference has too few cells or genes.
+    max_value : see `fit_scaling`.
+    seed : see `truncated_svd`.
+
+    Returns
+    -------
+    pcs : cells x p.
+    loadings : genes x p.
+    """
     rows = reference_rows(normalized.obs)
     scaling = fit_scaling(normalized.X[rows], max_value)
     scaled = scale(normalized.X, scaling)
@@ -52,7 +65,25 @@ def integrate(
     seed: int,
     threads: int,
 ) -> ad.AnnData:
-    """corrected.h5ad: the PCs (cells x p) on their loadings (genes x p), and corrected."""
+    """corrected.h5ad: the PCs on their loadings, and corrected.
+
+    Parameters
+    ----------
+    normalized, pcs, loadings : see `principal_components`.
+    batch : settings of the correction.
+    seed, threads : see `correct_batches`.
+
+    Returns
+    -------
+    AnnData
+        obs `sample`, `role`, `batch`; obsm `X_pcs`, `X_corrected`; varm `loadings`; uns
+        `correction`.
+
+    Raises
+    ------
+    InputError
+        A batch key is no column of the cells.
+    """
     corrected, notes = correct_batches(pcs, normalized.obs, batch, seed, threads)
     return ad.AnnData(
         obs=normalized.obs[["sample", "role", "batch"]],
@@ -78,7 +109,17 @@ def fit_space(
     max_value: float,
     seed: int,
 ) -> LatentSpace:
-    """Loadings of the corrected, centred and scaled expression of the cells of the mask `rows`."""
+    """Loadings of the corrected, centred and scaled expression of some cells.
+
+    Parameters
+    ----------
+    normalized : see `principal_components`.
+    corrected : see `integrate`.
+    rows : mask of the cells.
+    latent : number of dimensions.
+    max_value : see `fit_scaling`.
+    seed : see `truncated_svd`.
+    """
     scaling = fit_scaling(normalized.X[rows], max_value)
     scaled = scale(normalized.X[rows], scaling)
     shift = correction(corrected)[rows]
@@ -111,7 +152,21 @@ def correction(corrected: ad.AnnData) -> np.ndarray:
 def compute_latents(
     normalized: ad.AnnData, corrected: ad.AnnData, space: LatentSpace, target_sum: float
 ) -> ad.AnnData:
-    """Latents of all cells, with and without the batch correction, and the noise around them."""
+    """Latents of all cells, with and without the batch correction, and the noise around them.
+
+    Parameters
+    ----------
+    normalized : see `principal_components`; obs `total_counts` as well.
+    corrected : see `integrate`.
+    space : on the genes of `normalized`.
+    target_sum : to which the expression was normalised.
+
+    Returns
+    -------
+    AnnData
+        obs `sample`, `role`, `batch`, `label`; obsm `X_pca` and, corrected, `X_harmony` (cells x
+        k, float32); uns `latent`: Gram matrix of the loadings, residual variances, noise of genes.
+    """
     uncorrected = least_squares_latents(normalized.X, space)
     overlap = space.loadings.T @ np.asarray(corrected.varm["loadings"])
     moved = correction(corrected) @ np.linalg.solve(space.gram, overlap).T

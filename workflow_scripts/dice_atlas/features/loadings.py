@@ -12,6 +12,11 @@ def choose_k(singular_values: np.ndarray, excess: float = 0.01) -> int:
     The tail is the line through the second half of the values; k is the last component that
     lies more than `excess` of the tail's mean above it. A k that is a bit too large is safe,
     one too small is not (DICE, Appendix F), so this takes the end of the elbow, not its middle.
+
+    Parameters
+    ----------
+    singular_values : largest first; of fewer than 6 all are kept, else at least 2.
+    excess : see above.
     """
     values = np.asarray(singular_values, dtype=np.float64)
     if values.size < 6:
@@ -27,6 +32,11 @@ def residual_variance(scaled: sp.csr_matrix, center: np.ndarray, loadings: np.nd
     """Mean squared residual per scaled gene outside the span of orthonormal loadings.
 
     ||x - V V^T x||^2 = ||x||^2 - ||V^T x||^2, over cells x (genes - k).
+
+    Parameters
+    ----------
+    scaled, center : cells x genes, not centred, and the genes' centres; see `numerics.scaling`.
+    loadings : genes x k.
     """
     n, d = scaled.shape
     squares = scaled.multiply(scaled).sum() - 2 * (scaled @ center).sum() + n * center @ center

@@ -106,6 +106,10 @@ def random_effects(
     moments of DerSimonian and Laird, `center` the mean with the weights of that model, shrunk to 0
     as a whole by what it owes to chance (James and Stein): few cells must not move far.
 
+    Parameters
+    ----------
+    differences, evidence, variance : see `anchored_differences`.
+
     Returns
     -------
     center : p.
@@ -116,14 +120,14 @@ def random_effects(
         total = max(evidence.sum(), np.finfo(float).tiny)
         center = evidence @ differences / total
         return _without_chance(center, variance / total), np.full(len(variance), np.inf)
-    found, weights = differences[used], evidence[used, None] / variance
+    measured, weights = differences[used], evidence[used, None] / variance
     total = weights.sum(axis=0)
-    center = (weights * found).sum(axis=0) / total
-    excess = (weights * (found - center) ** 2).sum(axis=0) - (used.sum() - 1)
+    center = (weights * measured).sum(axis=0) / total
+    excess = (weights * (measured - center) ** 2).sum(axis=0) - (used.sum() - 1)
     spread = np.maximum(excess / (total - (weights**2).sum(axis=0) / total), 0.0)
     weights = 1 / (spread + variance / evidence[used, None])
     total = weights.sum(axis=0)
-    center = (weights * found).sum(axis=0) / total
+    center = (weights * measured).sum(axis=0) / total
     with np.errstate(divide="ignore"):
         return _without_chance(center, 1 / total), variance / spread
 
@@ -148,7 +152,7 @@ def anchored_differences(
 
     Returns
     -------
-    differences : K x p, mean of the cells less the mean of their mutual neighbours.
+    differences : K x p, mean of the cells minus the mean of their mutual neighbours.
     evidence : K, cells that have any: a difference has variance `variance` / evidence.
     variance : p, of the cells' differences within clusters.
 
@@ -204,6 +208,11 @@ def map_query(
     Returns
     -------
     The corrected query, cells x p.
+
+    Raises
+    ------
+    ValueError
+        The reference has fewer than two cells.
     """
     centroids = reference_centroids(reference, sigma, seed)
     corrected = np.array(query, dtype=np.float64)

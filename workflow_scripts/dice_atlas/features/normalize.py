@@ -40,7 +40,24 @@ def selected_genes(genes: pd.DataFrame) -> pd.DataFrame:
 def normalize_samples(
     paths: Sequence[str | Path], genes: pd.DataFrame, target_sum: float
 ) -> ad.AnnData:
-    """Normalised expression of all samples' cells on the selected genes, one sample at a time."""
+    """Normalised expression of all samples' cells on the selected genes, one sample at a time.
+
+    Parameters
+    ----------
+    paths : of the samples after quality control.
+    genes : see `selected_genes`.
+    target_sum : see `Normalization`.
+
+    Returns
+    -------
+    AnnData
+        X CSR float32, cells x genes; obs of the samples; var `gene_id`.
+
+    Raises
+    ------
+    InputError
+        A sample lacks selected genes.
+    """
     names = pd.Index(genes["gene"].astype(str))
     blocks, cells = [], []
     for path in paths:

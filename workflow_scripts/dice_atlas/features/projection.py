@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,13 @@ class LatentSpace:
         return bool(np.allclose(self.gram, np.eye(self.k), atol=1e-5))
 
     def restricted_to(self, genes: pd.Index) -> "LatentSpace":
-        """The same space on the given genes only, in their order."""
+        """The same space on the given genes only, in their order.
+
+        Raises
+        ------
+        ValueError
+            A gene is not in the space.
+        """
         position = pd.Index(self.genes).get_indexer(genes)
         if (position < 0).any():
             raise ValueError(f"{(position < 0).sum()} genes are not in the latent space")
@@ -71,9 +78,15 @@ class LatentSpace:
 
 
 def least_squares_latents(expression: sp.csr_matrix, space: LatentSpace) -> np.ndarray:
-    """Latents (cells x k) of log-normalised expression (cells x d): (V^T V)^-1 V^T x.
+    """Latents of cells by least squares: (V^T V)^-1 V^T x; V^T x with orthonormal loadings.
 
-    With orthonormal loadings this is V^T x.
+    Parameters
+    ----------
+    expression : cells x d, log-normalised, on the genes of the space.
+
+    Returns
+    -------
+    cells x k.
     """
     scaled = scale(expression, space.scaling)
     latents = project(scaled, space.scaling.center, space.loadings)
@@ -95,8 +108,12 @@ def space_from_arrays(arrays: dict[str, np.ndarray], genes: np.ndarray) -> Laten
 
 def save_space(space: LatentSpace, path: str | Path) -> None:
     """Write a space as npz, whole or not at all."""
+    # Any: what is none of savez's own options is an array for numpy, a flag for its stubs.
+    arrays: dict[str, Any] = {
+        "genes": space.genes.astype(str), "k": space.k, **space_arrays(space)
+    }  # fmt: skip
     with atomic_path(path) as temporary:
-        np.savez(temporary, genes=space.genes.astype(str), k=space.k, **space_arrays(space))
+        np.savez(temporary, **arrays)
 
 
 def load_space(path: str | Path) -> LatentSpace:
@@ -106,7 +123,13 @@ def load_space(path: str | Path) -> LatentSpace:
 
 
 def load_saved_space(prior_path: str | Path) -> LatentSpace:
-    """The latent space of a saved prior (prior.safetensors with card.json beside it)."""
+    """The latent space of a saved prior (prior.safetensors with card.json beside it).
+
+    Raises
+    ------
+    InputError
+        The files hold no latent space.
+    """
     card_path = Path(prior_path).with_name("card.json")
     arrays = load_file(prior_path)
     card = json.loads(card_path.read_text())

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def _least_alike(names: Mapping[str, pd.Index]) -> tuple[str, str]:
         / max(min(len(names[name]), len(names[first])), 1)
         for name in samples[1:]
     }
-    return first, min(shares, key=shares.get)
+    return first, min(shares, key=shares.__getitem__)
 
 
 def _examples(own: pd.Index, other: pd.Index) -> str:
@@ -99,7 +99,13 @@ def _cause(first: pd.Index, second: pd.Index) -> str:
 
 
 def groups_of(obs: pd.DataFrame, keys: Sequence[str], path: str | Path) -> pd.Series:
-    """Role and batch of each cell, as a tuple; the batch is every column of `keys`."""
+    """Role and batch of each cell, as a tuple; the batch is every column of `keys`.
+
+    Raises
+    ------
+    InputError
+        A key is no column of `obs`, which `path` holds.
+    """
     missing = [key for key in keys if key not in obs]
     if missing:
         raise InputError(
@@ -113,7 +119,8 @@ def groups_of(obs: pd.DataFrame, keys: Sequence[str], path: str | Path) -> pd.Se
 
 def read_gene_names(paths: Sequence[str | Path]) -> tuple[dict[str, pd.Index], pd.Series]:
     """Gene names of each file, and the first gene id that is known of each gene."""
-    names, ids = {}, {}
+    names: dict[str, pd.Index] = {}
+    ids: dict[str, str] = {}
     for path in paths:
         sample = ad.read_h5ad(path, backed="r")
         names[str(path)] = pd.Index(sample.var_names.astype(str))
@@ -128,7 +135,13 @@ def read_gene_names(paths: Sequence[str | Path]) -> tuple[dict[str, pd.Index], p
 def stream_groups(
     paths: Sequence[str | Path], genes: pd.Index, keys: Sequence[str]
 ) -> dict[Group, GroupVariance]:
-    """Standardised variances of `genes` in every group, reading each file twice, one at a time."""
+    """Standardised variances of `genes` in every group, reading each file twice, one at a time.
+
+    Raises
+    ------
+    InputError
+        A batch key is no column of the cells; see `groups_of`.
+    """
     whole: dict[Group, Moments] = {}
     for group, counts in _blocks(paths, genes, keys):
         block = moments(counts)
@@ -144,7 +157,10 @@ def stream_groups(
     }
 
 
-def _blocks(paths, genes, keys):
+def _blocks(
+    paths: Sequence[str | Path], genes: pd.Index, keys: Sequence[str]
+) -> Iterator[tuple[Group, sp.csr_matrix]]:
+    """Counts (cells x genes) of each group in each file."""
     for path in paths:
         sample = ad.read_h5ad(path)
         counts = sp.csr_matrix(sample.X)[:, sample.var_names.get_indexer(genes)]
@@ -154,7 +170,13 @@ def _blocks(paths, genes, keys):
 
 
 def saved_genes(card: str | Path, present: pd.Index) -> list[str]:
-    """Genes of a saved prior that all samples have, in its order."""
+    """Genes of a saved prior that all samples have, in its order.
+
+    Raises
+    ------
+    InputError
+        They are fewer than half of them.
+    """
     genes = json.loads(Path(card).read_text())["genes"]
     kept = [gene for gene in genes if gene in present]
     if 2 * len(kept) < len(genes):
@@ -181,7 +203,7 @@ def choose_genes(
     min_cells: int,
     saved: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Table of the genes by rank, best first (the contract of features/genes.tsv less gene_id).
+    """Table of the genes by rank, best first (the contract of features/genes.tsv without gene_id).
 
     Parameters
     ----------
@@ -191,6 +213,12 @@ def choose_genes(
         `n_top` both of the reference's and of the query's groups.
     min_cells : genes detected in fewer cells (of all samples) cannot be selected.
     saved : genes to select instead, in this order.
+
+    Raises
+    ------
+    InputError
+        Fewer than 50 genes are in `min_cells` cells or, of mode "intersection", variable in both
+        roles.
     """
     whole = sum((g.whole for g in list(groups.values())[1:]), next(iter(groups.values())).whole)
     eligible = whole.detected >= max(min_cells, 1)
@@ -296,7 +324,27 @@ def select_genes(
     batch_keys: Sequence[str],
     card: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Table of the genes common to all samples (features/genes.tsv), best first."""
+    """Table of the genes common to all samples (features/genes.tsv), best first.
+
+    Parameters
+    ----------
+    paths : of the samples after quality control.
+    n_top, mode, min_cells : see `choose_genes`.
+    batch_keys : columns of obs that make the batches.
+    card : of a saved prior, whose genes are selected instead.
+
+    Returns
+    -------
+    DataFrame
+        `gene`, `gene_id`, `n_cells`, `mean`, `variance`, `variance_standardized`, `n_batches`,
+        `rank`, `selected`.
+
+    Raises
+    ------
+    InputError
+        Too few genes are common to the samples, found in enough cells, variable in both roles or
+        among those of the saved prior, or a batch key is no column of the cells.
+    """
     names, gene_ids = read_gene_names(paths)
     genes = common_genes(names)
     saved = None if card is None else saved_genes(card, genes)

@@ -190,8 +190,12 @@ def variance_standardized(
 def variable_genes(counts: sp.csr_matrix, n_top: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the `n_top` most variable genes, best first, and all standardised variances.
 
-    Seurat's FindVariableFeatures(selection.method = "vst") on counts (cells x genes) that
-    fit in memory; genes of mean 0 are never chosen.
+    Seurat's FindVariableFeatures(selection.method = "vst") on counts that fit in memory; genes
+    of mean 0 are never chosen.
+
+    Parameters
+    ----------
+    counts : cells x genes, raw.
     """
     whole = moments(counts)
     regular_sd = fit_trend(whole.mean, whole.variance)

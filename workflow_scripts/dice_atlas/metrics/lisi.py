@@ -50,6 +50,12 @@ def mean_lisi_nearest(embedding: np.ndarray, labels: np.ndarray, n: int = NEARES
     """Mean over cells of 1 / sum_c p_c^2, p_c = share of label c among the `n` nearest others.
 
     The variant of the DICE paper's code.
+
+    Parameters
+    ----------
+    embedding : cells x k.
+    labels : one per cell.
+    n : fewer where there are too few cells.
     """
     note = ""
     if len(embedding) - 1 < n:

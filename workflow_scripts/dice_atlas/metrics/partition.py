@@ -9,6 +9,10 @@ from dice_atlas.metrics.score import Score
 def partition_agreement(truth: np.ndarray, clusters: np.ndarray) -> dict[str, Score]:
     """Scores of `clusters` against `truth`; all are 1 for equal partitions.
 
+    Parameters
+    ----------
+    truth, clusters : labels of any type, one per cell.
+
     Returns
     -------
     dict

@@ -44,14 +44,26 @@ class Neighbors:
             )
 
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (m x k) and distances of the `k` nearest points; see the function `nearest`."""
+        """Positions (m x k) and distances of the `k` nearest points; see the function `nearest`.
+
+        Raises
+        ------
+        ValueError
+            The search is exact, and k is not between 1 and n or the dimensions differ.
+        """
         if self.index is None:
             return nearest(queries, self.points, k)
         index, distance = self.index.query(queries.astype(np.float32), k=k, epsilon=0.2)
         return index.astype(np.int64), distance.astype(np.float64)
 
     def nearest_to_self(self, k: int) -> np.ndarray:
-        """The `k` nearest points of each point, itself first even among duplicates (n x k)."""
+        """The `k` nearest points of each point, itself first even among duplicates (n x k).
+
+        Raises
+        ------
+        ValueError
+            k is not between 1 and the number of points.
+        """
         others, _ = self.nearest_others(k - 1)
         return np.hstack([np.arange(len(others))[:, None], others])
 
@@ -61,7 +73,7 @@ class Neighbors:
         Raises
         ------
         ValueError
-            k is not less than the number of points.
+            k is not between 0 and the number of points less one.
         """
         n = len(self.points)
         if not 0 <= k < n:
@@ -130,6 +142,11 @@ def among_nearest(
 
     The same as membership in `nearest`, without listing neighbours: the points that are
     nearer are counted.
+
+    Parameters
+    ----------
+    queries, points, k : see `nearest`.
+    rows, columns : pairs of a query and a point, as positions.
     """
     order = np.argsort(rows, kind="stable")
     asked, start = np.unique(rows[order], return_index=True)
@@ -160,7 +177,7 @@ def _is_nearest(query: np.ndarray, points: np.ndarray, column: int, k: int) -> b
 def _blocks(
     queries: np.ndarray, points: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Rows, squared distances (float32, less each query's own square), bound of their error."""
+    """Rows, squared distances (float32, without each query's own square), bound of their error."""
     center = points.mean(axis=0)  # small numbers round less
     centered = np.asarray(points - center, dtype=np.float32)
     squares = np.einsum("ij,ij->i", centered, centered)

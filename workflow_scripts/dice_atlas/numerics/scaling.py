@@ -27,7 +27,13 @@ class Scaling:
 
 
 def fit_scaling(expression: sp.csr_matrix, max_value: float) -> Scaling:
-    """Fit the scaling on the reference's log-normalised expression (cells x genes)."""
+    """Fit the scaling on the reference.
+
+    Parameters
+    ----------
+    expression : cells x genes, log-normalised.
+    max_value : cap of the scaled expression, in standard deviations.
+    """
     n = expression.shape[0]
     mean, variance = mean_variance_axis(expression.astype(np.float64), axis=0)
     sd = np.sqrt(variance * n / max(n - 1, 1))

@@ -33,18 +33,27 @@ def truncated_svd(
     -------
     singular_values : k, largest first.
     loadings : genes x k, orthonormal; of each column the entry largest in size is positive.
+
+    Raises
+    ------
+    ValueError
+        One of `correction` and `pc_loadings` is given without the other.
     """
+    if (correction is None) != (pc_loadings is None):
+        raise ValueError("correction and pc_loadings: expected both or neither")
     n, d = scaled.shape
     transposed = scaled.T.tocsr()
 
     def forward(vectors: np.ndarray) -> np.ndarray:
         product = project(scaled, center, vectors)
-        return product if correction is None else product + correction @ (pc_loadings.T @ vectors)
+        if correction is None or pc_loadings is None:
+            return product
+        return product + correction @ (pc_loadings.T @ vectors)
 
     def backward(vectors: np.ndarray) -> np.ndarray:
         product = np.asarray(transposed @ vectors)
         product -= np.multiply.outer(center, vectors.sum(axis=0)).reshape(product.shape)
-        if correction is None:
+        if correction is None or pc_loadings is None:
             return product
         return product + pc_loadings @ (correction.T @ vectors)
 

@@ -8,7 +8,6 @@ import pandas as pd
 from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.tables import confident, percent
-from dice_atlas.transfer.calls import CallSettings
 from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
 
 SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
@@ -56,7 +55,7 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
             (percent(confident(data.query).mean(), total), "confident labels",
              f"one label at {settings['coverage']:.0%} coverage"),
             (percent(lost, total), "unassigned",
-             unassigned_rules(CallSettings.from_config(settings))),
+             unassigned_rules(settings["unassigned_below"], settings["outside_below"])),
         ]  # fmt: skip
         right = data.metric("accuracy_known", settings["final"])
         if right is not None:
@@ -65,11 +64,10 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
     return found
 
 
-def unassigned_rules(settings: CallSettings) -> str:
+def unassigned_rules(least_score: float, least_p: float) -> str:
     """What makes a cell unassigned, in few words."""
-    rules = f"score below {settings.unassigned_below:g}"
-    below = settings.outside_below
-    return rules + (f", or p_reference below {below:g}" if below else "")
+    rules = f"score below {least_score:g}"
+    return rules + (f", or p_reference below {least_p:g}" if least_p else "")
 
 
 def truth_cells(data: ReportData) -> pd.Series:
