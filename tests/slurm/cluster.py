@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from waiting import wait_for
 
 SCRIPT = Path(__file__).with_name("slurm-local.sh")
 # Poll often: the clusters of the profile's 20 s are busier than this one.
@@ -68,8 +71,12 @@ class Cluster:
 
     def forget(self) -> None:
         """Wait until nothing runs; later questions are about later jobs."""
-        wait_for(lambda: not self.active(), 120)
+        self.wait(lambda: not self.active(), 120)
         self.last = max((int(job["JobId"]) for job in self.jobs()), default=0)
+
+    def wait(self, found: Callable[[], Any], seconds: float) -> Any:
+        """What `found` returns as soon as that is true; asked whenever SLURM logs something."""
+        return wait_for(found, seconds, self.folder / "log/slurmctld.log")
 
     def active(self) -> list[dict[str, str]]:
         done = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL")
@@ -92,12 +99,3 @@ class Cluster:
                 ["snakemake", "--profile", "slurm", *arguments], cwd=copy.folder, env=self.env,
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-
-
-def wait_for(found: Callable, seconds: float):
-    """What `found` returns as soon as that is true."""
-    end = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < end, f"not within {seconds} s: {found}"
-        time.sleep(0.3)
-    return result

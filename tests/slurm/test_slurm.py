@@ -9,8 +9,9 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from cluster import QUICK, wait_for
+from cluster import QUICK
 from sklearn.metrics import adjusted_rand_score
+from waiting import wait_for_text
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
@@ -90,11 +91,11 @@ def arguments(*extra: str) -> list[str]:
     return [*QUICK, "--configfile", "slow.yaml", *extra, "--", ATLAS]
 
 
-def shards_run(cluster):
-    """Waits until shards run, and are well under way."""
-    found = wait_for(lambda: running_shards(cluster), 120)
-    time.sleep(6)
-    return found
+def shards_run(cluster, study):
+    """Those that run as soon as the first one, which is sent first, denoises."""
+    log = study.folder / "results/demo/logs/denoise_shard/1-of-4.log"
+    wait_for_text(log, "samples each", 240)
+    return running_shards(cluster)
 
 
 def running_shards(cluster):
@@ -151,7 +152,7 @@ def test_a_shard_over_its_memory_gets_more(cluster, study, done):
 def test_a_cancelled_shard_is_sent_again_and_no_other(cluster, study, done):
     process = cluster.start(study, *arguments())
     # The first one: of an array the others would count as failed with it.
-    one = next(job for job in shards_run(cluster) if "_1-of-4" in job["Comment"])
+    one = next(job for job in shards_run(cluster, study) if "_1-of-4" in job["Comment"])
     subprocess.run(["scancel", one["JobId"]], env=cluster.env, check=True, timeout=30)
     assert process.wait(timeout=600) == 0
     states = [job["JobState"] for job in cluster.since("denoise_shard")]
@@ -189,10 +190,10 @@ def test_training_over_its_time_goes_on_from_its_checkpoint(cluster, make_copy, 
 @long
 def test_a_node_that_crashes_in_mid_shard(cluster, study, done):
     process = cluster.start(study, *arguments())
-    node = shards_run(cluster)[0]["NodeList"]
+    node = shards_run(cluster, study)[0]["NodeList"]
     cluster.call("kill-node", node.removeprefix("node"))
     try:
-        wait_for(lambda: any(int(job["Restarts"]) for job in cluster.since()) or
+        cluster.wait(lambda: any(int(job["Restarts"]) for job in cluster.since()) or
                  "NODE_FAIL" in {job["JobState"] for job in cluster.since()}, 120)  # fmt: skip
         assert process.wait(timeout=600) == 0
     finally:
@@ -205,10 +206,10 @@ def test_a_node_that_crashes_in_mid_shard(cluster, study, done):
 @long
 def test_ctrl_c_cancels_all_jobs_and_leaves_no_lock(cluster, study, done):
     process = cluster.start(study, *arguments())
-    shards_run(cluster)
+    shards_run(cluster, study)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) != 0
-    wait_for(lambda: not cluster.active(), 60)
+    cluster.wait(lambda: not cluster.active(), 60)
     assert "CANCELLED" in {job["JobState"] for job in cluster.since()}
     assert not (study.folder / ATLAS).exists()
     cluster.run(study, *arguments())
@@ -218,7 +219,7 @@ def test_ctrl_c_cancels_all_jobs_and_leaves_no_lock(cluster, study, done):
 
 def test_a_killed_controller_with_its_jobs_still_running(cluster, study, done):
     process = cluster.start(study, *arguments())
-    shards_run(cluster)
+    shards_run(cluster, study)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     orphans = len(running_shards(cluster))
@@ -226,7 +227,7 @@ def test_a_killed_controller_with_its_jobs_still_running(cluster, study, done):
     study.run("--unlock")
     cluster.run(study, *arguments())
     assert len(cluster.since("denoise_shard")) >= 4 + orphans
-    wait_for(lambda: not cluster.active(), 120)
+    cluster.wait(lambda: not cluster.active(), 120)
     # An orphan may have put its shard in place after all were gathered.
     done("controller killed, --unlock, the same command",
          f"{orphans} orphan(s) ran on beside their second copies, done")  # fmt: skip

@@ -1,11 +1,10 @@
 """What runs again after a change, what a killed run loses, what the result depends on."""
 
-import time
-
 import anndata as ad
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
+from waiting import wait_for_text
 
 pytestmark = pytest.mark.workflow
 
@@ -113,41 +112,11 @@ def test_result_does_not_depend_on_the_number_of_shards(demo):
     assert apart.max() < 1e-5
 
 
-def wait_for(path, seconds):
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not come"
-        time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def calm(make_user, small):
-    """The demo run without a break on one core, as a module in a user's folder."""
-    user = make_user("calm")
-    user.config("settings", atlas="demo", samples="config/samples.tsv", **small)
-    user.snakefile(f'"{user.clone}/workflow/Snakefile"')
-    before = files_of(user.clone)
-    user.run(cores=1)
-    assert files_of(user.clone) == before, "the run wrote into the clone"
-    return user
-
-
-def files_of(folder):
-    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
-
-
-def test_a_module_has_done_what_the_clone_would_do(calm):
-    assert calm.planned() == {}
-    assert calm.planned("-s", f"{calm.clone}/Snakefile", "--configfile", "settings.yaml") == {}
-    assert (calm.folder / "results/demo/report.html").stat().st_size > 100_000
-
-
 def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one(make_copy, small, calm):
     killed = make_copy("killed")
     name = killed.config("small", **small)
     process = killed.start("--cores", "2", "--configfile", name)
-    wait_for(killed.folder / "results/demo/latent/latents.h5ad", 300)
-    time.sleep(1.0)
+    wait_for_text(killed.folder / "started.log", "rule train_prior:", 600)
     killed.kill(process)
     killed.run("--unlock")
     done = (killed.folder / "results/demo/features/normalized.h5ad").stat().st_mtime_ns
