@@ -62,6 +62,12 @@ def write_h5ad(data: Any, path: str | Path, **options: Any) -> None:
         data.write_h5ad(temporary, **options)
 
 
+def gzip_stream(raw: io.BufferedWriter) -> gzip.GzipFile:
+    """A gzip file over an open one that gives the same bytes every time."""
+    # No name and no time in the header, or equal contents would differ as files.
+    return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
+
+
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a tab-separated table, gzipped if `path` ends in .gz, the same bytes every time.
 
@@ -69,8 +75,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     """
     with atomic_path(path) as temporary, open(temporary, "wb") as raw:
         if str(path).endswith(".gz"):
-            # No name and no time in the header, or equal tables would differ as files.
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream:
+            with gzip_stream(raw) as stream:
                 _write_tsv(frame, stream)
         else:
             _write_tsv(frame, raw)

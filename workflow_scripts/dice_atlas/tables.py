@@ -8,6 +8,8 @@ import h5py
 import pandas as pd
 from anndata.io import read_elem
 
+from dice_atlas.errors import InputError
+
 
 def read_text_table(path: str | Path, *numbers: str) -> pd.DataFrame:
     """A tsv whose columns are text, but for `numbers`: a label may read "NA" or "01"."""
@@ -18,6 +20,16 @@ def read_text_table(path: str | Path, *numbers: str) -> pd.DataFrame:
 def read_by_space(paths: Iterable[str | Path], *numbers: str) -> dict[str, pd.DataFrame]:
     """Tables annotation/<space>/<name> by their space; see `read_text_table`."""
     return {Path(path).parent.name: read_text_table(path, *numbers) for path in paths}
+
+
+def require_columns(keys: Iterable[str], cells: pd.DataFrame, where: str) -> None:
+    """Raise `InputError` unless every key of `batch.keys` is a column of the cells in `where`."""
+    missing = [key for key in keys if key not in cells]
+    if missing:
+        raise InputError(
+            f"batch.keys: {', '.join(missing)} is no column of {where}; there are "
+            f"{', '.join(map(str, cells.columns))}; add it to the sample sheet or change batch.keys"
+        )
 
 
 def selected_names(path: str | Path) -> pd.Series:

@@ -1,6 +1,5 @@
 """The demo data: 700 PBMC that scanpy ships, as one labelled reference and two queries."""
 
-import gzip
 import io
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.files import atomic_path
+from dice_atlas.files import atomic_path, gzip_stream
 
 TARGET_SUM = 10_000.0
 MIN_REFERENCE = 3  # cells per label, where the label has as many
@@ -101,11 +100,7 @@ def write_mtx_folder(cells: ad.AnnData, folder: str | Path) -> None:
 
 def write_gzip(path: Path, content: bytes) -> None:
     """Write a gzipped file, the same bytes every time."""
-    # No name and no time in the header, or equal files would differ.
-    with (
-        open(path, "wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream,
-    ):
+    with open(path, "wb") as raw, gzip_stream(raw) as stream:
         stream.write(content)
 
 

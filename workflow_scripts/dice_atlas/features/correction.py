@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from dice_atlas.errors import InputError
 from dice_atlas.features.harmony import run_harmony
 from dice_atlas.features.mapping import map_query
+from dice_atlas.tables import require_columns
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def correct_batches(
         A batch key is no column of the cells.
     """
     keys = list(settings.keys)
-    require_columns(keys, cells)
+    require_columns(keys, cells, "the cells")
     corrected, notes = pcs.copy(), []
     if settings.scope == "none":
         return corrected, ["batch.scope is none: not corrected"]
@@ -148,13 +148,3 @@ def correct_batches(
         )
         logger.info("mapping, %s", notes[-1])
     return corrected, notes
-
-
-def require_columns(keys: list[str], cells: pd.DataFrame) -> None:
-    """Raise `InputError` unless every batch key is a column of the cells."""
-    missing = [key for key in keys if key not in cells]
-    if missing:
-        raise InputError(
-            f"batch.keys: {', '.join(missing)} is no column of the cells; there are "
-            f"{', '.join(map(str, cells.columns))} (add it to the sample sheet)"
-        )

@@ -4,6 +4,14 @@ import harmonypy
 import numpy as np
 import pandas as pd
 
+# Cells per cluster, and at most so many clusters.
+CELLS_PER_CLUSTER, MOST_CLUSTERS = 30, 100
+
+
+def n_clusters(n_cells: int) -> int:
+    """Number of Harmony's soft clusters of so many cells."""
+    return max(2, min(round(n_cells / CELLS_PER_CLUSTER), MOST_CLUSTERS))
+
 
 def run_harmony(
     pcs: np.ndarray,
@@ -36,7 +44,7 @@ def run_harmony(
         theta=theta,
         lamb=ridge,
         sigma=sigma,
-        nclust=max(2, min(round(len(pcs) / 30), 100)),
+        nclust=n_clusters(len(pcs)),
         tau=0,
         block_size=0.05,
         max_iter_harmony=max_iter,

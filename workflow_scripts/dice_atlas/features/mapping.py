@@ -23,13 +23,12 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 
+from dice_atlas.features.harmony import n_clusters
 from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.numerics.scaling import l2_normalize
 
 logger = logging.getLogger(__name__)
 
-# As Harmony: cells per cluster, at most so many clusters.
-CELLS_PER_CLUSTER, MOST_CLUSTERS = 30, 100
 SOFT_ROUNDS, COMPOSITION_ROUNDS = 20, 20
 # Cells that each cluster has beforehand, so that no share becomes 0.
 PRIOR_CELLS = 0.5
@@ -74,11 +73,11 @@ def reference_centroids(pcs: np.ndarray, sigma: float, seed: int) -> np.ndarray:
     sigma : width of the soft assignment (config `batch.sigma`).
     seed : of the k-means that it starts from.
     """
-    n_clusters = max(2, min(round(len(pcs) / CELLS_PER_CLUSTER), MOST_CLUSTERS))
-    if len(pcs) < n_clusters:
+    k = n_clusters(len(pcs))
+    if len(pcs) < k:
         raise ValueError(f"{len(pcs)} reference cells are too few to be clustered")
     directions = l2_normalize(pcs)
-    start = KMeans(n_clusters, n_init=3, max_iter=25, random_state=seed).fit(directions)
+    start = KMeans(k, n_init=3, max_iter=25, random_state=seed).fit(directions)
     centroids = l2_normalize(start.cluster_centers_)
     for _ in range(SOFT_ROUNDS):
         centroids = l2_normalize(soft_assignment(pcs, centroids, sigma).T @ directions)

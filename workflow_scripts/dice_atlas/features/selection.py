@@ -21,6 +21,7 @@ from dice_atlas.features.variable_genes import (
     rank_over_batches,
     variance_standardized,
 )
+from dice_atlas.tables import require_columns
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +107,7 @@ def groups_of(obs: pd.DataFrame, keys: Sequence[str], path: str | Path) -> pd.Se
     InputError
         A key is no column of `obs`, which `path` holds.
     """
-    missing = [key for key in keys if key not in obs]
-    if missing:
-        raise InputError(
-            f"batch.keys names {', '.join(missing)}, but {path} has the columns "
-            f"{', '.join(map(str, obs.columns))}; add the column to the sample sheet or change "
-            "batch.keys"
-        )
+    require_columns(keys, obs, str(path))
     columns = [obs[column].astype(str) for column in ("role", *keys)]
     return pd.Series(list(zip(*columns, strict=True)), index=obs.index, dtype=object)
 
