@@ -11,8 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
+
+# The same examples in every run, few enough to take no time.
+hypothesis.settings.register_profile(
+    "repeatable", derandomize=True, max_examples=60, deadline=None, database=None
+)
+hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
