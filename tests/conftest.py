@@ -2,6 +2,8 @@
 stay as they are.
 """
 
+import fcntl
+import json
 import os
 import re
 import shutil
@@ -9,11 +11,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
 import yaml
+
+# Cores of each worker of pytest-xdist. More threads than these would wait for each other, in the
+# libraries here and in the jobs of the workflow.
+CORES = max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", str(CORES))
 
 # The same examples in every run, few enough to take no time.
 hypothesis.settings.register_profile(
@@ -57,6 +66,7 @@ class Copy:
         self.folder = folder
         self.clone = clone or folder
         self.env: dict[str, str] = {}
+        self.seconds = 0.0
 
     def snakefile(self, snakefile: str, renamed: str = "") -> None:
         """Write a user's Snakefile, which takes the workflow as a module."""
@@ -76,7 +86,7 @@ class Copy:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "snakemake", *arguments]
 
-    def run(self, *arguments: str, cores: int = 2, ok: bool = True) -> str:
+    def run(self, *arguments: str, cores: int = CORES, ok: bool = True) -> str:
         """Run snakemake; returns what it printed. `seconds` is how long it took."""
         start = time.monotonic()
         result = subprocess.run(
@@ -180,8 +190,46 @@ def package(make_copy, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo(make_copy) -> Copy:
-    """A copy in which the demo has run, with the settings of config/config.yaml."""
-    copy = make_copy("demo")
-    copy.run()
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder by its name, one for all workers: the others wait for the first."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def make_once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def demo(make_copy, once) -> Copy:
+    """A copy in which the demo has run, with the settings of config/config.yaml.
+
+    Several tests look at it at once: what changes results goes into a duplicate of it.
+    """
+
+    def make(folder: Path) -> None:
+        made = make_copy("demo")
+        made.run()
+        (made.folder / "seconds.json").write_text(json.dumps(made.seconds))
+        made.folder.rename(folder)
+
+    copy = Copy(once("demo", make))
+    copy.seconds = json.loads((copy.folder / "seconds.json").read_text())
     return copy
+
+
+# Folders of tests by how long their files take: long ones first, or one worker ends alone.
+FOLDERS = ("slurm", "workflow", "data", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files of tests; within a file nothing moves."""
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(ROOT / "tests").parts[0]))

@@ -96,12 +96,14 @@ def test_changed_truth_reruns_the_metrics_and_the_report_only(demo):
     assert planned == {"all", "read_truth", "score_metrics", "write_atlas", "render_report"}
 
 
-def test_result_does_not_depend_on_the_number_of_shards(demo):
-    path = demo.folder / "results/demo/denoise/denoised.h5ad"
+def test_result_does_not_depend_on_the_number_of_shards(demo, tmp_path):
+    # The demo stays as it is: others look at it.
+    copy = demo.duplicate(tmp_path / "dice-atlas")
+    path = copy.folder / "results/demo/denoise/denoised.h5ad"
     found = {}
     for shards in (1, 7):
-        config = demo.config("shards", denoise={"shards": shards})
-        output = demo.run("--configfile", config, "--", str(path.relative_to(demo.folder)))
+        config = copy.config("shards", denoise={"shards": shards})
+        output = copy.run("--configfile", config, "--", str(path.relative_to(copy.folder)))
         assert f"{shards}-of-{shards}" in output
         found[shards] = ad.read_h5ad(path)
     one, seven = found.values()
@@ -110,6 +112,28 @@ def test_result_does_not_depend_on_the_number_of_shards(demo):
         assert np.abs(one.obsm[name] - seven.obsm[name]).max() < 1e-5, name
     apart = np.abs(one.obs["dice_uncertainty"] / seven.obs["dice_uncertainty"] - 1)
     assert apart.max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def calm(make_user, small):
+    """The demo run without a break on one core, as a module in a user's folder."""
+    user = make_user("calm")
+    user.config("settings", atlas="demo", samples="config/samples.tsv", **small)
+    user.snakefile(f'"{user.clone}/workflow/Snakefile"')
+    before = files_of(user.clone)
+    user.run(cores=1)
+    assert files_of(user.clone) == before, "the run wrote into the clone"
+    return user
+
+
+def files_of(folder):
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_a_module_has_done_what_the_clone_would_do(calm):
+    assert calm.planned() == {}
+    assert calm.planned("-s", f"{calm.clone}/Snakefile", "--configfile", "settings.yaml") == {}
+    assert (calm.folder / "results/demo/report.html").stat().st_size > 100_000
 
 
 def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one(make_copy, small, calm):
