@@ -13,7 +13,7 @@ from waiting import wait_for
 
 SCRIPT = Path(__file__).with_name("slurm-local.sh")
 # Poll often: the clusters of the profile's 20 s are busier than this one.
-QUICK = ("--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3")
+QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2")
 TIMEOUT = 900
 
 
