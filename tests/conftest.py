@@ -23,7 +23,8 @@ import yaml
 CORES = max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 THREADS = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")]
 for name in THREADS:
-    os.environ.setdefault(name, str(CORES))
+    # Not setdefault: workers inherit what the process that starts them has set here.
+    os.environ[name] = str(CORES)
 
 # The same examples in every run, few enough to take no time.
 hypothesis.settings.register_profile(
