@@ -146,6 +146,8 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     rows = []
     for (line, _), fields in zip(numbered[1:], parsed[1:], strict=True):
         values = [field.strip() for field in fields]
+        if not any(values):  # a spreadsheet's empty row
+            continue
         if any(values[len(columns) :]):
             raise InputError(
                 f"{path}, line {line}: {len(values)} values for {len(columns)} columns; "
