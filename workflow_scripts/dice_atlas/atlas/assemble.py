@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.atlas.columns import (
+    CALLED_NUMBERS,
     cell_types,
     embeddings,
     labels_of_spaces,
@@ -88,7 +89,7 @@ def assemble(
         obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
         labels = denoised.uns["dice"]["labels"]
         uns["dice_label_posterior_names"] = np.asarray(labels, dtype=object)
-    by_space = read_by_space(files.calls, "score", "entropy", "n_anchors", "p_reference")
+    by_space = read_by_space(files.calls, *CALLED_NUMBERS)
     if files.predictions:
         calls = by_space[final]
         scores, names = score_matrix(read_text_table(files.predictions), obs.index)

@@ -24,6 +24,8 @@ CALLED = {
     "cell_type_second": ("second", ""),
     "cell_type_p_reference": ("p_reference", np.nan),
 }
+# Columns of calls.tsv.gz that are numbers.
+CALLED_NUMBERS = tuple(name for name, without in CALLED.values() if not isinstance(without, str))
 
 
 def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
