@@ -123,6 +123,7 @@ def means_table(protocol: str):
 
 
 def bold(text: str, yes: bool) -> str:
+    """The text, in bold if asked."""
     return f"**{text}**" if yes else text
 
 

@@ -1,4 +1,4 @@
-"""The static checks that a contributor runs: ruff, snakefmt, snakemake --lint."""
+"""The static checks that a contributor runs: ruff, mypy, snakefmt, snakemake --lint."""
 
 import subprocess
 import sys
@@ -15,6 +15,7 @@ TOOLS = Path(sys.executable).parent
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["snakefmt", "--check", "Snakefile", "workflow/Snakefile", "rules"],
+        ["mypy"],
         ["snakemake", "--lint"],
         ["snakemake", "--lint", "-s", "workflow/Snakefile"],
     ],

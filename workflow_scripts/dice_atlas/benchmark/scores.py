@@ -71,8 +71,20 @@ def other_choices(
 
 
 def embedding_of(data: ad.AnnData) -> np.ndarray:
-    """Cells x p."""
-    return np.asarray(next(data.obsm[key] for key in KEYS if key in data.obsm))
+    """Cells x p.
+
+    Raises
+    ------
+    InputError
+        The file holds none of the `KEYS`.
+    """
+    for key in KEYS:
+        if key in data.obsm:
+            return np.asarray(data.obsm[key])
+    raise InputError(
+        f"an embedding has obsm {', '.join(data.obsm) or 'of nothing'}, expected one of "
+        f"{', '.join(KEYS)}; remove its file and start again"
+    )
 
 
 def long_table(method: str, scores: Mapping[str, Score], n_cells: int) -> pd.DataFrame:

@@ -61,7 +61,8 @@ def problem_of(values: np.ndarray, counts: sp.csr_matrix | None = None) -> str:
             f"{share(values < 0)} of the values are negative (such as {values.min():.4g}): "
             "these are scaled or batch-corrected values"
         )
-    if values.max() > np.iinfo(np.int32).max:
+    # As a float: half precision holds no such number.
+    if float(values.max()) > np.iinfo(np.int32).max:
         return f"the largest value is {values.max():.4g}, more than 32 bits hold"
     if values.dtype.kind == "f":
         broken = values != np.rint(values)
