@@ -105,8 +105,8 @@ def sample_obs(paths: Sequence[str | Path], sheet: Mapping[str, Mapping[str, Any
         tables.append(table)
     obs = pd.concat(tables)
     further = [name for row in sheet.values() for name in row["extra"]]
-    wanted = dict.fromkeys(["sample", "role", "batch", *further, *QC_COLUMNS, "label"])
-    kept = [name for name in wanted if name in obs]
+    columns = dict.fromkeys(["sample", "role", "batch", *further, *QC_COLUMNS, "label"])
+    kept = [name for name in columns if name in obs]
     return obs[kept].assign(label=obs["label"].fillna("").astype(str))
 
 

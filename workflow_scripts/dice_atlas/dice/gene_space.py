@@ -10,6 +10,7 @@ import torch
 from dice_atlas.dice.likelihoods import (
     CountModel,
     GaussianLikelihood,
+    GeneModel,
     LangevinLikelihood,
     Likelihood,
     StudentT,
@@ -72,6 +73,7 @@ class GeneSpace:
             precision = self.loadings.T @ weighted
             # The batch correction moves a cell by V shift in gene space.
             return GaussianLikelihood(self.scaled(rows) @ weighted + shift @ precision, precision)
+        model: GeneModel
         if name == "student_t":
             # The scale at which the t distribution has the gene's variance.
             width = torch.sqrt(self.variance * (DEGREES - 2) / DEGREES)

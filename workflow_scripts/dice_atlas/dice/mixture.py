@@ -49,6 +49,7 @@ def fit_mixture(
             if gain.mean() <= gain.std() / np.sqrt(n_held):
                 break
         best, best_scores = model, scores
+    assert best is not None  # one component is always fitted
     logger.info("a mixture of %d Gaussians to start from", len(best.weights_))
     return (
         best.weights_.astype(np.float32),

@@ -60,7 +60,7 @@ def denoise_rows(
     points = torch.from_numpy(np.asarray(latents.obsm["X_harmony"], dtype=np.float32))
     reference, codes, names = reference_labels(latents, seed, device)
     n, k = len(rows), points.shape[1]
-    result = {"mean": np.zeros((n, k), np.float32), "sd": np.zeros((n, k), np.float32)}
+    result: dict[str, np.ndarray] = {name: np.zeros((n, k), np.float32) for name in ("mean", "sd")}
     result |= {name: np.zeros(n, np.float32) for name in ("uncertainty", "residual")}
     if len(names):
         result |= {"shares": np.zeros((n, len(names)), np.float32), "labels": names}

@@ -101,6 +101,19 @@ class Sampler:
             )
 
     @property
+    def expression(self) -> GeneSpace:
+        """The cells' expression, which every likelihood but the Gaussian one needs.
+
+        Raises
+        ------
+        ValueError
+            The sampler was made without it.
+        """
+        if self.genes is None:
+            raise ValueError(f"the likelihood {self.settings.likelihood} needs the cells' genes")
+        return self.genes
+
+    @property
     def iterations(self) -> int:
         """Gibbs iterations that run: those whose start can still matter; none in exact mode."""
         return 0 if self.method == "exact" else len(self.rho)
@@ -114,7 +127,7 @@ class Sampler:
     def cells_at_once(self) -> int:
         """Cells of a block: bounds the memory of what goes through the network, or of genes."""
         if not self.gaussian:
-            return max(1, VALUES_AT_ONCE // self.genes.n_genes)
+            return max(1, VALUES_AT_ONCE // self.expression.n_genes)
         rows = ROWS_AT_ONCE[torch.device(self.device).type]
         return max(1, rows // (self.draws if self.method == "exact" else 1))
 
@@ -123,7 +136,7 @@ class Sampler:
         if self.gaussian:
             statistic = latents @ self.gram / self.noise_variance
             return GaussianLikelihood(statistic, self.gram / self.noise_variance)
-        return self.genes.likelihood(self.settings.likelihood, latents, cells)
+        return self.expression.likelihood(self.settings.likelihood, latents, cells)
 
     def __call__(
         self, latents: torch.Tensor, cells: torch.Tensor

@@ -143,7 +143,9 @@ class Trainer:
             torch.manual_seed(seed)
             cells = TrainingCells(latents, classes, train, held, probability)
             network = objective.build(cells, settings, seed)
-        self.step, self.seconds, self.rows = 0, time.perf_counter() - start, []
+        self.step, self.seconds = 0, time.perf_counter() - start
+        # (step, training loss, held-out loss) of every validation.
+        self.rows: list[tuple[int, float, float]] = []
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
         self.optimizer = torch.optim.AdamW(

@@ -53,8 +53,8 @@ def draw_metric(axis: Axes, cells: pd.DataFrame, metric: str, lines: list[float]
         axis.set_xscale("log")
         values = values.clip(lower=1)
     edges = bin_edges(values.dropna().to_numpy(float), metric in LOG_SCALED)
-    axis.hist(values.dropna(), bins=edges, color=BEFORE, label="before filtering")
-    axis.hist(values[cells["kept"]].dropna(), bins=edges, color=AFTER, label="kept")
+    axis.hist(values.dropna(), bins=edges.tolist(), color=BEFORE, label="before filtering")
+    axis.hist(values[cells["kept"]].dropna(), bins=edges.tolist(), color=AFTER, label="kept")
     axis.set_xlim(edges[0], edges[-1])
     if metric in LOG_SCALED:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

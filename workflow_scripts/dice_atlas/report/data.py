@@ -127,6 +127,19 @@ class ReportData:
         return float(rows["value"].iloc[0]) if len(rows) else None
 
 
+def of_transfer(table: pd.DataFrame | None) -> pd.DataFrame:
+    """A table that there is only where labels were transferred.
+
+    Raises
+    ------
+    ValueError
+        They were not: `ReportData.transferred` says so beforehand.
+    """
+    if table is None:
+        raise ValueError("no labels were transferred: there is no such table")
+    return table
+
+
 def read_table(path: str | Path, name: str = "") -> pd.DataFrame:
     """A table of the workflow: names as text, all else as numbers (empty fields are NaN)."""
     texts = {*TEXTS, *NOT_NUMBERS.get(name, ())}

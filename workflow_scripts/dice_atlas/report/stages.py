@@ -126,8 +126,9 @@ def marker_dots(data: ReportData, n: int) -> Figure:
             handles=handles, title="cells with\nthe gene", loc="outside right upper",
             title_fontsize=9, fontsize=9,
         )  # fmt: skip
-        figure.colorbar(
+        bar = figure.colorbar(
             shown, ax=axes, label="mean expression /\nhighest of the gene", pad=0.02,
             shrink=min(2.0 / (height - 1), 0.9), aspect=12,
-        ).outline.set_visible(False)  # fmt: skip
+        )  # fmt: skip
+        bar.ax.spines["outline"].set_visible(False)
     return figure

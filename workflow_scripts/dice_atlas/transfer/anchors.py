@@ -49,7 +49,7 @@ class AnchorSettings:
         it exceeds either number of cells.
         """
         most = max(min(n_reference, n_query) - 1, 1)
-        changes: dict[str, int | None] = {}
+        changes: dict[str, Any] = {}
         for name in ("k_anchor", "k_score"):
             value = getattr(self, name)
             if value is not None and value > most:

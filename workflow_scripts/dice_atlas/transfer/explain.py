@@ -50,9 +50,9 @@ def label_genes(
     means = np.stack([embedding[codes == c].mean(axis=0) for c in range(len(names))])
     tables = []
     for c, name in enumerate(names):
-        apart = ((means - means[c]) ** 2).sum(axis=1)
-        apart[c] = np.inf
-        nearest = int(apart.argmin())
+        squared = ((means - means[c]) ** 2).sum(axis=1)
+        squared[c] = np.inf
+        nearest = int(squared.argmin())
         others = np.delete(means, c, axis=0).mean(axis=0)
         for against, mean in ((OTHERS, others), (names[nearest], means[nearest])):
             weight = loadings @ (means[c] - mean)
