@@ -62,9 +62,13 @@ class GeneSpace:
         return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
 
     def likelihood(self, name: str, latents: torch.Tensor, cells: torch.Tensor) -> Likelihood:
-        """The likelihood `name` of the cells (indices in the atlas) with latents (n, k).
+        """The likelihood of a block of the cells.
 
-        `gaussian_per_gene`, `student_t`, `poisson` or `negative_binomial`.
+        Parameters
+        ----------
+        name : gaussian_per_gene, student_t, poisson or negative_binomial.
+        latents : (n, k), from which Langevin chains start.
+        cells : (n,) int64, indices of the cells in the atlas.
         """
         rows = cells.cpu().numpy() - self.first
         shift = self.tensor(self.shift[rows])

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import torch
@@ -43,9 +44,12 @@ class DenoiserPrior:
     """
 
     def __init__(
-        self, denoiser, levels: tuple[float, float] = (0.0, math.inf),
-        steps_per_fold: float = 4.5, s_min: float = 0.08,
-    ) -> None:  # fmt: skip
+        self,
+        denoiser: Callable[[torch.Tensor, float], torch.Tensor],
+        levels: tuple[float, float] = (0.0, math.inf),
+        steps_per_fold: float = 4.5,
+        s_min: float = 0.08,
+    ) -> None:
         self.denoiser, self.levels = denoiser, levels
         self.steps_per_fold, self.s_min = steps_per_fold, s_min
 

@@ -43,6 +43,11 @@ class Sampler:
     ----------
     method : exact or gibbs, which may differ from the settings.
     notes : what differs from the settings, and why.
+
+    Raises
+    ------
+    InputError
+        The noise variance is not defined, or (exact mode) the prior does not know its noise level.
     """
 
     def __init__(
@@ -92,7 +97,13 @@ class Sampler:
         self.notes.append(f"{why}: Gibbs in place of exact mode")
 
     def require_level(self, low: float, high: float) -> None:
-        """Refuse a posterior at a noise level that the prior does not know."""
+        """Refuse a posterior at a noise level that the prior does not know.
+
+        Raises
+        ------
+        InputError
+            The level is not between `low` and `high`.
+        """
         if not low <= self.s <= high:
             raise InputError(
                 f"denoise.noise_variance {self.noise_variance:g} and rho.end "
