@@ -108,6 +108,11 @@ def write_names(
     axes : its limits and place must not change afterwards.
     anchors : name -> place in data coordinates; the first choose first.
     points : n x 2 that names should leave free; None: they may lie over points.
+    size : of the font, in points.
+
+    Returns
+    -------
+    The texts, in the order of their anchors.
     """
     if not anchors:
         return []

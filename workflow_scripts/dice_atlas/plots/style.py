@@ -72,6 +72,11 @@ def palette(names: Sequence[str], colors: Sequence[str] = TYPE_COLORS) -> dict[s
     """A colour for every name, the same for the same list; `unassigned` is grey.
 
     Beyond the palette's length the colours come again, lighter, then darker, then lighter still.
+
+    Parameters
+    ----------
+    names : in the order in which they choose.
+    colors : as #RRGGBB.
     """
     named = [name for name in names if name not in (UNASSIGNED, "")]
     found = {

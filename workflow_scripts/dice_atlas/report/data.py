@@ -168,7 +168,13 @@ def read_provenance(uns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
-    """Read everything from the rule's named inputs; of the expression, the top markers alone."""
+    """Read everything that the report is made of.
+
+    Parameters
+    ----------
+    files : the rule's named inputs.
+    n_markers : markers of each cluster whose expression is read.
+    """
     obs = as_text(read_part(files["atlas"], "obs"))
     provenance = read_provenance(read_part(files["atlas"], "uns/dice_atlas"))
     umap = read_part(files["atlas"], "obsm/X_umap")

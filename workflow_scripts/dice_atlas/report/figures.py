@@ -37,7 +37,19 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
 
 
 def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
-    """Write every figure as PNG; returns the paths by name."""
+    """Write every figure as PNG.
+
+    Parameters
+    ----------
+    data : tables and settings.
+    n_markers : markers of each cluster in the dot plot.
+    folder : is made if need be.
+
+    Returns
+    -------
+    dict
+        Paths by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name, drawing in drawings(data, n_markers).items():

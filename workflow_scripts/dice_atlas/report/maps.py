@@ -74,7 +74,13 @@ def panels(
 
     Parameters
     ----------
+    points : cells x 2, by which the maps get their shape.
+    n : number of maps.
     under, beside : inches for what stands under all maps and on the right of each.
+
+    Returns
+    -------
+    The figure, and the axes of the maps.
     """
     low, high = limits(points)
     width = map_width(n, beside)
@@ -113,6 +119,8 @@ def draw_categories(
 
     Parameters
     ----------
+    points : cells x 2.
+    values, colors : category of each cell, and the colour of each category; others are grey.
     entries : category -> text of the legend, in order; none: no legend.
     width : inches of the legend.
     """

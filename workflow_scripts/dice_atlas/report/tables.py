@@ -118,7 +118,20 @@ def percent(share: float, n: int) -> str:
 def metric_table(
     metrics: pd.DataFrame, names: Mapping[str, tuple], columns: Sequence[str], cells: Sequence[str]
 ) -> Table | None:
-    """Metrics in rows, embeddings or spaces in columns, the best of a row in bold."""
+    """Metrics in rows, embeddings or spaces in columns, the best of a row in bold.
+
+    Parameters
+    ----------
+    metrics : metrics.tsv.
+    names : of the metrics to show: title, and whether up is better (None: neither).
+    columns : embeddings or spaces.
+    cells : kinds of cells whose metrics count: query, reference or all.
+
+    Returns
+    -------
+    Table or None
+        None where no metric has a value.
+    """
     table = Table(["metric", *columns], [], [False, *[True] * len(columns)])
     found = metrics[metrics["metric"].isin(list(names)) & metrics["cells"].isin(cells)]
     found = found[found["embedding"].isin(columns)].drop_duplicates(["metric", "embedding"])
@@ -267,7 +280,13 @@ def fold_change(value: float) -> str:
 
 
 def marker_table(data: ReportData, n: int) -> Table:
-    """Top markers, one row per gene, with the cluster's most frequent label in its first row."""
+    """Top markers, one row per gene, with the cluster's most frequent label in its first row.
+
+    Parameters
+    ----------
+    data : tables and settings.
+    n : markers of each cluster.
+    """
     top = top_markers(data.markers, n)
     rows: list[list[str]] = []
     starts: set[int] = set()

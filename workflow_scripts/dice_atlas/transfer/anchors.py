@@ -45,7 +45,7 @@ class AnchorSettings:
         """Settings that so few cells allow, each change with a warning.
 
         Seurat stops where k.score or k.anchor reach the number of cells; here they are
-        lowered to it less one, since small samples happen. k.filter is as in Seurat: off if
+        lowered to one below it, since small samples happen. k.filter is as in Seurat: off if
         it exceeds either number of cells.
         """
         most = max(min(n_reference, n_query) - 1, 1)
