@@ -63,14 +63,15 @@ def assemble(
 
     Parameters
     ----------
-    sheet : rows of the sample sheet.
+    files : of the stages.
+    sheet : rows of the sample sheet by sample.
     final : space whose labels become `cell_type`.
     coverage : of the sets of labels, 0 to 1.
 
     Raises
     ------
     InputError
-        The files do not hold the same cells in the same order.
+        The files do not hold the same cells in the same order, or the calls are not of the query.
     """
     latents, denoised = ad.read_h5ad(files.latents), ad.read_h5ad(files.denoised)
     obs = sample_obs(files.samples, sheet)

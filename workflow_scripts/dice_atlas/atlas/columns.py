@@ -41,6 +41,11 @@ def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
     DataFrame
         Reference cells have their given label; query cells the transferred one, or without a
         transfer a given one. Cells without either are "unassigned", and `cell_type_rule` says why.
+
+    Raises
+    ------
+    InputError
+        The calls are not of just the query cells.
     """
     label = obs["label"].astype(str).to_numpy(dtype=object)
     none_given = np.where(obs["role"] == "reference", "no_label_given", "no_labels_transferred")
@@ -80,7 +85,19 @@ def labels_of_spaces(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) ->
 
 
 def require_calls(found: pd.DataFrame, calls: pd.DataFrame, query: pd.Index) -> None:
-    """Raise unless the calls are of just the query cells."""
+    """Raise unless the calls are of just the query cells.
+
+    Parameters
+    ----------
+    found : the calls, reindexed to the query cells.
+    calls : calls.tsv.gz.
+    query : names of the query cells.
+
+    Raises
+    ------
+    InputError
+        A query cell has no call, or another cell has one.
+    """
     if found["cell_type"].isna().any() or len(calls) != len(query):
         raise InputError(
             f"the label transfer has {len(calls)} cells, expected the {len(query)} query cells; "
@@ -97,7 +114,13 @@ def score_matrix(predictions: pd.DataFrame, cells: pd.Index) -> tuple[np.ndarray
 
 
 def sample_obs(paths: Sequence[str | Path], sheet: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """obs of all samples: sample, role, batch, further columns of the sheet, QC, label."""
+    """obs of all samples: sample, role, batch, further columns of the sheet, QC, label.
+
+    Parameters
+    ----------
+    paths : filtered.h5ad of the samples, in the order of the cells.
+    sheet : rows of the sample sheet by sample; `extra` holds the further columns.
+    """
     tables = []
     for path in paths:
         table = read_part(path, "obs")
@@ -107,8 +130,8 @@ def sample_obs(paths: Sequence[str | Path], sheet: Mapping[str, Mapping[str, Any
         tables.append(table)
     obs = pd.concat(tables)
     further = [name for row in sheet.values() for name in row["extra"]]
-    wanted = dict.fromkeys(["sample", "role", "batch", *further, *QC_COLUMNS, "label"])
-    kept = [name for name in wanted if name in obs]
+    columns = dict.fromkeys(["sample", "role", "batch", *further, *QC_COLUMNS, "label"])
+    kept = [name for name in columns if name in obs]
     return obs[kept].assign(label=obs["label"].fillna("").astype(str))
 
 

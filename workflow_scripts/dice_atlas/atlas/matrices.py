@@ -82,6 +82,13 @@ def write_matrices(
 
     Never holds more than one block of cells. Totals are those over all genes of the cell.
 
+    Parameters
+    ----------
+    path : the h5ad, with obs and var written.
+    samples : the filtered.h5ad files, in the order of the cells.
+    genes : of all samples.
+    target_sum : the total that every cell of X is brought to before log1p.
+
     Returns
     -------
     ndarray
@@ -111,14 +118,20 @@ def write_atlas(
     selected: Sequence[str],
     target_sum: float,
 ) -> None:
-    """Write the atlas; `path` is a new file.
+    """Write the atlas.
 
     Parameters
     ----------
+    path : a new file.
     samples : the filtered.h5ad files, in the order of the cells.
     obs, obsm, uns : of all cells, in that order.
     selected : genes that the embeddings were made of.
     target_sum : the total that every cell of X is brought to before log1p.
+
+    Raises
+    ------
+    ValueError
+        The samples do not have as many cells as `obs` has rows.
     """
     genes = unite_genes([read_part(sample, "var") for sample in samples])
     var = pd.DataFrame(

@@ -11,22 +11,31 @@ from dice_atlas.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def pick_device(wanted: str, threads: int) -> str:
-    """`cpu` or `cuda` for `auto`, `cpu` or `cuda`; sets torch's threads.
+def pick_device(setting: str, threads: int) -> str:
+    """The device to compute on; sets torch's threads.
+
+    Parameters
+    ----------
+    setting : auto (cuda where there is one), cpu or cuda.
+    threads : of torch; more than the process has cores are not taken.
+
+    Returns
+    -------
+    cpu or cuda.
 
     Raises
     ------
     InputError
-        If `cuda` is wanted and torch sees no CUDA device.
+        The setting is cuda, and torch sees no CUDA device.
     """
     # More threads than cores make torch many times slower.
     torch.set_num_threads(max(1, min(threads, available_cores())))
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if setting == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "device is cuda, but torch sees no CUDA device (torch "
             f"{torch.__version__}); set device: auto or cpu, or ask for a GPU node (gpu: 1)"
         )
-    device = "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    device = "cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu"
     name = (
         torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
     )

@@ -22,14 +22,20 @@ def exact_posterior(
     seed: int,
     bfloat16: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Posterior mean (n, k) and samples (draws, n, k) of cells with the given latents.
+    """Posterior of cells with the given latents.
 
     Parameters
     ----------
+    prior : of the latents.
     latents : (n, k), V^T x.
     cells : (n,) int64, indices of the cells in the atlas.
     s : noise level.
+    draws, seed : number of samples per cell, and the seed of their noise.
     bfloat16 : whether the network computes the samples in that precision; never the mean.
+
+    Returns
+    -------
+    Mean (n, k) and samples (draws, n, k).
     """
     n, k = latents.shape
     mean = prior.mean(latents, s)

@@ -10,6 +10,7 @@ import torch
 from dice_atlas.dice.likelihoods import (
     CountModel,
     GaussianLikelihood,
+    GeneModel,
     LangevinLikelihood,
     Likelihood,
     StudentT,
@@ -61,9 +62,13 @@ class GeneSpace:
         return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
 
     def likelihood(self, name: str, latents: torch.Tensor, cells: torch.Tensor) -> Likelihood:
-        """The likelihood `name` of the cells (indices in the atlas) with latents (n, k).
+        """The likelihood of a block of the cells.
 
-        `gaussian_per_gene`, `student_t`, `poisson` or `negative_binomial`.
+        Parameters
+        ----------
+        name : gaussian_per_gene, student_t, poisson or negative_binomial.
+        latents : (n, k), from which Langevin chains start.
+        cells : (n,) int64, indices of the cells in the atlas.
         """
         rows = cells.cpu().numpy() - self.first
         shift = self.tensor(self.shift[rows])
@@ -72,6 +77,7 @@ class GeneSpace:
             precision = self.loadings.T @ weighted
             # The batch correction moves a cell by V shift in gene space.
             return GaussianLikelihood(self.scaled(rows) @ weighted + shift @ precision, precision)
+        model: GeneModel
         if name == "student_t":
             # The scale at which the t distribution has the gene's variance.
             width = torch.sqrt(self.variance * (DEGREES - 2) / DEGREES)

@@ -18,14 +18,20 @@ def gibbs_samples(
     seed: int,
     bfloat16: bool = False,
 ) -> torch.Tensor:
-    """Last states of `repeats` independent chains per cell, (repeats, n, k).
+    """Last states of independent chains.
 
     Parameters
     ----------
+    prior : of the latents.
     likelihood : of the n cells.
     cells : (n,) int64, indices of the cells in the atlas.
     rho : coupling of each iteration.
+    repeats, seed : number of chains per cell, and the seed of their noise.
     bfloat16 : whether the prior's network computes in that precision.
+
+    Returns
+    -------
+    (repeats, n, k).
     """
     ends = []
     for repeat in range(repeats):

@@ -27,10 +27,21 @@ def label_shares(
     n_labels: int,
     neighbors: int = 15,
 ) -> torch.Tensor:
-    """Share of samples (draws, n, k) labelled with each label, (n, n_labels).
+    """Share of each cell's samples that gets each label.
 
-    A sample's label is the most frequent among its nearest reference latents (m, k), whose
-    labels are `codes` (m,); ties go to the first label.
+    A sample's label is the most frequent among its nearest reference latents; ties go to the
+    first label.
+
+    Parameters
+    ----------
+    samples : (draws, n, k).
+    reference, codes : latents (m, k) of reference cells, and their labels (m,) int64.
+    n_labels : number of labels; the largest code is smaller.
+    neighbors : of a sample; all of the reference where it has fewer.
+
+    Returns
+    -------
+    (n, n_labels).
     """
     n = samples.shape[1]
     neighbors = min(neighbors, len(reference))

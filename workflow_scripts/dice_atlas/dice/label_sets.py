@@ -22,6 +22,7 @@ def credible_sets(shares: np.ndarray, labels: Sequence[str], coverage: float) ->
     Parameters
     ----------
     shares : (n, labels), the probabilities of a cell's labels.
+    labels : their names.
     coverage : 0 to 1.
     """
     shares = np.asarray(shares, dtype=float)

@@ -207,9 +207,9 @@ class LangevinLikelihood:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log density (n,) of Z given the cell and U, up to a constant, and its gradient (n, k)."""
         value, gradient = self.model.log_density((z - self.shift) @ self.loadings.T)
-        apart = z - u
-        value = value - (apart**2).sum(dim=1) / (2 * rho**2)
-        return value, gradient @ self.loadings - apart / rho**2
+        offset = z - u
+        value = value - (offset**2).sum(dim=1) / (2 * rho**2)
+        return value, gradient @ self.loadings - offset / rho**2
 
     def log_proposal(self, factor: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """Log density (n,) of a step from the drifted point, up to a constant."""

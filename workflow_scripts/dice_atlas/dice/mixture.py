@@ -20,7 +20,7 @@ CELLS_PER_COMPONENT = 100
 def fit_mixture(
     latents: np.ndarray, held: np.ndarray, n_cells: int, n_held: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (c,), centers (c, k) and covariances (c, k, k) of a mixture, by EM.
+    """Fit a mixture by EM.
 
     The number of components rises as long as the held-out log-likelihood does by more than its
     standard error; it is 1 where nothing is held out, and at most one for `CELLS_PER_COMPONENT`.
@@ -29,6 +29,11 @@ def fit_mixture(
     ----------
     latents, held : (n, k), draws to fit and to judge.
     n_cells, n_held : cells that the draws were made of; draws of one cell are no new evidence.
+    seed : of the start, and of the choice of `MOST_DRAWS` draws.
+
+    Returns
+    -------
+    Weights (c,), centers (c, k) and covariances (c, k, k), float32.
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(latents))[:MOST_DRAWS]
@@ -49,6 +54,7 @@ def fit_mixture(
             if gain.mean() <= gain.std() / np.sqrt(n_held):
                 break
         best, best_scores = model, scores
+    assert best is not None  # one component is always fitted
     logger.info("a mixture of %d Gaussians to start from", len(best.weights_))
     return (
         best.weights_.astype(np.float32),

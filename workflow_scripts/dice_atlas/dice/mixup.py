@@ -72,10 +72,18 @@ def augmented(
 def mixup_classes(
     latents: np.ndarray, labels: np.ndarray, augmentation: str, seed: int
 ) -> tuple[np.ndarray, str]:
-    """Classes of the cells for the mixup, and what they are.
+    """Classes of the cells for the mixup.
 
-    `labels` falls back to clusters of the latents where there are none. Cells without a label
-    are a class of their own only if all have none; else they join their nearest class.
+    Parameters
+    ----------
+    latents : (n, k).
+    labels : (n,), "" = none. Cells without one join the class whose mean is nearest.
+    augmentation : labels, clusters or none; labels falls back to clusters where no cell has one.
+    seed : of the clusters.
+
+    Returns
+    -------
+    Classes (n,) int64, and what they are: labels, clusters or none.
     """
     if augmentation == "none":
         return np.zeros(len(latents), dtype=np.int64), "none"

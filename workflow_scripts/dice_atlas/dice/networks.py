@@ -65,12 +65,11 @@ class ModulatedBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
-        self.body = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
+        first, last = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.body = nn.Sequential(first, nn.SiLU(), last)
         # Every block starts as the identity.
-        nn.init.zeros_(self.body[-1].weight)
-        nn.init.zeros_(self.body[-1].bias)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """(n, width) and the level's embedding (n or 1, width) -> (n, width)."""
@@ -86,6 +85,11 @@ class GaussianMixtureMean(nn.Module):
     k : latent dimensions.
     components : of the mixture; one standard normal until `set` is called.
     """
+
+    log_weight: torch.Tensor
+    center: torch.Tensor
+    variance: torch.Tensor
+    basis: torch.Tensor
 
     def __init__(self, k: int, components: int) -> None:
         super().__init__()
@@ -112,9 +116,9 @@ class GaussianMixtureMean(nn.Module):
             for log_weight, center, variance, basis in zip(
                 self.log_weight, self.center, self.variance, self.basis, strict=True
             ):
-                apart, total = (u.float() - center) @ basis, variance + s**2
-                logs.append(log_weight - (apart**2 / total + total.log()).sum(dim=1) / 2)
-                means.append(center + (apart * (variance / total)) @ basis.mT)
+                offset, total = (u.float() - center) @ basis, variance + s**2
+                logs.append(log_weight - (offset**2 / total + total.log()).sum(dim=1) / 2)
+                means.append(center + (offset * (variance / total)) @ basis.mT)
             shares = torch.softmax(torch.stack(logs), dim=0)
             return sum(share[:, None] * mean for share, mean in zip(shares, means, strict=True))
 
@@ -134,6 +138,9 @@ class PosteriorMeanMLP(nn.Module):
     components : of the mixture.
     """
 
+    mean: torch.Tensor
+    sd: torch.Tensor
+
     def __init__(self, k: int, width: int = 256, blocks: int = 4, components: int = 1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(k))
@@ -142,9 +149,10 @@ class PosteriorMeanMLP(nn.Module):
         self.data = nn.Linear(k, width)
         self.level = nn.Sequential(nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList([ModulatedBlock(width) for _ in range(blocks)])
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, k))
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        last = nn.Linear(width, k)
+        self.head = nn.Sequential(nn.LayerNorm(width), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def raw(self, scaled: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """The network itself: (n, k) preconditioned input, s (n or 1, 1) -> (n, k)."""

@@ -46,7 +46,7 @@ def reference_labels(
 def denoise_rows(
     latents: ad.AnnData, rows: np.ndarray, samplers: Mapping[str, Sampler], seed: int
 ) -> dict[str, np.ndarray]:
-    """Posterior mean, sd, trace of the covariance, residual and label shares of the given rows.
+    """Posterior of the given rows.
 
     The residual is the distance of a cell's latents from their posterior mean, in standard
     deviations of the noise: s times the length of the score of the density at noise level s
@@ -54,13 +54,21 @@ def denoise_rows(
 
     Parameters
     ----------
+    latents : latents.h5ad, all cells.
+    rows : positions (n,) of the cells, int64.
     samplers : by role of the cells.
+    seed : of the choice of reference cells that samples are compared with.
+
+    Returns
+    -------
+    `mean` and `sd` (n, k), `uncertainty` (trace of the covariance) and `residual` (n,), all
+    float32; where the reference has labels, `shares` (n, labels) and their names, `labels`.
     """
     device = next(iter(samplers.values())).device
     points = torch.from_numpy(np.asarray(latents.obsm["X_harmony"], dtype=np.float32))
     reference, codes, names = reference_labels(latents, seed, device)
     n, k = len(rows), points.shape[1]
-    result = {"mean": np.zeros((n, k), np.float32), "sd": np.zeros((n, k), np.float32)}
+    result: dict[str, np.ndarray] = {name: np.zeros((n, k), np.float32) for name in ("mean", "sd")}
     result |= {name: np.zeros(n, np.float32) for name in ("uncertainty", "residual")}
     if len(names):
         result |= {"shares": np.zeros((n, len(names)), np.float32), "labels": names}
@@ -109,6 +117,8 @@ def gene_space(
 
     Parameters
     ----------
+    latents : latents.h5ad, all cells.
+    rows : positions of the cells, each after the one before.
     files : normalized.h5ad and loadings.npz.
     target_sum : the total that cells were normalised to.
     """
@@ -137,9 +147,16 @@ def denoise_shard(
     Parameters
     ----------
     latents : latents.h5ad, all cells.
+    prior, settings : of the posterior.
     shard : number of the shard, from 1, and how many there are.
+    seed, device : of the draws.
     expression : normalized.h5ad and loadings.npz, for a likelihood in gene space.
     target_sum : the total that cells were normalised to.
+
+    Raises
+    ------
+    InputError
+        The noise variance is not defined, or the prior does not know the posterior's noise level.
     """
     rows, latent = shard_rows(latents.n_obs, *shard), latents.uns["latent"]
     genes = None

@@ -3,12 +3,14 @@
 import copy
 import itertools
 import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, cast
 
 import torch
+from torch.nn import BatchNorm1d, Linear, SiLU
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from dice_atlas.dice.networks import TabularDiffusionMLP
+from dice_atlas.dice.networks import ResidualBatchNorm, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.schedule import DDPMSchedule, chain_levels
 
@@ -42,9 +44,12 @@ class DenoiserPrior:
     """
 
     def __init__(
-        self, denoiser, levels: tuple[float, float] = (0.0, math.inf),
-        steps_per_fold: float = 4.5, s_min: float = 0.08,
-    ) -> None:  # fmt: skip
+        self,
+        denoiser: Callable[[torch.Tensor, float], torch.Tensor],
+        levels: tuple[float, float] = (0.0, math.inf),
+        steps_per_fold: float = 4.5,
+        s_min: float = 0.08,
+    ) -> None:
         self.denoiser, self.levels = denoiser, levels
         self.steps_per_fold, self.s_min = steps_per_fold, s_min
 
@@ -121,7 +126,9 @@ def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:
     """A copy for inference whose batch norms are part of the linear layers before them."""
     folded = copy.deepcopy(network).eval()
     for block in folded.blocks:
-        first, norm1, activation, second, norm2 = block.body
+        assert isinstance(block, ResidualBatchNorm)  # nn.Sequential forgets what it holds
+        layers = cast(tuple[Linear, BatchNorm1d, SiLU, Linear, BatchNorm1d], tuple(block.body))
+        first, norm1, activation, second, norm2 = layers
         block.body = torch.nn.Sequential(
             fuse_linear_bn_eval(first, norm1), activation, fuse_linear_bn_eval(second, norm2)
         )

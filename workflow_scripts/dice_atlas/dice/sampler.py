@@ -43,6 +43,11 @@ class Sampler:
     ----------
     method : exact or gibbs, which may differ from the settings.
     notes : what differs from the settings, and why.
+
+    Raises
+    ------
+    InputError
+        The noise variance is not defined, or (exact mode) the prior does not know its noise level.
     """
 
     def __init__(
@@ -92,13 +97,32 @@ class Sampler:
         self.notes.append(f"{why}: Gibbs in place of exact mode")
 
     def require_level(self, low: float, high: float) -> None:
-        """Refuse a posterior at a noise level that the prior does not know."""
+        """Refuse a posterior at a noise level that the prior does not know.
+
+        Raises
+        ------
+        InputError
+            The level is not between `low` and `high`.
+        """
         if not low <= self.s <= high:
             raise InputError(
                 f"denoise.noise_variance {self.noise_variance:g} and rho.end "
                 f"{self.settings.rho.end:g} ask for the posterior at noise level "
                 f"{self.s:.3g}; the prior knows the levels {low:.3g} to {high:.3g}"
             )
+
+    @property
+    def expression(self) -> GeneSpace:
+        """The cells' expression, which every likelihood but the Gaussian one needs.
+
+        Raises
+        ------
+        ValueError
+            The sampler was made without it.
+        """
+        if self.genes is None:
+            raise ValueError(f"the likelihood {self.settings.likelihood} needs the cells' genes")
+        return self.genes
 
     @property
     def iterations(self) -> int:
@@ -114,7 +138,7 @@ class Sampler:
     def cells_at_once(self) -> int:
         """Cells of a block: bounds the memory of what goes through the network, or of genes."""
         if not self.gaussian:
-            return max(1, VALUES_AT_ONCE // self.genes.n_genes)
+            return max(1, VALUES_AT_ONCE // self.expression.n_genes)
         rows = ROWS_AT_ONCE[torch.device(self.device).type]
         return max(1, rows // (self.draws if self.method == "exact" else 1))
 
@@ -123,7 +147,7 @@ class Sampler:
         if self.gaussian:
             statistic = latents @ self.gram / self.noise_variance
             return GaussianLikelihood(statistic, self.gram / self.noise_variance)
-        return self.genes.likelihood(self.settings.likelihood, latents, cells)
+        return self.expression.likelihood(self.settings.likelihood, latents, cells)
 
     def __call__(
         self, latents: torch.Tensor, cells: torch.Tensor

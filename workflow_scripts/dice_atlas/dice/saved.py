@@ -28,7 +28,15 @@ FORMAT = 3
 def save_prior(
     weights: dict[str, torch.Tensor], space: LatentSpace, card: dict[str, Any], path: str | Path
 ) -> None:
-    """Write weights and latent space to `path`, the card to card.json beside it."""
+    """Write a prior.
+
+    Parameters
+    ----------
+    weights : of the network.
+    space : of its latents.
+    card : what is known of it; goes to card.json beside `path`.
+    path : prior.safetensors.
+    """
     arrays = {f"space.{n}": torch.from_numpy(a) for n, a in space_arrays(space).items()}
     tensors = {f"network.{n}": t.contiguous() for n, t in weights.items()}
     with atomic_path(path) as temporary:
@@ -39,12 +47,21 @@ def save_prior(
 
 
 def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
-    """The prior, ready to sample on `device`, and its card.
+    """Read a prior.
+
+    Parameters
+    ----------
+    path : prior.safetensors, with card.json beside it.
+    device : to sample on.
+
+    Returns
+    -------
+    The prior and its card.
 
     Raises
     ------
     InputError
-        If another version of dice-atlas wrote it in another format.
+        Another version of dice-atlas wrote it in another format.
     """
     card = json.loads(Path(path).with_name("card.json").read_text())
     if card.get("format") != FORMAT:
@@ -62,7 +79,18 @@ def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
 
 
 def copy_saved(saved: list[str], outputs: list[str], k: int) -> None:
-    """Take a saved prior over, after a look at whether it fits."""
+    """Take a saved prior over, after a look at whether it fits.
+
+    Parameters
+    ----------
+    saved, outputs : files to copy, prior.safetensors first, and where to.
+    k : of the latents.
+
+    Raises
+    ------
+    InputError
+        Its format or its latent space cannot be read, or it has another k.
+    """
     _, card = load_prior(saved[0], "cpu")
     if card["k"] != k:
         raise InputError(f"{saved[0]} has k = {card['k']}, the latents have {k}")
@@ -83,6 +111,7 @@ def save_trained(
 
     Parameters
     ----------
+    trained : the run.
     space : of its latents.
     about : what else the card says: `latents_sha256` and `normalization`.
     path, loss : prior.safetensors and loss.tsv.

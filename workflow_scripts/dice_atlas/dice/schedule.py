@@ -74,10 +74,22 @@ def first_needed_iteration(rho: np.ndarray, noise_variance: float, tolerance: fl
     return int(forgotten[-1]) if forgotten.size else 0
 
 
-def noise_variance(wanted: float | str, latent: Mapping[str, Any], role: str) -> float:
-    """Noise variance per scaled gene: as given, or the role's residual outside the loadings."""
-    if wanted != "auto":
-        return float(wanted)
+def noise_variance(setting: float | str, latent: Mapping[str, Any], role: str) -> float:
+    """Noise variance per scaled gene: as given, or the role's residual outside the loadings.
+
+    Parameters
+    ----------
+    setting : the variance, or auto.
+    latent : uns["latent"] of latents.h5ad.
+    role : of the cells.
+
+    Raises
+    ------
+    InputError
+        The setting is auto, and the residual of the role is not known.
+    """
+    if setting != "auto":
+        return float(setting)
     key = f"residual_variance_{role}"
     if key in latent:
         return float(latent[key])

@@ -59,6 +59,11 @@ class DenoiseSettings:
         ----------
         latent : uns["latent"] of latents.h5ad.
         role : of the cells.
+
+        Raises
+        ------
+        InputError
+            The noise variance is auto and not defined.
         """
         variance = noise_variance(self.noise_variance, latent, role)
         return float(np.sqrt(variance + self.rho.end**2))

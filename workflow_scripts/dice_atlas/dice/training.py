@@ -57,7 +57,13 @@ class PriorSettings:
 def split_rows(
     classes: torch.Tensor, share: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Training and validation rows, `share` of every class held out."""
+    """Training and validation rows.
+
+    Parameters
+    ----------
+    classes : (n,).
+    share : of every class that is held out, rounded down.
+    """
     order = torch.randperm(len(classes), generator=generator)
     held = torch.zeros(len(classes), dtype=torch.bool)
     for label in classes.unique():
@@ -117,6 +123,7 @@ class Trainer:
     latents : (n, k) float32, the reference's latents.
     classes : (n,) int64, the classes of the mixup (all 0: one class).
     mixup : whether to augment.
+    seed, device : of the training.
     """
 
     def __init__(
@@ -143,7 +150,9 @@ class Trainer:
             torch.manual_seed(seed)
             cells = TrainingCells(latents, classes, train, held, probability)
             network = objective.build(cells, settings, seed)
-        self.step, self.seconds, self.rows = 0, time.perf_counter() - start, []
+        self.step, self.seconds = 0, time.perf_counter() - start
+        # (step, training loss, held-out loss) of every validation.
+        self.rows: list[tuple[int, float, float]] = []
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
         self.optimizer = torch.optim.AdamW(
@@ -183,7 +192,13 @@ class Trainer:
         return float(loss.detach())
 
     def validate(self, train_loss: float) -> None:
-        """Judge the weights on held-out cells and keep them if they are the best."""
+        """Judge the weights on held-out cells and keep them if they are the best.
+
+        Raises
+        ------
+        InputError
+            Training diverged.
+        """
         loss = validation_loss(self.objective, self.chosen(), self.held, self.seed)
         if not math.isfinite(loss):
             raise InputError(
@@ -197,7 +212,18 @@ class Trainer:
             self.since_best += 1
 
     def run(self, checkpoint: Path | None = None, every_seconds: float = 15.0) -> None:
-        """Train to the end, or until the patience is spent; go on from a checkpoint."""
+        """Train to the end, or until the patience is spent.
+
+        Parameters
+        ----------
+        checkpoint : file to go on from, if it exists, and to write; None: neither.
+        every_seconds : least time between two checkpoints.
+
+        Raises
+        ------
+        InputError
+            Training diverged.
+        """
         if checkpoint and checkpoint.exists():
             self.load(checkpoint)
         settings, progress = self.settings, Progress(self.settings.steps, "training step")
@@ -306,12 +332,14 @@ def train(
     ----------
     latents : latents.h5ad, all cells.
     calibrated : whether cells are left out that calibrate the label transfer.
+    settings : what is trained, and how.
+    seed, device : of the training.
     checkpoint : file that an interrupted run goes on from.
 
     Raises
     ------
     InputError
-        Fewer than 50 cells are left to train on.
+        Fewer than `LEAST_CELLS` cells are left to train on, or training diverged.
     """
     rows = training_rows(latents.obs, calibrated)
     held = int(reference_rows(latents.obs).sum() - rows.sum())

@@ -1,13 +1,12 @@
 """Names on a map: where they go, so that they cover neither each other nor, where asked, points."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from dice_atlas.plots.style import INK, SOFT
+from dice_atlas.plots.style import INK, SOFT, figure_of
 
 # Distances from the anchor that are tried, in heights of a line.
 RINGS = (0.3, 1.0, 2.0, 3.2, 4.6, 6.2, 8.0)
@@ -42,9 +41,10 @@ class Cover:
 def densest(points: np.ndarray) -> np.ndarray:
     """Middle of the densest part of a cloud (n x 2): a median may lie where no point is."""
     bins = int(np.clip(np.sqrt(len(points)) / 2, 3, 20))
-    counts, xs, ys = np.histogram2d(*points.T, bins=bins)
+    counts, xs, ys = np.histogram2d(points[:, 0], points[:, 1], bins=bins)
     padded = np.pad(counts, 1)
-    around = sum(padded[i : i + bins, j : j + bins] for i in range(3) for j in range(3))
+    nearby = [padded[i : i + bins, j : j + bins] for i in range(3) for j in range(3)]
+    around = np.sum(nearby, axis=0)
     i, j = np.unravel_index(np.argmax(around), around.shape)
     low = (xs[max(i - 1, 0)], ys[max(j - 1, 0)])
     high = (xs[min(i + 2, bins)], ys[min(j + 2, bins)])
@@ -108,6 +108,11 @@ def write_names(
     axes : its limits and place must not change afterwards.
     anchors : name -> place in data coordinates; the first choose first.
     points : n x 2 that names should leave free; None: they may lie over points.
+    size : of the font, in points.
+
+    Returns
+    -------
+    The texts, in the order of their anchors.
     """
     if not anchors:
         return []
@@ -119,22 +124,25 @@ def write_names(
         )
         for name, (x, y) in anchors.items()
     ]  # fmt: skip
-    axes.figure.draw_without_rendering()
-    renderer = axes.figure.canvas.get_renderer()
+    figure = figure_of(axes)
+    figure.draw_without_rendering()
+    assert isinstance(figure.canvas, FigureCanvasAgg)  # the one of figures that become PNG files
+    renderer = figure.canvas.get_renderer()
     boxes = [text.get_window_extent(renderer) for text in texts]
     sizes = np.array([(box.width + 6, box.height + 2) for box in boxes])
     to_pixels, frame = axes.transData, axes.get_window_extent(renderer)
-    wanted = to_pixels.transform(np.array(list(anchors.values())))
+    places = to_pixels.transform(np.array(list(anchors.values())))
     low, high = np.array([frame.x0, frame.y0]), np.array([frame.x1, frame.y1])
     covered = np.empty((0, 2)) if points is None else to_pixels.transform(points)
-    found = place(wanted, sizes, low, high, covered)
-    for text, center, anchor, box in zip(texts, found, wanted, sizes, strict=True):
-        text.set_position(to_pixels.inverted().transform(center))
+    found = place(places, sizes, low, high, covered)
+    for text, center, anchor, box in zip(texts, found, places, sizes, strict=True):
+        x, y = to_pixels.inverted().transform(center)
+        text.set_position((x, y))
         lead(axes, center, anchor, box)
     return texts
 
 
-def lead(axes: Axes, center: Sequence[float], anchor: np.ndarray, size: np.ndarray) -> None:
+def lead(axes: Axes, center: np.ndarray, anchor: np.ndarray, size: np.ndarray) -> None:
     """A line from a box (pixels) to its anchor, if that lies outside."""
     edge = np.clip(anchor, center - size / 2, center + size / 2)
     if np.hypot(*(edge - anchor)) > 0.5 * size[1]:

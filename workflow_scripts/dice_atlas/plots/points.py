@@ -12,4 +12,5 @@ def drawn_rows(n: int, seed: int) -> np.ndarray:
 
 
 def point_size(n: int) -> float:
+    """Area of a point of a map of n cells, in square points."""
     return float(np.clip(24_000 / max(n, 1), 1.2, 14.0))

@@ -43,6 +43,13 @@ def draw_qc(cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str)
 
 
 def draw_metric(axis: Axes, cells: pd.DataFrame, metric: str, lines: list[float]) -> None:
+    """Histogram of one metric, the limits dashed.
+
+    Parameters
+    ----------
+    cells : every cell; the column `metric`, and `kept`.
+    lines : limits, see `limit_lines`.
+    """
     values = cells[metric]
     if values.notna().sum() == 0:
         axis.text(0.5, 0.5, "not computed", ha="center", va="center", transform=axis.transAxes)
@@ -53,8 +60,8 @@ def draw_metric(axis: Axes, cells: pd.DataFrame, metric: str, lines: list[float]
         axis.set_xscale("log")
         values = values.clip(lower=1)
     edges = bin_edges(values.dropna().to_numpy(float), metric in LOG_SCALED)
-    axis.hist(values.dropna(), bins=edges, color=BEFORE, label="before filtering")
-    axis.hist(values[cells["kept"]].dropna(), bins=edges, color=AFTER, label="kept")
+    axis.hist(values.dropna(), bins=edges.tolist(), color=BEFORE, label="before filtering")
+    axis.hist(values[cells["kept"]].dropna(), bins=edges.tolist(), color=AFTER, label="kept")
     axis.set_xlim(edges[0], edges[-1])
     if metric in LOG_SCALED:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -73,13 +80,14 @@ def draw_metric(axis: Axes, cells: pd.DataFrame, metric: str, lines: list[float]
 
 
 def minor_label(value: float, edges: np.ndarray) -> str:
-    """Labels between the powers of ten, only where less than two of these are on the axis."""
+    """Labels between the powers of ten, only where fewer than two of these are on the axis."""
     if edges[-1] / edges[0] > 20 or int(f"{value:e}"[0]) not in (2, 3, 5):
         return ""
     return f"{value:g}"
 
 
 def bin_edges(values: np.ndarray, log: bool, n_bins: int = 40) -> np.ndarray:
+    """Edges (n_bins + 1) that hold all values; of the same ratio where the axis is logarithmic."""
     low, high = float(values.min()), float(values.max())
     if log:
         return np.geomspace(low * 0.95, max(high, low * 1.1) * 1.05, n_bins + 1)

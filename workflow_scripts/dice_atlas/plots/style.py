@@ -1,10 +1,13 @@
 """Look of the figures: palettes and one set of matplotlib settings."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 
 from dice_atlas.names import UNASSIGNED
 
@@ -54,15 +57,26 @@ SETTINGS = {
 }
 
 
-def styled() -> mpl.rc_context:
+def styled() -> AbstractContextManager[None]:
     """Context in which figures have the report's look."""
     return mpl.rc_context(SETTINGS)
+
+
+def figure_of(axes: Axes) -> Figure:
+    """The figure of axes, which matplotlib would let stand in a subfigure."""
+    assert isinstance(axes.figure, Figure)  # there is no subfigure here
+    return axes.figure
 
 
 def palette(names: Sequence[str], colors: Sequence[str] = TYPE_COLORS) -> dict[str, str]:
     """A colour for every name, the same for the same list; `unassigned` is grey.
 
     Beyond the palette's length the colours come again, lighter, then darker, then lighter still.
+
+    Parameters
+    ----------
+    names : in the order in which they choose.
+    colors : as #RRGGBB.
     """
     named = [name for name in names if name not in (UNASSIGNED, "")]
     found = {
@@ -74,7 +88,8 @@ def palette(names: Sequence[str], colors: Sequence[str] = TYPE_COLORS) -> dict[s
 
 def mixed(color: str, share: float, other: str) -> str:
     """The colour, `share` (0 to 1) of the way to the other."""
-    return to_hex(np.array(to_rgb(color)) * (1 - share) + np.array(to_rgb(other)) * share).upper()
+    r, g, b = np.array(to_rgb(color)) * (1 - share) + np.array(to_rgb(other)) * share
+    return to_hex((r, g, b)).upper()
 
 
 def natural(values: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from dice_atlas.plots.style import (
     palette,
     styled,
 )
-from dice_atlas.report.data import ReportData
+from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.maps import legend_columns
 
 # More samples than this get narrower bars.
@@ -154,7 +154,7 @@ def draw_scores(axes: Axes, data: ReportData) -> None:
     score = query["cell_type_score"].to_numpy(dtype=float)
     both = [part[np.isfinite(part)] for part in (score[low], score[~low])]
     axes.hist(
-        both, bins=np.linspace(0, 1, 41), stacked=True, color=[GREY, BLUE],
+        both, bins=np.linspace(0, 1, 41).tolist(), stacked=True, color=[GREY, BLUE],
         label=[f"unassigned ({len(both[0]):,})", f"assigned ({len(both[1]):,})"],
     )  # fmt: skip
     threshold = data.config["annotate"]["unassigned_below"]
@@ -200,11 +200,12 @@ def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
 
 def reliability(data: ReportData) -> Figure:
     """Scores of the query, and how often such a score is right on held-out reference cells."""
-    both = len(data.calibration) > 0
+    calibration = of_transfer(data.calibration)
+    both = len(calibration) > 0
     with styled():
         width = FULL_WIDTH if both else FULL_WIDTH / 2
         figure, axes = plt.subplots(1, 1 + both, figsize=(width, 4.0), squeeze=False)
         draw_scores(axes[0, 0], data)
         if both:
-            draw_reliability(axes[0, 1], data.calibration)
+            draw_reliability(axes[0, 1], calibration)
     return figure

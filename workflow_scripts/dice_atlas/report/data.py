@@ -127,6 +127,19 @@ class ReportData:
         return float(rows["value"].iloc[0]) if len(rows) else None
 
 
+def of_transfer(table: pd.DataFrame | None) -> pd.DataFrame:
+    """A table that there is only where labels were transferred.
+
+    Raises
+    ------
+    ValueError
+        They were not: `ReportData.transferred` says so beforehand.
+    """
+    if table is None:
+        raise ValueError("no labels were transferred: there is no such table")
+    return table
+
+
 def read_table(path: str | Path, name: str = "") -> pd.DataFrame:
     """A table of the workflow: names as text, all else as numbers (empty fields are NaN)."""
     texts = {*TEXTS, *NOT_NUMBERS.get(name, ())}
@@ -155,7 +168,13 @@ def read_provenance(uns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
-    """Read everything from the rule's named inputs; of the expression, the top markers alone."""
+    """Read everything that the report is made of.
+
+    Parameters
+    ----------
+    files : the rule's named inputs.
+    n_markers : markers of each cluster whose expression is read.
+    """
     obs = as_text(read_part(files["atlas"], "obs"))
     provenance = read_provenance(read_part(files["atlas"], "uns/dice_atlas"))
     umap = read_part(files["atlas"], "obsm/X_umap")

@@ -17,27 +17,39 @@ DPI = 200
 def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]]:
     """The figures that the atlas at hand allows, by file name."""
     seed, final = int(data.config["seed"]), data.config["annotate"]["final"]
-    wanted: dict[str, Callable[[], Figure]] = {
+    possible: dict[str, Callable[[], Figure]] = {
         "umap_types": lambda: maps.umap_types(data, seed),
         "umap_confidence": lambda: maps.umap_confidence(data, seed),
         "composition": lambda: annotation.composition(data),
         "fit_and_training": lambda: stages.fit_and_training(data),
     }
     if len(data.samples) > 1:
-        wanted["umap_origin"] = lambda: maps.umap_origin(data, seed)
+        possible["umap_origin"] = lambda: maps.umap_origin(data, seed)
     if data.labels:
-        wanted["clusters_by_type"] = lambda: annotation.clusters_by_type(data)
+        possible["clusters_by_type"] = lambda: annotation.clusters_by_type(data)
     if len(data.expression):
-        wanted["markers"] = lambda: stages.marker_dots(data, n_markers)
+        possible["markers"] = lambda: stages.marker_dots(data, n_markers)
     if data.transferred and len(data.query):
-        wanted["reliability"] = lambda: annotation.reliability(data)
+        possible["reliability"] = lambda: annotation.reliability(data)
     if (data.confusion["space"] == final).any():
-        wanted["confusion"] = lambda: annotation.confusion(data, final)
-    return wanted
+        possible["confusion"] = lambda: annotation.confusion(data, final)
+    return possible
 
 
 def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
-    """Write every figure as PNG; returns the paths by name."""
+    """Write every figure as PNG.
+
+    Parameters
+    ----------
+    data : tables and settings.
+    n_markers : markers of each cluster in the dot plot.
+    folder : is made if need be.
+
+    Returns
+    -------
+    dict
+        Paths by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name, drawing in drawings(data, n_markers).items():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
-from dice_atlas.report.data import ReportData
+from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
 
@@ -225,7 +225,7 @@ def outside(data: ReportData) -> Iterator[str]:
     """Samples and clusters with many query cells whose type the reference may lack."""
     query = data.query
     unknown = query["cell_type_p_reference"].isna().groupby(query["sample"].astype(str)).all()
-    if unknown.any() and len(data.calibration):
+    if unknown.any() and len(of_transfer(data.calibration)):
         yield (
             "These samples lie apart from the reference as a whole (another technology or "
             "quality): cells of types that it lacks cannot be told there, and prediction sets "
@@ -252,18 +252,19 @@ def outside(data: ReportData) -> Iterator[str]:
 def evidence(data: ReportData) -> Iterator[str]:
     """Types with little calibration, cells with few anchors, empty prediction sets."""
     query, coverage = data.query, data.config["annotate"]["coverage"]
-    held = data.calibration["label"].value_counts()
+    calibration = of_transfer(data.calibration)
+    held = calibration["label"].value_counts()
     names = [label for label in data.reference["cell_type"].unique() if label != UNASSIGNED]
     few = [f"{name} ({held.get(name, 0)})" for name in sorted(names)
            if np.ceil((held.get(name, 0) + 1) * coverage - 1e-9) > held.get(name, 0)]  # fmt: skip
-    if data.calibration.empty:
+    if calibration.empty:
         yield "No reference cells could be held out: scores and prediction sets are not calibrated."
     elif few:
         yield (
             f"Too few held-out reference cells to calibrate these types on their own, so that "
             f"their prediction sets are less certain: {listed(few)}."
         )
-    missed = out_of_reach(data.calibration, coverage)
+    missed = out_of_reach(calibration, coverage)
     if missed:
         yield (
             f"Held-out reference cells of these types often have no anchor of their own type, so "
@@ -298,7 +299,7 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
 def against_truth(data: ReportData) -> Iterator[str]:
     """Prediction sets that miss their coverage; types that the reference lacks; the other space."""
     settings, n = data.config["annotate"], known_cells(data)
-    final, wanted = settings["final"], settings["coverage"]
+    final, coverage = settings["final"], settings["coverage"]
     lacking = truth_cells(data)
     lacking = lacking[~lacking.index.isin(data.reference["cell_type"])]
     if len(lacking):
@@ -309,22 +310,23 @@ def against_truth(data: ReportData) -> Iterator[str]:
         if lacking.sum() > n:
             text += " Are these other names for the reference's types? Truth is compared by name."
         yield text
-    told = int(truth_cells(data).sum())
-    if 0 < told < len(data.query) / 2:
+    with_truth = int(truth_cells(data).sum())
+    if 0 < with_truth < len(data.query) / 2:
         yield (
-            f"{told:,} of the {len(data.query):,} query cells have a given truth: the metrics "
-            "speak of these alone."
+            f"{with_truth:,} of the {len(data.query):,} query cells have a given truth: the "
+            "metrics speak of these alone."
         )
     held = data.metric("set_coverage_known", final)
-    if held is not None and held < wanted - 2 * np.sqrt(wanted * (1 - wanted) / max(n, 1)):
+    if held is not None and held < coverage - 2 * np.sqrt(coverage * (1 - coverage) / max(n, 1)):
         yield (
             f"Prediction sets hold the truth in {percent(held, n)} of the cells, less than the "
-            f"{wanted:.0%} asked for: the query is not quite like the reference."
+            f"{coverage:.0%} asked for: the query is not quite like the reference."
         )
     accuracy = {space: data.metric("accuracy", space) for space in EMBEDDINGS}
+    own = accuracy[final]
     for space, value in accuracy.items():
-        if None not in (value, accuracy[final]) and value > accuracy[final] + 0.01:
+        if value is not None and own is not None and value > own + 0.01:
             yield (
                 f"Labels transferred in the {SPACE_NAMES.get(space, space)} space are right more "
-                f"often: {value:.1%} against {accuracy[final]:.1%}, unassigned counted as wrong."
+                f"often: {value:.1%} against {own:.1%}, unassigned counted as wrong."
             )

@@ -80,6 +80,11 @@ def render(
     settings : of the page.
     name : of the atlas, the title if settings give none.
     template_path : the jinja2 template.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(template_path).parent),
@@ -114,11 +119,13 @@ def render(
 def write_report(
     files: Mapping[str, Any], page: Path, folder: Path, settings: ReportSettings, name: str
 ) -> None:
-    """Draw the figures into `folder` and write the `page`.
+    """Draw the figures and write the page.
 
     Parameters
     ----------
     files : the rule's named inputs.
+    page : HTML file to write.
+    folder : where the figures go, as PNG files.
     settings : of the page.
     name : of the atlas.
     """

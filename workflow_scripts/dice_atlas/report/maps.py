@@ -20,6 +20,7 @@ from dice_atlas.plots.style import (
     ROLE_COLORS,
     SAMPLE_COLORS,
     SOFT,
+    figure_of,
     natural,
     palette,
     styled,
@@ -73,7 +74,13 @@ def panels(
 
     Parameters
     ----------
+    points : cells x 2, by which the maps get their shape.
+    n : number of maps.
     under, beside : inches for what stands under all maps and on the right of each.
+
+    Returns
+    -------
+    The figure, and the axes of the maps.
     """
     low, high = limits(points)
     width = map_width(n, beside)
@@ -112,11 +119,16 @@ def draw_categories(
 
     Parameters
     ----------
+    points : cells x 2.
+    values, colors : category of each cell, and the colour of each category; others are grey.
     entries : category -> text of the legend, in order; none: no legend.
     width : inches of the legend.
     """
     shades = values.map(colors).fillna(GREY).to_numpy()
-    axes.scatter(*points.T, s=point_size(len(points)), c=shades, linewidths=0, rasterized=True)
+    axes.scatter(
+        points[:, 0], points[:, 1], s=point_size(len(points)), c=shades, linewidths=0,
+        rasterized=True,
+    )  # fmt: skip
     frame(axes, points)
     handles = [
         axes.plot([], [], "o", ms=6, color=colors.get(name, GREY), label=text)[0]
@@ -134,7 +146,7 @@ def draw_categories(
 
 def inches(axes: Axes) -> np.ndarray:
     """Width and height of the axes."""
-    return axes.get_position().size * axes.figure.get_size_inches()
+    return np.multiply(axes.get_position().size, figure_of(axes).get_size_inches())
 
 
 def anchors_of(points: np.ndarray, values: pd.Series, names: Sequence[str]) -> dict:
@@ -209,15 +221,16 @@ def draw_values(
     """Points coloured by a number; cells without one are grey and lie below."""
     there = np.isfinite(values)
     size = point_size(len(points))
-    axes.scatter(*points[~there].T, s=size, c=PALE, linewidths=0, rasterized=True)
+    grey, coloured = points[~there], points[there]
+    axes.scatter(grey[:, 0], grey[:, 1], s=size, c=PALE, linewidths=0, rasterized=True)
     low, high = np.percentile(values[there], [1, 99]) if there.any() else (0, 1)
     shown = axes.scatter(
-        *points[there].T, s=size, c=values[there], cmap=colors, vmin=low,
+        coloured[:, 0], coloured[:, 1], s=size, c=values[there], cmap=colors, vmin=low,
         vmax=max(high, low + 1e-9), linewidths=0, rasterized=True,
     )  # fmt: skip
     frame(axes, points)
     bar = figure.colorbar(shown, cax=axes.inset_axes((1.025, 0.15, 0.035, 0.7)))
-    bar.outline.set_visible(False)
+    bar.ax.spines["outline"].set_visible(False)
 
 
 def umap_confidence(data: ReportData, seed: int) -> Figure:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import UNASSIGNED
-from dice_atlas.report.data import ReportData
+from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.findings import plural
 
 REFERENCES = {
@@ -215,10 +215,11 @@ def transfer(data: ReportData) -> str:
     if settings["outside_below"]:
         text += f", and those with cell_type_p_reference below {settings['outside_below']:g}"
     text += "."
-    if len(data.calibration):
+    calibration = of_transfer(data.calibration)
+    if len(calibration):
         text += (
             f" Prediction sets of {settings['coverage']:.0%} coverage are split-conformal, type by "
-            f"type, from {len(data.calibration):,} reference cells that were held out (a quarter "
+            f"type, from {len(calibration):,} reference cells that were held out (a quarter "
             "of each type) and labelled from the others."
         )
     return text

@@ -17,6 +17,7 @@ DOT = 90
 
 
 def draw_singular_values(axes: Axes, values: np.ndarray, k: int) -> None:
+    """Singular values of the loadings, k as a line."""
     axes.plot(np.arange(1, len(values) + 1), values, "o-", ms=3, lw=1.2, color=BLUE)
     axes.axvline(k, color=ORANGE, lw=1.2, ls="--")
     axes.text(k, values.max(), f" k = {k}", va="top", color=ORANGE)
@@ -29,6 +30,7 @@ def draw_singular_values(axes: Axes, values: np.ndarray, k: int) -> None:
 
 
 def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
+    """Losses of the prior by step (loss.tsv), the weights kept as a line."""
     for column, label, color in (
         ("train_loss", "training", LIGHT_BLUE),
         ("validation_loss", "held-out cells", BLUE),
@@ -44,6 +46,7 @@ def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
 
 
 def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
+    """Stability and silhouette by resolution (resolutions.tsv), the chosen one as a line."""
     axes.plot(table["resolution"], table["stability"], "o-", ms=4, color=BLUE, label="stability")
     axes.plot(
         table["resolution"], table["silhouette"], "s-", ms=4, color=LIGHT_BLUE, label="silhouette"
@@ -126,8 +129,9 @@ def marker_dots(data: ReportData, n: int) -> Figure:
             handles=handles, title="cells with\nthe gene", loc="outside right upper",
             title_fontsize=9, fontsize=9,
         )  # fmt: skip
-        figure.colorbar(
+        bar = figure.colorbar(
             shown, ax=axes, label="mean expression /\nhighest of the gene", pad=0.02,
             shrink=min(2.0 / (height - 1), 0.9), aspect=12,
-        ).outline.set_visible(False)  # fmt: skip
+        )  # fmt: skip
+        bar.ax.spines["outline"].set_visible(False)
     return figure

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dice_atlas.counts.criteria import CRITERIA, METRICS
 from dice_atlas.names import UNASSIGNED
-from dice_atlas.report.data import ReportData, top_markers
+from dice_atlas.report.data import ReportData, of_transfer, top_markers
 
 # Metric, what it is called, whether up is better (None: neither).
 SEPARATION = {
@@ -118,7 +118,20 @@ def percent(share: float, n: int) -> str:
 def metric_table(
     metrics: pd.DataFrame, names: Mapping[str, tuple], columns: Sequence[str], cells: Sequence[str]
 ) -> Table | None:
-    """Metrics in rows, embeddings or spaces in columns, the best of a row in bold."""
+    """Metrics in rows, embeddings or spaces in columns, the best of a row in bold.
+
+    Parameters
+    ----------
+    metrics : metrics.tsv.
+    names : of the metrics to show: title, and whether up is better (None: neither).
+    columns : embeddings or spaces.
+    cells : kinds of cells whose metrics count: query, reference or all.
+
+    Returns
+    -------
+    Table or None
+        None where no metric has a value.
+    """
     table = Table(["metric", *columns], [], [False, *[True] * len(columns)])
     found = metrics[metrics["metric"].isin(list(names)) & metrics["cells"].isin(cells)]
     found = found[found["embedding"].isin(columns)].drop_duplicates(["metric", "embedding"])
@@ -215,14 +228,15 @@ def type_table(data: ReportData) -> Table | None:
 
 def agreement_table(data: ReportData) -> Table | None:
     """One row per cluster: the query's most frequent label in each space, the reference's own."""
-    spaces = list(dict.fromkeys(data.cluster_labels["space"]))
+    agreement = of_transfer(data.cluster_labels)
+    spaces = list(dict.fromkeys(agreement["space"]))
     columns = ["cluster", "query cells"]
     for space in spaces:
         columns += [f"label in {space}", "agreement", "unassigned"]
     columns += ["reference cells", "their label", "agreement"]
     rows = []
     for cluster in data.clusters:
-        of_cluster = data.cluster_labels[data.cluster_labels["cluster"] == cluster]
+        of_cluster = agreement[agreement["cluster"] == cluster]
         own = of_cluster.set_index("space")
         first = own.iloc[0]
         row = [cluster, number(first["query_cells"])]
@@ -244,9 +258,9 @@ def label_gene_table(data: ReportData, n: int) -> Table | None:
     """The first n genes behind each label: against all others, and against the nearest."""
     columns = ["cell type", "reference cells", "genes that set it apart", "nearest type",
                "genes that set it apart from that"]  # fmt: skip
-    rows = []
+    rows, label_genes = [], of_transfer(data.label_genes)
     for label in data.labels:
-        genes = data.label_genes[data.label_genes["label"] == label]
+        genes = label_genes[label_genes["label"] == label]
         if genes.empty:
             continue
         # Two blocks, each by rank: a type may be called as the first is.
@@ -266,9 +280,16 @@ def fold_change(value: float) -> str:
 
 
 def marker_table(data: ReportData, n: int) -> Table:
-    """Top markers, one row per gene, with the cluster's most frequent label in its first row."""
+    """Top markers, one row per gene, with the cluster's most frequent label in its first row.
+
+    Parameters
+    ----------
+    data : tables and settings.
+    n : markers of each cluster.
+    """
     top = top_markers(data.markers, n)
-    rows, starts = [], set()
+    rows: list[list[str]] = []
+    starts: set[int] = set()
     for cluster in data.clusters:
         cells = data.obs[data.obs["cluster"] == cluster]["cell_type"]
         shares = cells.value_counts(normalize=True)

@@ -69,6 +69,11 @@ def gather_cells(
 ) -> Cells:
     """The embeddings, the clusters and the truth of all cells.
 
+    Parameters
+    ----------
+    latents, denoised, clusters : latents.h5ad, denoised.h5ad and clusters.tsv.gz.
+    truth : of the cells, see `truth_of`.
+
     Raises
     ------
     InputError
@@ -143,7 +148,13 @@ def transfer_rows(
 def calls_with_truth(
     cells: Cells, calls: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, np.ndarray, pd.DataFrame]]:
-    """(space, truth, calls) of the query cells that have a truth."""
+    """(space, truth, calls) of the query cells that have a truth.
+
+    Raises
+    ------
+    InputError
+        Calls are of cells that the atlas does not have.
+    """
     truth = pd.Series(cells.truth, index=cells.obs.index)
     for space, table in calls.items():
         of_calls = truth.reindex(table["cell"])
@@ -157,7 +168,18 @@ def calls_with_truth(
 
 
 def confusion_table(cells: Cells, calls: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """confusion.tsv: cells by space, truth and called label."""
+    """confusion.tsv: cells by space, truth and called label.
+
+    Parameters
+    ----------
+    cells : all cells.
+    calls : calls.tsv.gz by space.
+
+    Raises
+    ------
+    InputError
+        Calls are of cells that the atlas does not have.
+    """
     parts = [pd.DataFrame(columns=list(CONFUSION))]
     for space, truth, table in calls_with_truth(cells, calls):
         if len(table):
@@ -174,7 +196,20 @@ def metrics_table(
     cluster: ClusterSettings,
     seed: int,
 ) -> pd.DataFrame:
-    """metrics.tsv: one row per value."""
+    """metrics.tsv: one row per value.
+
+    Parameters
+    ----------
+    cells : all cells.
+    calls : calls.tsv.gz by space.
+    cluster : how the query alone is clustered; `embedding` is that of the atlas's clusters.
+    seed : of the metrics and of the clusters.
+
+    Raises
+    ------
+    InputError
+        Calls are of cells that the atlas does not have.
+    """
     without = int((cells.role("query") & (cells.truth == "")).sum())
     left_out = f"{without} query cells without truth are left out" if without else ""
     groups = [

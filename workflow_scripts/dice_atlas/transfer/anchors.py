@@ -45,11 +45,11 @@ class AnchorSettings:
         """Settings that so few cells allow, each change with a warning.
 
         Seurat stops where k.score or k.anchor reach the number of cells; here they are
-        lowered to it less one, since small samples happen. k.filter is as in Seurat: off if
+        lowered to one below it, since small samples happen. k.filter is as in Seurat: off if
         it exceeds either number of cells.
         """
         most = max(min(n_reference, n_query) - 1, 1)
-        changes: dict[str, int | None] = {}
+        changes: dict[str, Any] = {}
         for name in ("k_anchor", "k_score"):
             value = getattr(self, name)
             if value is not None and value > most:

@@ -28,7 +28,7 @@ def calibration_table(
 ) -> pd.DataFrame:
     """Transfer labels to held-out reference cells and to the query, as if both were one query.
 
-    A cell's scores hang on how many cells are asked about, on which of them have anchors and on
+    A cell's scores depend on how many cells are asked about, on which of them have anchors and on
     the cells of the reference. Held-out cells are exchangeable with query cells of their class
     only in the scores of one transfer, which treats both alike.
 

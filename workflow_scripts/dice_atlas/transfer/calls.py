@@ -59,7 +59,19 @@ def anchors_of(table: pd.DataFrame, reference: pd.Index, query: pd.Index) -> Anc
 
 
 def transfer(anchors: pd.DataFrame, weights: ad.AnnData, settings: WeightSettings) -> LabelScores:
-    """Scores of the query cells (the order of `weights`)."""
+    """Scores of the query cells.
+
+    Parameters
+    ----------
+    anchors : anchors.tsv.gz.
+    weights : see `search.weight_table`; its cells are the rows of the result.
+    settings : of the weights.
+
+    Raises
+    ------
+    InputError
+        No reference cell has a label.
+    """
     reference = weights.uns["reference_labels"]
     positions = anchors_of(anchors, pd.Index(reference["cells"].astype(str)), weights.obs_names)
     return transfer_labels(
@@ -77,6 +89,21 @@ def call(
 
     The sets come from the query's scores in the calibration's own transfer, where held-out cells
     and query cells were treated alike; labels and scores from the whole reference's.
+
+    Parameters
+    ----------
+    predictions : predictions.tsv.gz.
+    calibration : calibration.tsv.gz; without rows nothing is calibrated.
+    settings : of the calls.
+
+    Returns
+    -------
+    calls.tsv.gz, see `calls_table`.
+
+    Raises
+    ------
+    InputError
+        The two tables do not hold the same query cells in the same order.
     """
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = [name.removeprefix(SCORE) for name in columns]

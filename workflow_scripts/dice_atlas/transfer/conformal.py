@@ -83,10 +83,12 @@ def class_thresholds(
             coverage,
             shared,
             " (too few as well: their sets are not limited)" if np.isinf(pooled) else "",
-            ", ".join(f"{labels[i]} ({(of_class == i).sum()})" for i in np.flatnonzero(few)),
+            ", ".join(
+                f"{labels[i]} ({(of_class == i).sum()})" for i in np.flatnonzero(few).tolist()
+            ),
         )
     unreachable = np.flatnonzero((thresholds >= 1 - ROUNDING) & np.isfinite(thresholds))
-    for i in unreachable:
+    for i in unreachable.tolist():
         without = (nonconformity[of_class == i] >= 1 - ROUNDING).sum()
         if not without:  # of a group of small classes, another one
             continue

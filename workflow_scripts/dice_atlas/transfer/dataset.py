@@ -45,6 +45,16 @@ def reference_features(paths: Sequence[str | Path], n_features: int) -> list[str
 
     FindVariableFeatures(selection.method = "vst") on the counts of all reference cells: the
     best `n_features`, of which those that the query lacks then drop out.
+
+    Parameters
+    ----------
+    paths : filtered.h5ad of all samples.
+    n_features : genes wanted.
+
+    Raises
+    ------
+    InputError
+        The samples have too few genes in common, or too few of the variable ones.
     """
     names, _ = read_gene_names(paths)
     common = common_genes(names)

@@ -50,9 +50,9 @@ def label_genes(
     means = np.stack([embedding[codes == c].mean(axis=0) for c in range(len(names))])
     tables = []
     for c, name in enumerate(names):
-        apart = ((means - means[c]) ** 2).sum(axis=1)
-        apart[c] = np.inf
-        nearest = int(apart.argmin())
+        squared = ((means - means[c]) ** 2).sum(axis=1)
+        squared[c] = np.inf
+        nearest = int(squared.argmin())
         others = np.delete(means, c, axis=0).mean(axis=0)
         for against, mean in ((OTHERS, others), (names[nearest], means[nearest])):
             weight = loadings @ (means[c] - mean)
@@ -115,7 +115,7 @@ def explain(
     calls: Mapping[str, pd.DataFrame],
     clusters: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """label_genes.tsv and cluster_labels.tsv.
+    """What explains the labels.
 
     Parameters
     ----------
@@ -123,6 +123,15 @@ def explain(
     space : of its latents.
     calls : calls.tsv.gz by space.
     clusters : clusters.tsv.gz.
+
+    Returns
+    -------
+    label_genes.tsv and cluster_labels.tsv.
+
+    Raises
+    ------
+    InputError
+        The clusters are not of the cells of `denoised`, in its order.
     """
     require_same_cells(clusters["cell"], denoised.obs_names, "clusters.tsv.gz and denoised.h5ad")
     cells = denoised.obs[["role", "label"]].astype(str)

@@ -43,6 +43,11 @@ def transfer_labels(
     embedding : query cells x dims in which weights are measured, not normalised.
     reference_labels : label of every reference cell; "" takes part, but has no column.
     settings : see `weights.anchor_weights`.
+
+    Raises
+    ------
+    InputError
+        No reference cell has a label.
     """
     labels = [label for label in dict.fromkeys(map(str, reference_labels)) if label]
     if not labels:

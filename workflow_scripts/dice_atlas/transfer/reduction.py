@@ -1,6 +1,6 @@
 """The two spaces in which Seurat finds anchors, "pcaproject" and "cca", and their L2 norm.
 
-Expression stays sparse: z-scores enter as scaled values less a per-gene centre.
+Expression stays sparse: z-scores enter as scaled values minus a per-gene centre.
 """
 
 import logging
@@ -52,6 +52,11 @@ def pcaproject(
     reference, query : cells x genes, log-normalised expression of the same genes.
     dims : dimensions wanted; fewer are made, with a warning, where cells or genes are few.
     seed : of the start vector of the SVD.
+
+    Raises
+    ------
+    InputError
+        There are fewer than 3 reference cells or variable genes.
     """
     scaling, genes = _fit(reference)
     z = scale(reference[:, genes], scaling)
@@ -73,6 +78,11 @@ def cca(reference: sp.csr_matrix, query: sp.csr_matrix, dims: int, seed: int = 0
     standardised over the genes; truncated SVD of R^T Q gives E_ref = U, E_query = V.
     The gene loadings are Z_ref E_ref + Z_query E_query of the scaled data. Genes that are
     constant in either are left out. Parameters as for `pcaproject`.
+
+    Raises
+    ------
+    InputError
+        There are fewer than 3 cells of either, or genes variable in both.
     """
     genes = np.intersect1d(_fit(reference)[1], _fit(query)[1])
     cells = {"reference cells": reference.shape[0], "query cells": query.shape[0]}

@@ -18,7 +18,18 @@ from dice_atlas.transfer.weights import WeightSettings
 def expression_space(
     paths: Sequence[str | Path], reduction: ReductionSettings, seed: int
 ) -> ExpressionSpace:
-    """Space "pca": the reduction of the reference's variable genes."""
+    """Space "pca": the reduction of the reference's variable genes.
+
+    Parameters
+    ----------
+    paths : filtered.h5ad of all samples.
+    reduction, seed : of the space.
+
+    Raises
+    ------
+    InputError
+        The samples have too few genes in common, or too few of the variable ones.
+    """
     features = reference_features(paths, reduction.nfeatures)
     expression = read_expression(paths, features)
     return ExpressionSpace(expression, reduction.method, reduction.dims, seed)
@@ -31,7 +42,20 @@ def dice_space(
     cells: pd.Index,
     max_features: int,
 ) -> EmbeddingSpace:
-    """Space "dice": the denoised latents; the filter's genes are those of their loadings."""
+    """Space "dice": the denoised latents; the filter's genes are those of their loadings.
+
+    Parameters
+    ----------
+    paths : filtered.h5ad of all samples.
+    embedding_path, loadings_path : denoised.h5ad and loadings.npz.
+    cells : names of the cells of the samples.
+    max_features : genes of the filter, see `top_dim_features`.
+
+    Raises
+    ------
+    InputError
+        The embedding is of other cells, or in another order.
+    """
     denoised = ad.read_h5ad(embedding_path)
     if not denoised.obs_names.equals(cells):
         raise InputError(
@@ -76,7 +100,23 @@ def weight_table(embedding: np.ndarray, query: pd.Index, reference: pd.DataFrame
 def find(
     space: Space, cells: pd.DataFrame, settings: AnchorSettings, weighing: WeightSettings
 ) -> tuple[pd.DataFrame, ad.AnnData, pd.DataFrame]:
-    """Anchors, weight embedding and calibration of all cells (`sample`, `role`, `label`)."""
+    """Anchors between reference and query, and the calibration of their labels.
+
+    Parameters
+    ----------
+    space : where anchors are found.
+    cells : `sample`, `role` and `label` of all its cells.
+    settings, weighing : of the anchors and of their weights.
+
+    Returns
+    -------
+    anchors.tsv.gz, `weight_table` and calibration.tsv.gz.
+
+    Raises
+    ------
+    InputError
+        No anchor is found, or there are too few cells or genes for a common space.
+    """
     reference = np.flatnonzero(cells["role"] == "reference")
     query = np.flatnonzero(cells["role"] == "query")
     anchors, embedding = space.anchors(reference, query, settings)

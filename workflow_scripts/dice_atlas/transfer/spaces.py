@@ -33,7 +33,13 @@ class Space(Protocol):
     def anchors(
         self, reference: np.ndarray, query: np.ndarray, settings: AnchorSettings
     ) -> tuple[Anchors, np.ndarray]:
-        """Anchors between two sets of cells (positions), and the query's weight embedding."""
+        """Anchors between two sets of cells (positions), and the query's weight embedding.
+
+        Raises
+        ------
+        InputError
+            No anchor is found, or there are too few cells or genes for a common space.
+        """
         ...
 
 
