@@ -16,9 +16,13 @@ def gather(parts: Sequence[ad.AnnData], cells: Sequence[str]) -> ad.AnnData:
     Raises
     ------
     ValueError
-        The number of cells differs, or a cell stands twice.
+        A cell is missing or stands twice, or there is one more.
     """
     whole = ad.concat(parts, merge="same", uns_merge="first", index_unique=None)
-    if whole.n_obs != len(cells) or not whole.obs_names.is_unique:
-        raise ValueError(f"the shards hold {whole.n_obs} cells, the latents {len(cells)}")
+    if sorted(whole.obs_names) != sorted(cells):
+        other = sorted(set(whole.obs_names) ^ set(cells))[:3] or ["a cell stands twice"]
+        raise ValueError(
+            f"the shards hold {whole.n_obs} cells and the latents {len(cells)}, not the same: "
+            f"{', '.join(other)}; remove denoise/ and start again"
+        )
     return whole[list(cells)].copy()

@@ -8,7 +8,7 @@ import pandas as pd
 from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
-from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile
+from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile, conformal_rank
 
 SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
 # Where a reader is told. Not tests: places to look at.
@@ -256,7 +256,7 @@ def evidence(data: ReportData) -> Iterator[str]:
     held = calibration["label"].value_counts()
     names = [label for label in data.reference["cell_type"].unique() if label != UNASSIGNED]
     few = [f"{name} ({held.get(name, 0)})" for name in sorted(names)
-           if np.ceil((held.get(name, 0) + 1) * coverage - 1e-9) > held.get(name, 0)]  # fmt: skip
+           if conformal_rank(held.get(name, 0), coverage) > held.get(name, 0)]  # fmt: skip
     if calibration.empty:
         yield "No reference cells could be held out: scores and prediction sets are not calibrated."
     elif few:

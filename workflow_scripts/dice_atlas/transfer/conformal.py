@@ -24,9 +24,13 @@ ROUNDING = 1e-6
 
 def conformal_quantile(nonconformity: np.ndarray, coverage: float) -> float:
     """The ceil((n + 1) coverage)-th smallest value; infinite where that exceeds n."""
-    n = nonconformity.size
-    rank = int(np.ceil((n + 1) * coverage - 1e-9))
-    return float(np.sort(nonconformity)[rank - 1]) if rank <= n else np.inf
+    rank = conformal_rank(nonconformity.size, coverage)
+    return float(np.sort(nonconformity)[rank - 1]) if rank <= nonconformity.size else np.inf
+
+
+def conformal_rank(n: int, coverage: float) -> int:
+    """Rank of the threshold among n calibration values; more than n where these are too few."""
+    return int(np.ceil((n + 1) * coverage - 1e-9))
 
 
 def conformal_p_values(calibration: np.ndarray, values: np.ndarray) -> np.ndarray:

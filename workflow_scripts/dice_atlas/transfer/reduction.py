@@ -61,8 +61,7 @@ def pcaproject(
     scaling, genes = _fit(reference)
     z = scale(reference[:, genes], scaling)
     dims = _possible(dims, {"reference cells": z.shape[0], "variable genes": z.shape[1]})
-    values, loadings = truncated_svd(z, scaling.center, dims, seed)
-    del values
+    _, loadings = truncated_svd(z, scaling.center, dims, seed)
     return Reduction(
         project(z, scaling.center, loadings),
         project(scale(query[:, genes], scaling), scaling.center, loadings),
