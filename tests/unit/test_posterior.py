@@ -135,7 +135,7 @@ def test_gathering_restores_the_order_and_misses_no_cell(latents):
     found = gather(parts[::-1], latents.obs_names)
     assert_same(found, gather(parts, latents.obs_names))
     assert found.uns["dice"]["labels"].tolist() == ["left", "right"]
-    with pytest.raises(ValueError, match="the shards hold 60 cells, the latents 90"):
+    with pytest.raises(ValueError, match="the shards hold 60 cells and the latents 90"):
         gather(parts[:2], latents.obs_names)
     with pytest.raises(ValueError, match="the shards hold 90 cells"):
         gather([parts[0], parts[0], parts[1]], latents.obs_names)
