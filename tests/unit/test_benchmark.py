@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from dice_atlas.benchmark.figures import shown_width
+from dice_atlas.benchmark.figures import by_number, shown_width
 from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scores
 from dice_atlas.benchmark.split import Variant, changed, draw, gather, latents_of, split
 from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, variant_differences
@@ -82,6 +82,11 @@ def test_names_of_variants(text):
 def test_other_names_are_refused(text):
     with pytest.raises(InputError, match="expected base"):
         Variant.parse(text)
+
+
+def test_variants_stand_in_the_order_of_their_numbers():
+    names = ["base", "missing-10", "extra-1", "missing-2", "k-5"]
+    assert by_number(names, "missing-") == ["missing-2", "missing-10"]
 
 
 def test_gather_keeps_labelled_cells_and_shared_genes():

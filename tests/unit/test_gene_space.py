@@ -78,3 +78,5 @@ def test_general_likelihoods_see_the_cells_own_genes(genes):
     expected = expected_counts(np.zeros((2, D)), made.depth[[0, 59], None], made.space)
     np.testing.assert_allclose(rate, expected, rtol=1e-4)
     assert made.likelihood("poisson", torch.zeros(2, K), cells).model.dispersion == 0.0
+    with pytest.raises(ValueError, match="'negativ_binomial' is not one in gene space"):
+        made.likelihood("negativ_binomial", torch.zeros(2, K), cells)

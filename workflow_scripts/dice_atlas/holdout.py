@@ -9,6 +9,7 @@ import pandas as pd
 from dice_atlas.errors import InputError
 
 CALIBRATION_SHARE = 0.25
+# Fewer cells of a class are not split.
 MIN_CLASS = 4
 
 

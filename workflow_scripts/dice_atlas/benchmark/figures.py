@@ -294,12 +294,11 @@ def all_figures(
             values = {f"{x:g}": ("base", f"dice_rho_{x:g}") for x in rho}
             yield "rho", sweep(on_seeds_of(blind, swept), values, "rho")
         variants = list(dict.fromkeys(blind["variant"]))
-        k = sorted(int(v[2:]) for v in variants if v.startswith("k-"))
+        k = by_number(variants, "k-")
         if k:
-            values = {str(x): (f"k-{x}", "dice_exact") for x in k}
+            values = {v.removeprefix("k-"): (v, "dice_exact") for v in k}
             yield "k", sweep(summarize(blind), values, "latent dimensions k")
-        changed = sorted(v for v in variants if v.startswith("missing"))
-        changed += sorted(v for v in variants if v.startswith("extra"))
+        changed = [v for kind in ("missing-", "extra-") for v in by_number(variants, kind)]
         if changed:
             shown = {"base": "all", **{v: v.replace("-", " ") for v in changed}}
             swept = sets_with(blind, changed[0])
@@ -313,6 +312,12 @@ def all_figures(
             sets = sets_with(blind, next(iter(scopes)))
             summary = on_seeds_of(blind, blind[blind["variant"].isin(scopes)])
             yield "scopes", dots(summary, {"base": "none", **scopes}, metrics, sets)
+
+
+def by_number(variants: Sequence[str], kind: str) -> list[str]:
+    """The variants whose names are `kind` and a number, in the numbers' order."""
+    of_kind = [v for v in variants if v.startswith(kind)]
+    return sorted(of_kind, key=lambda v: int(v.removeprefix(kind)))
 
 
 def sets_with(scores: pd.DataFrame, variant: str) -> list[str]:

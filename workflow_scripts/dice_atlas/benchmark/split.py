@@ -22,15 +22,13 @@ from dice_atlas.features.latents import (
 from dice_atlas.features.normalize import Normalization
 from dice_atlas.features.projection import LatentSpace
 from dice_atlas.features.variable_genes import variable_genes
-from dice_atlas.holdout import reference_rows
+from dice_atlas.holdout import MIN_CLASS, reference_rows
 from dice_atlas.numerics.scaling import log1p_normalize
 
 # Share of each label's cells that are held out where the set has no query of its own ...
 HELD_OUT = 0.25
 # ... and that are drawn where it has one, so that seeds differ in more than the network.
 DRAWN = 0.8
-# Fewer cells of a label cannot be split.
-MIN_LABEL = 4
 
 
 class Variant(NamedTuple):
@@ -124,7 +122,7 @@ def draw(cells: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for (role, _), members in sorted(cells.groupby(["role", "label"]).indices.items()):
         order = rng.permutation(members)
         if held_out:
-            n = int(len(order) * HELD_OUT) if len(order) >= MIN_LABEL else 0
+            n = int(len(order) * HELD_OUT) if len(order) >= MIN_CLASS else 0
             parts.append(order)
             held.append(np.arange(len(order)) < n)
         else:
@@ -189,7 +187,7 @@ def split(
     if not query.any() or query.all():
         raise InputError(
             f"the split has {int(query.sum())} query and {int((~query).sum())} reference cells, "
-            f"expected some of both: a label needs {MIN_LABEL} cells to be split"
+            f"expected some of both: a label needs {MIN_CLASS} cells to be split"
         )
     labels = drawn.obs["label"][query].unique()
     if len(labels) < 2:

@@ -69,6 +69,11 @@ class GeneSpace:
         name : gaussian_per_gene, student_t, poisson or negative_binomial.
         latents : (n, k), from which Langevin chains start.
         cells : (n,) int64, indices of the cells in the atlas.
+
+        Raises
+        ------
+        ValueError
+            Any other name.
         """
         rows = cells.cpu().numpy() - self.first
         shift = self.tensor(self.shift[rows])
@@ -82,12 +87,14 @@ class GeneSpace:
             # The scale at which the t distribution has the gene's variance.
             width = torch.sqrt(self.variance * (DEGREES - 2) / DEGREES)
             model = StudentT(self.scaled(rows), width, DEGREES)
-        else:
+        elif name in ("poisson", "negative_binomial"):
             depth = self.tensor(self.depth[rows, None])
             counts = torch.round(torch.expm1(self.dense(self.expression[rows])) * depth)
             sd, center = self.tensor(self.space.scaling.sd), self.tensor(self.space.scaling.center)
             dispersion = self.dispersion if name == "negative_binomial" else 0.0
             model = CountModel(counts, depth, sd, center, dispersion)
+        else:
+            raise ValueError(f"the likelihood {name!r} is not one in gene space")
         return LangevinLikelihood(model, self.loadings, latents, shift)
 
     def scaled(self, rows: np.ndarray) -> torch.Tensor:
