@@ -161,6 +161,8 @@ def loaded(row):
         "labels",
         "labels_source",
         "subset",
+        "slot",
+        "expression",
         "extra",
     )
     return {key: row[key] for key in kept}

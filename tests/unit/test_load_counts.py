@@ -12,7 +12,7 @@ from dice_atlas.files import sha256
 
 ROW = {
     "sample": "s1", "role": "reference", "batch": "obs:run", "labels": "kind",
-    "labels_source": "", "subset": "run=1", "extra": {"site": "Leipzig"},
+    "labels_source": "", "subset": "run=1", "slot": "", "expression": "", "extra": {"site": "Leipzig"},
 }  # fmt: skip
 
 
@@ -41,9 +41,11 @@ def test_contract(path, tmp_path):
     assert sample.var.columns.tolist() == ["gene_id"]
     assert sample.X.dtype == np.int32
     np.testing.assert_array_equal(sample.X.toarray(), [[1, 0], [0, 4]])
-    assert dict(sample.uns["source"]) == {
-        "path": path, "sha256": sha256(path), "format": "h5ad X"
+    source = dict(sample.uns["source"])
+    assert dict(source.pop("decided")) == {
+        "matrix": "X", "passed_over": "", "gene_names": "the file's own names",
     }  # fmt: skip
+    assert source == {"path": path, "sha256": sha256(path), "format": "h5ad X"}
 
 
 def test_subset_needs_obs(tmp_path):
@@ -104,7 +106,10 @@ def test_a_table_of_names_that_does_not_fit(tmp_path, ensembl, path):
     table.write_text("gene_id,symbol\nENSMUSG00000000001,Cd3d\n")
     with pytest.raises(InputError, match=r"none of its 4 Ensembl ids .* ENSMUSG00000000001"):
         load_sample(ensembl, table)
-    for text, message in (("", "no table of two columns"), ("only\none\n", "has the columns only")):
+    for text, message in (
+        ("", "expected a csv or tsv of two"),
+        ("only\none\n", "has the columns only"),
+    ):
         table.write_text(text)
         with pytest.raises(InputError, match=message):
             load_sample(ensembl, table)

@@ -17,11 +17,12 @@ class Format:
     name : of the format.
     title : as messages call it.
     recognise : reference of a function (path) -> bool, asked in the order of `FORMATS`.
-    reader : reference of a function (path, subset) -> `stored.Stored`.
-    obs_reader : reference of a function (path) -> the columns of the cells; "" where the format
-        has none.
+    reader : reference of a function (path, `stored.Wanted`) -> `stored.Stored`.
+    obs_reader : reference of a function (path, columns or None) -> the columns of the cells; ""
+        where the format has none.
     suffixes : by which the sheet knows the format before the file is opened.
     members : parts of the names of the files in a folder that belong to it.
+    has_slots : whether a file may hold several matrices.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Format:
     obs_reader: str = ""
     suffixes: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    has_slots: bool = False
 
     @property
     def has_obs(self) -> bool:
@@ -47,6 +49,7 @@ FORMATS = (
         "dice_atlas.counts.h5ad:read_zarr",
         "dice_atlas.counts.h5ad:read_obs_zarr",
         suffixes=(".zarr",),
+        has_slots=True,
     ),
     Format(
         "mtx",
@@ -75,6 +78,16 @@ FORMATS = (
         "dice_atlas.counts.loom:read_loom",
         "dice_atlas.counts.loom:read_obs_loom",
         suffixes=(".loom",),
+        has_slots=True,
+    ),
+    Format(
+        "h5mu",
+        ".h5mu",
+        "dice_atlas.counts.h5ad:is_h5mu",
+        "dice_atlas.counts.h5ad:read_h5mu",
+        "dice_atlas.counts.h5ad:read_obs_h5mu",
+        suffixes=(".h5mu",),
+        has_slots=True,
     ),
     Format(
         "h5ad",
@@ -83,6 +96,7 @@ FORMATS = (
         "dice_atlas.counts.h5ad:read_h5ad",
         "dice_atlas.counts.h5ad:read_obs_h5ad",
         suffixes=(".h5ad",),
+        has_slots=True,
     ),
 )
 # For messages.
@@ -95,6 +109,12 @@ LABEL_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 def has_obs_columns(path: str) -> bool:
     """Whether a file, by its suffix, has columns of the cells."""
     return path.lower().endswith(OBS_SUFFIXES)
+
+
+def has_slots(path: str) -> bool:
+    """Whether a file, by its suffix, may hold several matrices."""
+    suffixes = tuple(suffix for kind in FORMATS if kind.has_slots for suffix in kind.suffixes)
+    return path.lower().endswith(suffixes)
 
 
 def is_label_table(spec: str) -> bool:

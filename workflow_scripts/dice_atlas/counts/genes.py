@@ -1,5 +1,6 @@
 """Names and Ensembl ids of genes, whatever the file calls them."""
 
+import gzip
 import logging
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from dice_atlas.errors import DAMAGED, InputError
+from dice_atlas.errors import InputError, reading
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -54,13 +55,13 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     columns = columns.reset_index(drop=True)
     ensembl = is_ensembl(own)
     own[ensembl] = without_version(own[ensembl])
+    said = "the file's own names"
     if ensembl.mean() > 0.5:
         ids = own
         symbols = find_column(columns, SYMBOL_COLUMNS)
-        if symbols is None:
-            logger.info("%s: genes are named by Ensembl ids; it has no symbols", source)
-        else:
-            logger.info("%s: gene symbols are taken from the column %s", source, symbols)
+        said = f"symbols of the column {symbols}" if symbols else "Ensembl ids; it has no symbols"
+        logger.info("%s: genes are named by %s", source, said)
+        if symbols is not None:
             own = text(columns[symbols])
     else:
         column = find_column(columns, ID_COLUMNS, ensembl_only=True)
@@ -71,13 +72,45 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     if (own == "").any():
         row = int(np.argmax((own == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {"gene_id": ids.to_numpy(object)}, index=pd.Index(own.to_numpy(object), dtype=object)
     )
+    table.attrs["source"] = said
+    return table
+
+
+def with_names_of(own: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFrame:
+    """A gene table with the symbols and ids that another table of the file has for its genes.
+
+    anndata keeps two tables of genes, `var` and `raw.var`; often one alone has both kinds of names.
+
+    Parameters
+    ----------
+    own, other : names in the index, perhaps columns of ids or symbols; other may be None.
+    """
+    if other is None or not len(own) or not len(other):
+        return own
+    names = pd.Index(text(own.index.to_series()), dtype=object)
+    by_id = is_ensembl(names).mean() > 0.5
+    known = gene_table(other.index.tolist(), other, "the other table of genes")
+    known = known[(known["gene_id"] != "") & ~is_ensembl(known.index)]
+    if by_id and find_column(own, SYMBOL_COLUMNS) is None:
+        column = "gene_symbols"
+        found = pd.Series(known.index.to_numpy(object), index=known["gene_id"].to_numpy())
+        keys = without_version(names)
+    elif not by_id and find_column(own, ID_COLUMNS, ensembl_only=True) is None:
+        column, keys = "gene_ids", names
+        found = pd.Series(known["gene_id"].to_numpy(object), index=known.index)
+    else:
+        return own
+    found = found[~found.index.duplicated()].reindex(keys)
+    if found.isna().all():
+        return own
+    return own.assign(**{column: found.fillna("").to_numpy(object)})
 
 
 def read_names(path: str | Path) -> pd.Series:
-    """Symbols by Ensembl id (without version), from a table of both or an h5ad that has both.
+    """Symbols by Ensembl id (without version), from a table (.gz) of both or an h5ad with both.
 
     Raises
     ------
@@ -86,10 +119,8 @@ def read_names(path: str | Path) -> pd.Series:
         h5ad has not both.
     """
     if str(path).endswith(".h5ad"):
-        try:
+        with reading(f"genes.names: {path}", "an h5ad file"):
             var = read_part(path, "var")
-        except (KeyError, OSError) as error:
-            raise InputError(f"genes.names: {path} is no h5ad file ({error})") from error
         genes = gene_table(var.index.tolist(), var, str(path))
         genes = genes[(genes["gene_id"] != "") & ~is_ensembl(genes.index)]
         if genes.empty:
@@ -101,12 +132,13 @@ def read_names(path: str | Path) -> pd.Series:
             )
         symbols = pd.Series(without_numbers(genes.index), index=genes["gene_id"])
         return symbols[~symbols.index.duplicated()]
-    try:
-        with open(path, encoding="utf-8") as file:
+    with reading(f"genes.names: {path}", "a csv or tsv of two columns, as UTF-8 text"):
+        opener = gzip.open if str(path).endswith(".gz") else open
+        with opener(path, "rt", encoding="utf-8-sig") as file:
             separator = "\t" if "\t" in file.readline() else ","
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, *DAMAGED) as error:
-        raise InputError(f"genes.names: {path} is no table of two columns ({error})") from error
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
     ids = table.iloc[:, 0] if table.shape[1] >= 2 else pd.Series(dtype=str)
     known = is_ensembl(ids)
     if not known.any() or is_ensembl([table.columns[0]])[0]:

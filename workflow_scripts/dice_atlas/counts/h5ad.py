@@ -1,6 +1,8 @@
-"""Reader of anndata's own files, h5ad and zarr; only the one matrix that is raw counts is read."""
+"""Readers of anndata's and mudata's own files: h5ad, zarr, h5mu."""
 
 import logging
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +13,42 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import read_elem
 
-from dice_atlas.counts.check import problem_of
 from dice_atlas.counts.dense import read_dense
-from dice_atlas.counts.stored import Stored
+from dice_atlas.counts.features import TYPE_COLUMNS
+from dice_atlas.counts.genes import ID_COLUMNS, SYMBOL_COLUMNS, with_names_of
+from dice_atlas.counts.hdf5 import open_hdf5
+from dice_atlas.counts.slots import Slot, choose_slot, require_slot
+from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.blocks import row_slices
 
 logger = logging.getLogger(__name__)
 
-SLOTS = ("X", "layers/counts", "raw/X")
 PROBE = 200_000  # values looked at before a matrix is read as a whole
+BLOCK = 1 << 22  # values summed at once
+# Layers that hold the counts by their name; those of other names may hold anything.
+USUAL_LAYERS = ("counts", "count", "raw_counts", "rawcounts", "raw", "umi", "umis", "umi_counts")
+# Names of the modality that is gene expression.
+MODALITIES = ("rna", "gex", "gene expression", "gene_expression", "expression", "scrna")
 
 
 def is_h5ad(path: Path) -> bool:
     """Whether an HDF5 file is anndata's, by its groups."""
+    return has_members(path, {"obs", "var"})
+
+
+def is_h5mu(path: Path) -> bool:
+    """Whether an HDF5 file is mudata's, by its groups."""
+    return has_members(path, {"mod"})
+
+
+def has_members(path: Path, names: set[str]) -> bool:
+    """Whether an HDF5 file has all of these at its top."""
     if not h5py.is_hdf5(path):
         return False
     with h5py.File(path, "r") as file:
-        return {"obs", "var"} <= set(file)
+        return names <= set(file)
 
 
 def is_zarr(path: Path) -> bool:
@@ -36,37 +56,42 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
-def read_h5ad(path: Path, subset: str) -> Stored:
-    """The raw counts of an h5ad file.
-
-    The counts are the first of `X`, `layers['counts']` and `raw.X` that is raw in the cells of
-    the subset.
-
-    Parameters
-    ----------
-    path : of any version of anndata.
-    subset : see `readers.read_counts`.
+def read_h5ad(path: Path, wanted: Wanted) -> Stored:
+    """The counts of an h5ad file of any version of anndata; see `read_group`.
 
     Raises
     ------
     InputError
-        None of these matrices is there and raw, or see `subset.keep_mask`.
+        See `slots.choose_slot`, `hdf5.open_hdf5` and `subset.keep_mask`.
     """
-    with h5py.File(path, "r") as file:
-        if "encoding-type" not in file.attrs:
-            return read_old_h5ad(path, subset)
-        return read_group(file, path, subset, "h5ad")
+    with open_hdf5(path) as file:
+        if "encoding-type" in file.attrs:
+            return read_group(file, path, wanted, "h5ad")
+    # Files of anndata before 0.7, which it alone knows to read.
+    return read_loaded(ad.read_h5ad(path), path, wanted)
 
 
-def read_zarr(path: Path, subset: str) -> Stored:
-    """The raw counts of a zarr folder; see `read_h5ad`.
+def read_zarr(path: Path, wanted: Wanted) -> Stored:
+    """The counts of a zarr folder; see `read_group`.
 
     Raises
     ------
     InputError
         The folder is none that anndata wrote, or see `read_h5ad`.
     """
-    return read_group(open_zarr(path), path, subset, "zarr")
+    return read_group(open_zarr(path), path, wanted, "zarr")
+
+
+def read_h5mu(path: Path, wanted: Wanted) -> Stored:
+    """The counts of the gene expression in an h5mu file; see `read_group`.
+
+    Raises
+    ------
+    InputError
+        No modality is gene expression, or see `read_h5ad`.
+    """
+    with open_modality(path) as (file, group):
+        return read_group(group, path, wanted, f"h5mu {group.name}", shared=file["obs"])
 
 
 def open_zarr(path: Path) -> Any:
@@ -88,53 +113,121 @@ def open_zarr(path: Path) -> Any:
     return group
 
 
-def read_group(group: Any, path: Path, subset: str, kind: str) -> Stored:
-    """The raw counts of an open h5py file or zarr group."""
-    obs = read_elem(group["obs"])
-    rows = kept_rows(obs, subset, path)
-    stored = {name: group[name] for name in SLOTS if name in group}
-    chosen, counts = choose_slot(path, stored, rows)
-    var = read_elem(group["raw/var" if chosen == "raw/X" else "var"])
-    return Stored(counts, take(obs, rows), named(var), f"{kind} {slot_name(chosen)}")
+@contextmanager
+def open_modality(path: Path) -> Iterator[tuple[h5py.File, h5py.Group]]:
+    """An h5mu file and its modality that is gene expression.
+
+    Raises
+    ------
+    InputError
+        No modality has one of the `MODALITIES` names, and it is not the only one.
+    """
+    with open_hdf5(path) as file:
+        names = list(file["mod"])
+        named = [name for name in names if name.lower() in MODALITIES]
+        if len(named or names) != 1:
+            raise InputError(
+                f"{path}: holds the modalities {', '.join(names) or '(none)'}, expected one that "
+                "is called rna; write it as an h5ad of its own, or rename it"
+            )
+        yield file, file["mod"][(named or names)[0]]
 
 
-def read_old_h5ad(path: Path, subset: str) -> Stored:
-    """The same for files of anndata before 0.7, which it alone knows to read."""
-    adata = ad.read_h5ad(path)
-    rows = kept_rows(adata.obs, subset, path)
-    stored = {"X": adata.X, "layers/counts": adata.layers.get("counts")}
+def read_group(group: Any, path: Path, wanted: Wanted, kind: str, shared: Any = None) -> Stored:
+    """The counts of an open h5py or zarr group that anndata wrote.
+
+    They are searched in X, raw.X and all layers (`slots.choose_slot`).
+
+    Parameters
+    ----------
+    group : with obs, var and matrices.
+    path, wanted : of the sample.
+    kind : of the file, for messages.
+    shared : obs of an h5mu, where columns are looked for that the modality lacks.
+    """
+    obs = cell_table(group["obs"], wanted.columns, shared)
+    rows = kept_rows(obs, wanted.subset, path)
+    var = frame(group["var"], NAMING)
+    raw_var = frame(group["raw/var"], NAMING) if "raw/var" in group else None
+    stored = {"X": group["X"]} if "X" in group else {}
+    if raw_var is not None and "raw/X" in group:
+        stored["raw.X"] = group["raw/X"]
+    layers = group["layers"] if "layers" in group else {}
+    stored |= {f"layers[{name!r}]": layers[name] for name in layers}
+    return finish(stored, obs, var, raw_var, rows, path, wanted, kind)
+
+
+def read_loaded(adata: ad.AnnData, path: Path, wanted: Wanted) -> Stored:
+    """The same of a file that anndata has read."""
+    rows = kept_rows(adata.obs, wanted.subset, path)
+    stored = {"X": adata.X} if adata.X is not None else {}
     if adata.raw is not None:
-        stored["raw/X"] = adata.raw.X
-    chosen, counts = choose_slot(path, {k: v for k, v in stored.items() if v is not None}, rows)
-    var = adata.raw.var if chosen == "raw/X" else adata.var
-    return Stored(counts, take(adata.obs, rows), named(var), f"h5ad {slot_name(chosen)}")
+        stored["raw.X"] = adata.raw.X
+    stored |= {f"layers[{name!r}]": adata.layers[name] for name in adata.layers}
+    raw_var = None if adata.raw is None else adata.raw.var
+    return finish(stored, adata.obs, adata.var, raw_var, rows, path, wanted, "h5ad")
 
 
-def choose_slot(
-    path: Path, stored: dict[str, Any], rows: np.ndarray | None
-) -> tuple[str, sp.csr_matrix]:
-    """The first slot that holds raw counts, and the chosen rows of its matrix."""
-    problems = []
+def finish(
+    stored: Mapping[str, Any],
+    obs: pd.DataFrame,
+    var: pd.DataFrame,
+    raw_var: pd.DataFrame | None,
+    rows: np.ndarray | None,
+    path: Path,
+    wanted: Wanted,
+    kind: str,
+) -> Stored:
+    """The chosen matrix with the names of its cells and genes.
+
+    Parameters
+    ----------
+    stored : matrices by slot, on disk or in memory.
+    obs, var, raw_var : of the file; raw_var belongs to raw.X alone.
+    rows : of the wanted cells; None for all.
+    path, wanted, kind : see `read_group`.
+    """
+    tables = {"raw.X": raw_var}
+    slots = []
     for name, matrix in stored.items():
-        # Most matrices that are no counts show it in their first values.
-        problem = problem_of(probe(matrix, rows))
-        if not problem:
-            counts = read_matrix(matrix, rows)
-            problem = problem_of(counts.data, counts)
-        if not problem:
-            logger.info("%s: the counts are in %s", path, slot_name(name))
-            return name, counts
-        problems.append(f"in {slot_name(name)} {problem}")
-    raise InputError(
-        f"{path}: no raw counts in X, layers['counts'] or raw.X; "
-        + ("; ".join(problems) or "it has none of these matrices")
-        + "; expected whole numbers, 0 or more; store the raw counts in layers['counts']"
-    )
+        table = tables.get(name, var)
+        assert table is not None
+        slots.append(slot_of(name, matrix, (len(obs), len(table)), rows))
+    slots = require_slot(slots, wanted.slot, path)
+    slot, counts, decided = choose_slot(slots, path, wanted.check)
+    own, other = (raw_var, var) if slot.name == "raw.X" else (var, raw_var)
+    assert own is not None
+    genes = with_names_of(own, other)
+    named = genes.assign(name=genes.index.to_numpy(object)).reset_index(drop=True)
+    return Stored(counts, take(obs, rows), named, f"{kind} {slot.name}", decided)
 
 
-def slot_name(name: str) -> str:
-    """A slot as anndata's users write it."""
-    return {"layers/counts": "layers['counts']", "raw/X": "raw.X"}.get(name, name)
+def slot_of(name: str, matrix: Any, shape: tuple[int, int], rows: np.ndarray | None) -> Slot:
+    """A matrix on disk or in memory, not read yet.
+
+    Parameters
+    ----------
+    name : as users write it.
+    shape : cells and genes that the file's tables name.
+    rows : see `finish`.
+    """
+    seen = shape_of(matrix)
+    fault = ""
+    if seen != shape:
+        size = " x ".join(map(str, seen)) or "a single value"
+        fault = f"is of size {size}, the tables name {shape[0]} cells x {shape[1]} genes"
+    layer = name.removeprefix("layers['").removesuffix("']").lower()
+    usual = name in ("X", "raw.X") or layer in USUAL_LAYERS
+    return Slot(
+        name, shape[1], usual, fault,
+        lambda: probe(matrix, rows), lambda: total(matrix), lambda: read_matrix(matrix, rows),
+    )  # fmt: skip
+
+
+def shape_of(stored: Any) -> tuple[int, ...]:
+    """The shape of a matrix on disk or in memory."""
+    found = stored.attrs.get("shape", ()) if is_group(stored) else getattr(stored, "shape", ())
+    return tuple(int(size) for size in found)
 
 
 def probe(stored: Any, rows: np.ndarray | None) -> np.ndarray:
@@ -142,7 +235,7 @@ def probe(stored: Any, rows: np.ndarray | None) -> np.ndarray:
     if is_group(stored) or sp.issparse(stored):
         if rows is None:
             return np.asarray(data_of(stored)[:PROBE])
-        return np.empty(0)
+        return np.empty(0, dtype=data_of(stored).dtype)
     n_rows = max(1, PROBE // max(1, stored.shape[1]))
     if rows is None:
         return np.ravel(stored[:n_rows])
@@ -151,41 +244,86 @@ def probe(stored: Any, rows: np.ndarray | None) -> np.ndarray:
     return np.ravel(chosen[rows[:n_rows]])
 
 
+def total(stored: Any) -> float:
+    """The sum of a matrix on disk or in memory, of all its cells."""
+    values = data_of(stored) if is_group(stored) or sp.issparse(stored) else stored
+    width = int(np.prod(values.shape[1:], dtype=np.int64)) or 1
+    parts = row_slices(values.shape[0], max(1, BLOCK // width))
+    return float(sum(np.asarray(values[part]).sum(dtype=np.float64) for part in parts))
+
+
 def data_of(stored: Any) -> Any:
     """The non-zero values of a sparse matrix on disk or in memory."""
     return stored["data"] if is_group(stored) else stored.data
 
 
 def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
-    """The chosen rows of a matrix as CSR; a dense one on disk is read in blocks."""
-    if is_group(stored):
-        matrix = read_elem(stored).tocsr()
-    elif sp.issparse(stored):
-        matrix = stored.tocsr()
+    """The chosen rows of a matrix as CSR; a dense one on disk is read in blocks.
+
+    Raises
+    ------
+    ValueError
+        A sparse matrix whose indices are not in order or out of range: it would crash later.
+    """
+    if is_group(stored) or sp.issparse(stored):
+        matrix = read_elem(stored) if is_group(stored) else stored
+        matrix.check_format(full_check=True)
+        matrix = matrix.tocsr()
     else:
         matrix = read_dense(lambda start, stop: stored[start:stop], stored.shape)
     return matrix if rows is None else matrix[rows]
 
 
-def named(var: pd.DataFrame) -> pd.DataFrame:
-    """The table with its index as the column `name`, in place of a column of that name."""
-    return var.assign(name=var.index.to_numpy(object)).reset_index(drop=True)
+NAMING = frozenset((*ID_COLUMNS, *SYMBOL_COLUMNS, *TYPE_COLUMNS))
 
 
-def read_obs_h5ad(path: Path) -> pd.DataFrame:
+def frame(group: Any, columns: Collection[str] | None) -> pd.DataFrame:
+    """A stored data frame, of which only these columns (in any case) are read; None: all.
+
+    A column that nobody needs may be of a kind that nobody can read. `attrs["columns"]` names all.
+    """
+    if not is_group(group) or "_index" not in group.attrs:
+        return read_elem(group)
+    available = [str(name) for name in group.attrs.get("column-order", ())]
+    kept = [name for name in available if columns is None or name.lower() in columns]
+    index = read_elem(group[group.attrs["_index"]])
+    table = pd.DataFrame({name: read_elem(group[name]) for name in kept}, index=pd.Index(index))
+    table.attrs["columns"] = available
+    return table
+
+
+def cell_table(group: Any, columns: Collection[str] | None, shared: Any = None) -> pd.DataFrame:
+    """obs with these columns; of an h5mu, with those of its shared obs that the modality lacks."""
+    wanted = None if columns is None else {name.lower() for name in columns}
+    own = frame(group, wanted)
+    if shared is None:
+        return own
+    further = frame(shared, wanted).reindex(own.index)
+    missing = [name for name in further if name not in own]
+    joined = own.join(further[missing])
+    joined.attrs["columns"] = [*own.attrs["columns"], *missing]
+    return joined
+
+
+def read_obs_h5ad(path: Path, columns: Collection[str] | None) -> pd.DataFrame:
     """The obs table of an h5ad file alone."""
-    with h5py.File(path, "r") as file:
-        modern = "encoding-type" in file.attrs
-        if modern:
-            return read_elem(file["obs"])
+    with open_hdf5(path) as file:
+        if "encoding-type" in file.attrs:
+            return cell_table(file["obs"], columns)
     return ad.read_h5ad(path, backed="r").obs
 
 
-def read_obs_zarr(path: Path) -> pd.DataFrame:
+def read_obs_zarr(path: Path, columns: Collection[str] | None) -> pd.DataFrame:
     """The obs table of a zarr folder alone; see `open_zarr`."""
-    return read_elem(open_zarr(path)["obs"])
+    return cell_table(open_zarr(path)["obs"], columns)
+
+
+def read_obs_h5mu(path: Path, columns: Collection[str] | None) -> pd.DataFrame:
+    """The obs table of the gene expression of an h5mu file alone; see `open_modality`."""
+    with open_modality(path) as (file, group):
+        return cell_table(group["obs"], columns, file["obs"])
 
 
 def is_group(stored: Any) -> bool:
-    """Whether a matrix on disk is sparse: a group of arrays, in HDF5 or zarr."""
+    """Whether something on disk is a group of arrays, in HDF5 or zarr."""
     return isinstance(stored, h5py.Group) or hasattr(stored, "group_keys")

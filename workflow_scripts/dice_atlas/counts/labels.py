@@ -10,7 +10,7 @@ import pandas as pd
 
 from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.readers import read_obs
-from dice_atlas.counts.subset import column_text, keep_mask
+from dice_atlas.counts.subset import column_text, keep_mask, parse_subset
 from dice_atlas.errors import DAMAGED, InputError
 from dice_atlas.names import SEPARATOR, UNASSIGNED
 
@@ -82,7 +82,7 @@ def read_cell_labels(sample: str, spec: str, source: str, subset: str = "") -> p
     if is_label_table(spec):
         labels = read_label_table(source)
     else:
-        obs = read_obs(source)
+        obs = read_obs(source, {spec, *(parse_subset(subset) if subset else ())})
         if subset:
             obs = obs[keep_mask(obs, subset, source)]
         labels = label_column(spec, source, obs)

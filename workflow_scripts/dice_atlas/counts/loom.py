@@ -1,15 +1,22 @@
 """Reader of loom files."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from dice_atlas.counts.dense import read_dense
-from dice_atlas.counts.stored import Stored
+from dice_atlas.counts.hdf5 import open_hdf5
+from dice_atlas.counts.slots import Slot, choose_slot, require_slot
+from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
 
+PROBE = 200_000  # values looked at before a matrix is read as a whole
 CELL_NAMES = ("CellID", "cell_id", "obs_names", "barcode", "barcodes", "cell_names")
 GENE_NAMES = ("Gene", "gene", "gene_names", "gene_name", "var_names", "Symbol", "GeneName")
 
@@ -22,28 +29,61 @@ def is_loom(path: Path) -> bool:
         return {"matrix", "row_attrs", "col_attrs"} <= set(file)
 
 
-def read_loom(path: Path, subset: str) -> Stored:
-    """The main matrix of a loom file.
+def read_loom(path: Path, wanted: Wanted) -> Stored:
+    """The counts of a loom file: its main matrix, or the layer that has them.
 
     Parameters
     ----------
     path : of the file.
-    subset : see `readers.read_counts`.
+    wanted : see `Wanted`.
 
     Raises
     ------
     InputError
-        The file names no cells or no genes, or see `subset.keep_mask`.
+        The file names no cells or no genes, or see `slots.choose_slot` and `subset.keep_mask`.
     """
-    with h5py.File(path, "r") as file:
-        matrix, obs = file["matrix"], loom_obs(file, path)
-        rows = kept_rows(obs, subset, path)
+    with open_hdf5(path) as file:
+        obs = loom_obs(file, path)
+        rows = kept_rows(obs, wanted.subset, path)
         var = attributes(file["row_attrs"])
         name = first_of(GENE_NAMES, var, f"{path}, row attributes")
-        # Stored as genes x cells: a block of columns holds whole cells.
-        counts = read_dense(lambda start, stop: matrix[:, start:stop].T, matrix.shape[::-1])
-    counts = counts if rows is None else counts[rows]
-    return Stored(counts, take(obs, rows), var.assign(name=var[name]), "loom")
+        stored = {"matrix": file["matrix"]}
+        layers = file["layers"] if "layers" in file else {}
+        stored |= {f"layers[{key!r}]": layers[key] for key in layers}
+        shape = len(obs), len(var)
+        slots = [loom_slot(key, matrix, shape, rows) for key, matrix in stored.items()]
+        slots = require_slot(slots, wanted.slot.replace("X", "matrix"), path)
+        slot, counts, decided = choose_slot(slots, path, wanted.check)
+    return Stored(counts, take(obs, rows), var.assign(name=var[name]), f"loom {slot.name}", decided)
+
+
+def loom_slot(name: str, matrix: h5py.Dataset, shape: tuple[int, int], rows: Any) -> Slot:
+    """A matrix of a loom file, not read yet; stored as genes x cells.
+
+    Parameters
+    ----------
+    name : `matrix`, or a layer.
+    shape : cells and genes that the attributes name.
+    rows : positions of the wanted cells; None for all.
+    """
+    fault = ""
+    if matrix.shape != shape[::-1]:
+        size = " x ".join(map(str, matrix.shape)) or "a single value"
+        fault = f"is of size {size}, the attributes name {shape[1]} genes x {shape[0]} cells"
+    some = slice(0, max(1, PROBE // max(1, shape[0])))
+
+    def cells(start: int, stop: int) -> np.ndarray:
+        return matrix[:, start:stop].T  # a block of columns holds whole cells
+
+    def read() -> sp.csr_matrix:
+        counts = read_dense(cells, shape)
+        return counts if rows is None else counts[rows]
+
+    return Slot(
+        name, shape[1], name == "matrix", fault,
+        lambda: np.ravel(matrix[some] if rows is None else matrix[some][:, rows]),
+        lambda: float(read().sum()), read,
+    )  # fmt: skip
 
 
 def loom_obs(file: h5py.File, path: Path) -> pd.DataFrame:
@@ -80,7 +120,7 @@ def first_of(names: tuple[str, ...], frame: pd.DataFrame, where: str) -> str:
     )
 
 
-def read_obs_loom(path: Path) -> pd.DataFrame:
-    """The column attributes of a loom file alone; see `read_loom`."""
-    with h5py.File(path, "r") as file:
+def read_obs_loom(path: Path, columns: Collection[str] | None) -> pd.DataFrame:
+    """The column attributes of a loom file alone, all of them; see `read_loom`."""
+    with open_hdf5(path) as file:
         return loom_obs(file, path)

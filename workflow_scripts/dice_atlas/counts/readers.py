@@ -1,48 +1,61 @@
 """`read_counts`: a sample's counts from whatever format they come in."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import anndata as ad
 import h5py
 import pandas as pd
 
+from dice_atlas.counts.check import CHECKS
 from dice_atlas.counts.formats import FORMATS, KNOWN, Format
 from dice_atlas.counts.genes import text
-from dice_atlas.counts.stored import as_counts
-from dice_atlas.errors import DAMAGED, InputError
+from dice_atlas.counts.stored import Wanted, as_counts
+from dice_atlas.errors import InputError, reading
 from dice_atlas.registry import load
 
 
-def read_counts(path: str | Path, subset: str = "") -> ad.AnnData:
-    """Raw counts of one sample.
+def read_counts(
+    path: str | Path,
+    subset: str = "",
+    slot: str = "",
+    expression: str = "",
+    columns: Collection[str] | None = None,
+) -> ad.AnnData:
+    """Raw counts of one sample, or its log-normalised expression.
 
     Parameters
     ----------
     path : in one of `FORMATS`.
     subset : cells to keep, "column=value|value;other=value" on obs columns; "" = all. Only they
         need to be raw counts, with barcodes that stand once.
+    slot : X, raw, or the name of a layer, for formats that have them; "" = the best one.
+    expression : a key of `check.CHECKS`; "" = raw counts.
+    columns : of obs that are needed; None = all.
 
     Returns
     -------
     AnnData
-        `X`: CSR int32, cells x genes. obs: index = barcodes, columns as in the file. var: index =
-        unique gene symbols, column `gene_id` = Ensembl id or "". uns `format`: what was read.
+        `X`: CSR int32 (float32 of log1p), cells x genes. obs: index = barcodes, columns as in the
+        file. var: index = unique gene symbols, column `gene_id` = Ensembl id or "". uns `format`:
+        what was read; `decided`: what was decided about the file.
 
     Raises
     ------
     InputError
-        The file is of no known format, is damaged, holds no raw counts, has no obs columns for a
-        subset, or a barcode stands twice.
+        The file is of no known format, is damaged, does not hold what is wanted, has no obs
+        columns for a subset, or a barcode stands twice.
     """
     path = Path(path)
-    try:
+    check = CHECKS[expression]
+    with reading(path, KNOWN):
         kind = recognise(path)
         if subset and not kind.has_obs:
             raise no_obs(path)
-        stored = load(kind.reader)(path, subset)
-    except DAMAGED as error:
-        raise unreadable(path, error) from error
-    return as_counts(stored, path)
+        if slot and not kind.has_slots:
+            raise no_slots(path)
+        stored = load(kind.reader)(path, Wanted(subset, slot, columns, check))
+        return as_counts(stored, path, check)
 
 
 def recognise(path: Path) -> Format:
@@ -70,12 +83,13 @@ def recognise(path: Path) -> Format:
     raise InputError(f"{path}: an HDF5 file of unknown kind (seen: {seen}), expected {KNOWN}")
 
 
-def read_obs(path: str | Path) -> pd.DataFrame:
+def read_obs(path: str | Path, columns: Collection[str] | None = None) -> pd.DataFrame:
     """The columns of the cells by barcode, without their counts.
 
     Parameters
     ----------
     path : in one of `FORMATS` that have such columns.
+    columns : that are needed; None = all.
 
     Raises
     ------
@@ -83,20 +97,21 @@ def read_obs(path: str | Path) -> pd.DataFrame:
         The file is of no known format, is damaged, or has no obs columns.
     """
     path = Path(path)
-    try:
+    with reading(path, KNOWN):
         kind = recognise(path)
         if not kind.has_obs:
             raise no_obs(path)
-        obs = load(kind.obs_reader)(path)
-    except DAMAGED as error:
-        raise unreadable(path, error) from error
-    return obs.set_axis(pd.Index(text(obs.index.to_series()).to_numpy(object)), axis=0)
+        obs = load(kind.obs_reader)(path, columns)
+        barcodes = text(obs.index.to_series()).str.strip().to_numpy(object)
+        return obs.set_axis(pd.Index(barcodes), axis=0)
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The error of a damaged file."""
+def no_slots(path: Path) -> InputError:
+    """The error of a format with one matrix alone."""
+    with_slots = ", ".join(kind.title for kind in FORMATS if kind.has_slots)
     return InputError(
-        f"{path}: cannot be read ({error}), expected {KNOWN}; is it cut off? Copy it again"
+        f"{path}: a file of this kind has one matrix alone, expected {with_slots}; leave `slot` "
+        "empty in the sample sheet"
     )
 
 

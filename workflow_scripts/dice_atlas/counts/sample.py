@@ -9,7 +9,7 @@ import pandas as pd
 from dice_atlas.counts.genes import merge_repeated, read_names, renamed
 from dice_atlas.counts.labels import read_labels
 from dice_atlas.counts.readers import read_counts
-from dice_atlas.counts.subset import batch_values
+from dice_atlas.counts.subset import FROM_OBS, batch_values, parse_subset
 from dice_atlas.files import sha256
 
 
@@ -19,7 +19,8 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     Parameters
     ----------
     row : of the sample sheet: `sample`, `path` (counts, any format of `read_counts`), `role`,
-        `batch`, `labels`, `labels_source`, `subset` and `extra` (further columns).
+        `batch`, `labels`, `labels_source`, `subset`, `slot`, `expression` and `extra` (further
+        columns).
     names : table of Ensembl ids and symbols, for files that have ids alone.
 
     Returns
@@ -34,7 +35,7 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
         See `read_counts`, `batch_values`, `read_labels`, `read_names` and `renamed`.
     """
     path = row["path"]
-    counts = read_counts(path, row["subset"])
+    counts = read_counts(path, row["subset"], row["slot"], row["expression"], obs_columns(row))
     barcodes = pd.Index(counts.obs_names.to_numpy(object), dtype=object)
     columns = {
         "barcode": barcodes.to_numpy(object),
@@ -46,10 +47,23 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     }
     cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)
     source = {"path": str(path), "sha256": sha256(path), "format": counts.uns["format"]}
+    decided = counts.uns["decided"]
     if row["labels_source"] not in ("", path):
         table = row["labels_source"]
         source |= {"labels_path": str(table), "labels_sha256": sha256(table)}
     X, genes = counts.X, counts.var
     if names is not None:
         X, genes = merge_repeated(X, renamed(genes, read_names(names), str(path)), str(path))
+        decided["gene_names"] += f", then those of {names}"
+    source["decided"] = decided
     return ad.AnnData(X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source})
+
+
+def obs_columns(row: dict[str, Any]) -> set[str]:
+    """Columns of obs that a row of the sheet speaks of; no other is read."""
+    wanted = set(parse_subset(row["subset"])) if row["subset"] else set()
+    if row["labels_source"] == row["path"]:
+        wanted.add(row["labels"])
+    if row["batch"].startswith(FROM_OBS):
+        wanted.add(row["batch"].removeprefix(FROM_OBS))
+    return wanted

@@ -1,49 +1,71 @@
 """What every reader returns, and the one place where counts are made of it."""
 
 import logging
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from dice_atlas.counts.check import check_raw_counts
+from dice_atlas.counts.check import COUNTS, Check
 from dice_atlas.counts.dense import native
+from dice_atlas.counts.features import gene_rows, require_cell_names
 from dice_atlas.counts.genes import gene_table, merge_repeated, text
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-EXPRESSION = "Gene Expression"
-FEATURE_TYPES = "feature_types"
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a sample's row wants of its file.
+
+    Attributes
+    ----------
+    subset : cells to keep, see `subset.keep_mask`; "" = all.
+    slot : the matrix that the sheet names; "" = the best one.
+    columns : of obs that are needed; None = all.
+    check : what the values must be.
+    """
+
+    subset: str = ""
+    slot: str = ""
+    columns: Collection[str] | None = None
+    check: Check = COUNTS
 
 
-class Stored(NamedTuple):
+@dataclass(frozen=True)
+class Stored:
     """A sample as its file has it.
 
     Attributes
     ----------
     counts : cells x features, any numeric type, not checked yet.
     obs : columns of the cells, index: barcodes.
-    var : columns of the features, with `name` among them, and `feature_types` where known.
+    var : columns of the features, with `name` among them, and their types where known.
     kind : format, for messages and provenance.
+    decided : what was decided about the file, by what it is about.
     """
 
     counts: sp.spmatrix
     obs: pd.DataFrame
     var: pd.DataFrame
     kind: str
+    decided: dict[str, str] = field(default_factory=dict)
 
 
-def as_counts(stored: Stored, path: Path) -> ad.AnnData:
-    """Raw counts of the genes, checked and named.
+def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
+    """The values of the genes, checked and named.
 
     Parameters
     ----------
     stored : what a reader returned.
     path : its file, for messages.
+    check : what the values must be.
 
     Returns
     -------
@@ -53,48 +75,39 @@ def as_counts(stored: Stored, path: Path) -> ad.AnnData:
     Raises
     ------
     InputError
-        A barcode stands twice, no feature is a gene, a gene has no name, or the values are no raw
-        counts.
+        A barcode stands twice or is none, no feature is a gene, a gene has no name, or the values
+        do not pass the check.
     """
-    barcodes = pd.Index(text(stored.obs.index.to_series()).to_numpy(object), dtype=object)
+    shape = len(stored.obs), len(stored.var)
+    if stored.counts.shape != shape:
+        raise InputError(
+            f"{path}: seen a matrix of {stored.counts.shape[0]} cells x {stored.counts.shape[1]} "
+            f"genes, expected {shape[0]} x {shape[1]} by the names in the file; write it again"
+        )
+    barcodes = pd.Index(text(stored.obs.index.to_series()).str.strip().to_numpy(object))
+    require_plain(barcodes, path, "the barcode")
     require_unique(barcodes, path)
-    keep = gene_rows(stored.var, path)
+    require_cell_names(barcodes, path)
+    keep, decided = gene_rows(stored.var, path)
     counts, var = native(stored.counts), stored.var
     if not keep.all():
         counts, var = counts.tocsr()[:, np.flatnonzero(keep)], var[keep]
-    X = check_raw_counts(counts, f"{path} ({stored.kind})")
+    X = check.finish(counts, f"{path} ({stored.kind})")
     genes = gene_table(var["name"].tolist(), var.drop(columns="name"), str(path))
+    require_plain(genes.index, path, "the gene name")
+    n_before = len(genes)
+    decided["gene_names"] = genes.attrs["source"]
     X, genes = merge_repeated(X, genes, str(path))
+    if len(genes) < n_before:
+        decided["added_up"] = f"{n_before} rows of genes to {len(genes)} names"
     logger.info("%s (%s): %d cells x %d genes, %d non-zero", path, stored.kind, *X.shape, X.nnz)
     obs = stored.obs.set_axis(barcodes, axis=0)
-    return ad.AnnData(X, obs=obs, var=genes, uns={"format": stored.kind})
-
-
-def gene_rows(var: pd.DataFrame, path: Path) -> np.ndarray:
-    """Which features are genes; antibodies, guides and peaks are left out.
-
-    Parameters
-    ----------
-    var : a feature without a type counts as a gene.
-    """
-    if FEATURE_TYPES not in var:
-        return np.ones(len(var), dtype=bool)
-    types = text(var[FEATURE_TYPES])
-    keep = types.isin([EXPRESSION, ""]).to_numpy()
-    kinds = types.value_counts().to_dict()
-    if not keep.any():
-        raise InputError(
-            f"{path}: no feature of type {EXPRESSION!r}; seen "
-            + ", ".join(f"{name!r} ({n})" for name, n in kinds.items())
-            + "; give the gene-expression matrix, or write that type into the third column"
-        )
-    if not keep.all():
-        logger.info("%s: %d of %d features are genes: %s", path, keep.sum(), len(keep), kinds)
-    return keep
+    uns = {"format": stored.kind, "decided": stored.decided | decided}
+    return ad.AnnData(X, obs=obs, var=genes, uns=uns)
 
 
 def require_unique(barcodes: pd.Index, path: Path) -> None:
-    """Refuse barcodes that stand more than once."""
+    """Refuse barcodes that stand more than once, and empty ones."""
     repeated = barcodes[barcodes.duplicated()]
     if len(repeated):
         raise InputError(
@@ -102,3 +115,18 @@ def require_unique(barcodes: pd.Index, path: Path) -> None:
             "expected each cell once; if cells of several captures were joined, add the "
             "capture's name to each barcode"
         )
+    if (barcodes == "").any():
+        raise InputError(f"{path}: a cell has no barcode, expected a name for every cell")
+
+
+def require_plain(names: pd.Index, path: Path, what: str) -> None:
+    """Refuse names with control or format characters, which tables and figures cannot hold."""
+    # Nearly all names are ASCII, and printable.
+    for name in names:
+        if not (name.isascii() and name.isprintable()) and any(
+            unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in name
+        ):
+            raise InputError(
+                f"{path}: {what} {name!r} has a control character, expected printable text; "
+                "was the file written with another encoding, or is it damaged?"
+            )

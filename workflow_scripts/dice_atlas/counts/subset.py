@@ -25,7 +25,8 @@ def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
         There is no such column.
     """
     if column not in obs:
-        seen = ", ".join(map(str, obs.columns)) or "none"
+        # A reader may have read only the columns that were asked for.
+        seen = ", ".join(map(str, obs.attrs.get("columns", obs.columns))) or "none"
         raise InputError(
             f"{source}: no obs column {column!r}; its obs columns: {seen}; correct the sample sheet"
         )

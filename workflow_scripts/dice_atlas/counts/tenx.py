@@ -1,16 +1,19 @@
 """Readers of Cell Ranger's output: mtx folders (v2, v3; gzipped or not) and h5 files."""
 
 import csv
+import gzip
 from pathlib import Path
 
 import h5py
 import pandas as pd
-import scanpy as sc
 import scipy.io
 import scipy.sparse as sp
 
-from dice_atlas.counts.stored import Stored
-from dice_atlas.errors import DAMAGED, InputError
+from dice_atlas.counts.hdf5 import open_hdf5
+from dice_atlas.counts.stored import Stored, Wanted
+from dice_atlas.errors import InputError, reading
+
+ALL = Wanted()
 
 FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
 
@@ -20,7 +23,7 @@ def is_mtx_folder(path: Path) -> bool:
     return path.is_dir()
 
 
-def read_mtx_folder(folder: Path, subset: str = "") -> Stored:
+def read_mtx_folder(folder: Path, wanted: Wanted = ALL) -> Stored:
     """The counts of a 10x folder.
 
     The three files may share a prefix, as in GEO's supplementary files.
@@ -28,7 +31,7 @@ def read_mtx_folder(folder: Path, subset: str = "") -> Stored:
     Parameters
     ----------
     folder : of one sample.
-    subset : not used: the format has no columns of the cells.
+    wanted : not used: the format has neither columns of the cells nor several matrices.
 
     Raises
     ------
@@ -40,9 +43,10 @@ def read_mtx_folder(folder: Path, subset: str = "") -> Stored:
     barcodes = find_file(folder, prefix, ("barcodes.tsv",))
     genes = find_file(folder, prefix, ("features.tsv", "genes.tsv"))
     version = "10x mtx v3" if "features.tsv" in genes.name else "10x mtx v2"
-    names = [row[0] for row in tsv_rows(barcodes)]
-    var = read_genes(genes)
     counts = read_matrix(matrix)
+    n_genes, n_cells = counts.shape
+    names = [row[0] for row in without_header(tsv_rows(barcodes), n_cells)]
+    var = gene_columns(without_header(tsv_rows(genes), n_genes))
     if counts.shape != (len(var), len(names)):
         turned = counts.shape == (len(names), len(var))
         raise InputError(
@@ -82,23 +86,56 @@ def find_file(folder: Path, prefix: str, names: tuple[str, ...]) -> Path:
 
 
 def tsv_rows(path: Path) -> list[list[str]]:
-    """Rows of a headerless tsv(.gz), unquoted, as text (no symbol is taken for a NaN)."""
-    try:
-        table = pd.read_csv(
-            path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, *DAMAGED) as error:
+    """Rows of a tsv(.gz) as text (no symbol is taken for a NaN).
+
+    R's write.table quotes text and separates by blanks: such files are read too.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is empty, or its rows differ in length by more than a header may.
+    """
+    expected = "UTF-8 text of tab-separated lines"
+    with reading(path, expected):
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in file.read().splitlines() if line.strip()]
+        if not lines:
+            raise InputError(f"{path}: is empty, expected {expected}; copy it again")
+        quoted = lines[-1].startswith('"')
+        separator = "\t" if "\t" in lines[-1] or not quoted else " "
+        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        rows = list(csv.reader(lines, delimiter=separator, quoting=quoting))
+    widths = [len(row) for row in rows[1:]] or [len(rows[0])]
+    ragged = next((i for i, width in enumerate(widths) if width != widths[0]), None)
+    if ragged is not None:
         raise InputError(
-            f"{path}: cannot be read ({error}), expected tab-separated lines; copy it again"
-        ) from error
-    return table.to_numpy(object).tolist()
+            f"{path}: line {ragged + 2} has {widths[ragged]} fields and line 2 {widths[0]}, "
+            "expected as many in every line; is it cut off? Copy it again"
+        )
+    # The row numbers that R writes have no name in its header.
+    if len(rows) > 1 and len(rows[0]) == widths[0] - 1:
+        return [rows[0], *(row[1:] for row in rows[1:])]
+    if len(rows[0]) != widths[0]:
+        raise InputError(
+            f"{path}: line 1 has {len(rows[0])} fields and line 2 {widths[0]}, expected as many in "
+            "every line; copy it again"
+        )
+    return rows
 
 
-def read_genes(path: Path) -> pd.DataFrame:
-    """`gene_ids`, `name` and, from version 3 on, `feature_types` of features.tsv or genes.tsv."""
-    rows = tsv_rows(path)
-    width = len(rows[0])
-    frame = pd.DataFrame({"gene_ids": [row[0] for row in rows]})
+def without_header(rows: list[list[str]], n: int) -> list[list[str]]:
+    """The rows without a first one that names the columns, where the matrix has one fewer."""
+    return rows[1:] if len(rows) == n + 1 else rows
+
+
+def gene_columns(rows: list[list[str]]) -> pd.DataFrame:
+    """`gene_ids`, `name` and the third column as types, of features.tsv or genes.tsv.
+
+    Further columns (the positions of Cell Ranger ARC) are not needed.
+    """
+    width = len(rows[0]) if rows else 1
+    frame = pd.DataFrame({"gene_ids": [row[0] for row in rows]}, dtype=object)
     frame["name"] = [row[1] for row in rows] if width > 1 else frame["gene_ids"]
     if width > 2:
         frame["feature_types"] = [row[2] for row in rows]
@@ -111,15 +148,19 @@ def read_matrix(path: Path) -> sp.coo_matrix:
     Raises
     ------
     InputError
-        It cannot be read.
+        It cannot be read, or claims more values than it can hold.
     """
-    try:
+    expected = "a Matrix Market file"
+    with reading(path, expected):
+        rows, columns, claimed = scipy.io.mminfo(path)[:3]
+        # The shortest entry is "1 1 1" and a line's end; deflate makes a file 1,032 times smaller.
+        room = path.stat().st_size * (1032 if path.suffix == ".gz" else 1) / 6
+        if claimed > room + 1:
+            raise InputError(
+                f"{path}: its header claims {claimed:,} values of {rows:,} x {columns:,}, but the "
+                f"file is too small for them, expected {expected} that is whole; copy it again"
+            )
         return sp.coo_matrix(scipy.io.mmread(path))
-    except (ValueError, OverflowError, *DAMAGED) as error:
-        raise InputError(
-            f"{path}: cannot be read as a Matrix Market file ({error}); is it cut off? "
-            "Copy or unpack it again"
-        ) from error
 
 
 def is_tenx_h5(path: Path) -> bool:
@@ -131,34 +172,51 @@ def is_tenx_h5(path: Path) -> bool:
         return any("barcodes" in group and "indptr" in group for group in groups)
 
 
-def read_tenx_h5(path: Path, subset: str = "") -> Stored:
+def read_tenx_h5(path: Path, wanted: Wanted = ALL) -> Stored:
     """The counts of a 10x h5 file.
 
     Parameters
     ----------
     path : of one sample and one genome.
-    subset : not used: the format has no columns of the cells.
+    wanted : not used: the format has neither columns of the cells nor several matrices.
 
     Raises
     ------
     InputError
         The file has no features, or several genomes.
+    ValueError
+        Its sparse matrix is none.
     """
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         version = "10x h5 v3" if "matrix" in file else "10x h5 v2"
-        if "matrix" in file and "features" not in file["matrix"]:
+        genomes = [name for name in file if isinstance(file[name], h5py.Group)]
+        if version == "10x h5 v2" and len(genomes) > 1:
             raise InputError(
-                f"{path}: the group matrix has no features (seen: {', '.join(file['matrix'])}), "
+                f"{path}: holds {len(genomes)} genomes ({', '.join(genomes)}), expected one; "
+                "write the one you want as its own file"
+            )
+        group = file["matrix" if version == "10x h5 v3" else genomes[0]]
+        if version == "10x h5 v3" and "features" not in group:
+            raise InputError(
+                f"{path}: the group matrix has no features (seen: {', '.join(group)}), "
                 "expected a feature-barcode matrix of Cell Ranger; give its "
                 "filtered_feature_bc_matrix.h5"
             )
-        genomes = list(file)
-    if version == "10x h5 v2" and len(genomes) > 1:
-        raise InputError(
-            f"{path}: holds {len(genomes)} genomes ({', '.join(genomes)}), expected one; "
-            "write the one you want as its own file"
-        )
-    adata = sc.read_10x_h5(path, gex_only=False)
-    var = adata.var.assign(name=adata.var_names.to_numpy(object)).reset_index(drop=True)
-    obs = pd.DataFrame(index=pd.Index(adata.obs_names.to_numpy(object), dtype=object))
-    return Stored(adata.X, obs, var, version)
+        if version == "10x h5 v3":
+            features = group["features"]
+            names = {"gene_ids": "id", "name": "name", "feature_types": "feature_type"}
+        else:
+            features, names = group, {"gene_ids": "genes", "name": "gene_names"}
+        var = pd.DataFrame({key: texts(features[name]) for key, name in names.items()})
+        obs = pd.DataFrame(index=pd.Index(texts(group["barcodes"]), dtype=object))
+        n_genes, n_cells = map(int, group["shape"][:])
+        # Stored by columns of genes x cells, that is, by rows of cells x genes.
+        parts = tuple(group[name][:] for name in ("data", "indices", "indptr"))
+        counts = sp.csr_matrix(parts, shape=(n_cells, n_genes))
+        counts.check_format(full_check=True)
+    return Stored(counts, obs, var, version)
+
+
+def texts(stored: h5py.Dataset) -> list[str]:
+    """Stored text as plain strings."""
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in stored[:]]
