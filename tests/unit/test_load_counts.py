@@ -12,7 +12,8 @@ from dice_atlas.files import sha256
 
 ROW = {
     "sample": "s1", "role": "reference", "batch": "obs:run", "labels": "kind",
-    "labels_source": "", "subset": "run=1", "slot": "", "expression": "", "extra": {"site": "Leipzig"},
+    "labels_source": "", "subset": "run=1", "slot": "", "expression": "",
+    "extra": {"site": "Leipzig"},
 }  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def test_contract(path, tmp_path):
     source = dict(sample.uns["source"])
     assert dict(source.pop("decided")) == {
         "matrix": "X", "passed_over": "", "gene_names": "the file's own names",
+        "labels": "1 of 2 cells have a label",
     }  # fmt: skip
     assert source == {"path": path, "sha256": sha256(path), "format": "h5ad X"}
 
@@ -107,7 +109,7 @@ def test_a_table_of_names_that_does_not_fit(tmp_path, ensembl, path):
     with pytest.raises(InputError, match=r"none of its 4 Ensembl ids .* ENSMUSG00000000001"):
         load_sample(ensembl, table)
     for text, message in (
-        ("", "expected a csv or tsv of two"),
+        ("", "No columns to parse"),
         ("only\none\n", "has the columns only"),
     ):
         table.write_text(text)

@@ -124,7 +124,7 @@ def test_mtx_folder_errors(tmp_path, counts):
     with pytest.raises(InputError, match=r"4 x 6, expected 6 genes.*transpose"):
         read_counts(folder)
     (folder / "matrix.mtx").write_text("cut off")
-    with pytest.raises(InputError, match="cannot be read.*expected a Matrix Market file"):
+    with pytest.raises(InputError, match=r"cannot be read.*expected a Matrix Market file"):
         read_counts(folder)
     (folder / "barcodes.tsv").unlink()
     with pytest.raises(InputError, match=r"no barcodes.tsv"):

@@ -11,7 +11,14 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, PATTERN_RULE, PATTERNS, SETTINGS
-from dice_atlas.counts.formats import KNOWN, OBS_SUFFIXES, has_obs_columns, is_label_table
+from dice_atlas.counts.formats import (
+    KNOWN,
+    OBS_SUFFIXES,
+    SLOT_SUFFIXES,
+    has_obs_columns,
+    has_slots,
+    is_label_table,
+)
 from dice_atlas.errors import InputError
 from dice_atlas.names import INTERNAL, OBS
 
@@ -35,8 +42,8 @@ def read_sheet(
     -------
     dict
         Per sample name: `sample`, `path`, `role`, `batch`, `labels`, `labels_source`, `truth`,
-        `truth_source`, `subset`, `slot`, `expression`, `qc` (limits that override the config's) and `extra`
-        (further columns). A `*_source` is the file that the labels are read from.
+        `truth_source`, `subset`, `slot`, `expression`, `qc` (limits that override the config's)
+        and `extra` (further columns). A `*_source` is the file that the labels are read from.
 
     Raises
     ------
@@ -59,6 +66,7 @@ def read_sheet(
             problems.append(f"{where}, column sample: {name!r} stands twice; names must be unique")
         sheet[name] = resolve_row(cells, path.parent, properties, moved or {})
         problems += [f"{where}, {text}" for text in check_obs_columns(sheet[name])]
+        problems += [f"{where}, {text}" for text in check_slot(sheet[name])]
     if not rows:
         problems.append("no sample; expected one row per sample")
     if problems:
@@ -224,6 +232,17 @@ def check_obs_columns(row: dict[str, Any]) -> list[str]:
             else "an empty field for such a file"
         )
         for column in named
+    ]
+
+
+def check_slot(row: dict[str, Any]) -> list[str]:
+    """The field `slot`, where a file has one matrix alone."""
+    if not row["slot"] or has_slots(row["path"]):
+        return []
+    return [
+        f"column slot: seen {row['slot']!r}, one of several matrices, but "
+        f"{row['path'] or 'an empty path'} has one ({', '.join(SLOT_SUFFIXES)} may have several); "
+        "expected an empty field for such a file"
     ]
 
 

@@ -102,6 +102,7 @@ FORMATS = (
 # For messages.
 KNOWN = ", ".join(kind.title for kind in FORMATS)
 OBS_SUFFIXES = tuple(suffix for kind in FORMATS if kind.has_obs for suffix in kind.suffixes)
+SLOT_SUFFIXES = tuple(suffix for kind in FORMATS if kind.has_slots for suffix in kind.suffixes)
 # Tables of labels, with the columns barcode and label.
 LABEL_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -113,8 +114,7 @@ def has_obs_columns(path: str) -> bool:
 
 def has_slots(path: str) -> bool:
     """Whether a file, by its suffix, may hold several matrices."""
-    suffixes = tuple(suffix for kind in FORMATS if kind.has_slots for suffix in kind.suffixes)
-    return path.lower().endswith(suffixes)
+    return path.lower().endswith(SLOT_SUFFIXES)
 
 
 def is_label_table(spec: str) -> bool:

@@ -152,7 +152,7 @@ def read_group(group: Any, path: Path, wanted: Wanted, kind: str, shared: Any = 
     stored = {"X": group["X"]} if "X" in group else {}
     if raw_var is not None and "raw/X" in group:
         stored["raw.X"] = group["raw/X"]
-    layers = group["layers"] if "layers" in group else {}
+    layers = group.get("layers", {})
     stored |= {f"layers[{name!r}]": layers[name] for name in layers}
     return finish(stored, obs, var, raw_var, rows, path, wanted, kind)
 

@@ -48,7 +48,7 @@ def read_loom(path: Path, wanted: Wanted) -> Stored:
         var = attributes(file["row_attrs"])
         name = first_of(GENE_NAMES, var, f"{path}, row attributes")
         stored = {"matrix": file["matrix"]}
-        layers = file["layers"] if "layers" in file else {}
+        layers = file.get("layers", {})
         stored |= {f"layers[{key!r}]": layers[key] for key in layers}
         shape = len(obs), len(var)
         slots = [loom_slot(key, matrix, shape, rows) for key, matrix in stored.items()]

@@ -6,6 +6,7 @@ from typing import Any
 import anndata as ad
 import pandas as pd
 
+from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.genes import merge_repeated, read_names, renamed
 from dice_atlas.counts.labels import read_labels
 from dice_atlas.counts.readers import read_counts
@@ -55,6 +56,9 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     if names is not None:
         X, genes = merge_repeated(X, renamed(genes, read_names(names), str(path)), str(path))
         decided["gene_names"] += f", then those of {names}"
+    if row["labels"]:
+        n_labelled = int((columns["label"] != "").sum())
+        decided["labels"] = f"{n_labelled} of {len(cells)} cells have a label"
     source["decided"] = decided
     return ad.AnnData(X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source})
 
@@ -62,7 +66,7 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
 def obs_columns(row: dict[str, Any]) -> set[str]:
     """Columns of obs that a row of the sheet speaks of; no other is read."""
     wanted = set(parse_subset(row["subset"])) if row["subset"] else set()
-    if row["labels_source"] == row["path"]:
+    if row["labels"] and not is_label_table(row["labels"]):
         wanted.add(row["labels"])
     if row["batch"].startswith(FROM_OBS):
         wanted.add(row["batch"].removeprefix(FROM_OBS))

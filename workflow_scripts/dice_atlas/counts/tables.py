@@ -212,7 +212,7 @@ def row_blocks(path: Path, layout: Layout) -> Iterable[pd.DataFrame]:
     columns = layout.columns
     try:
         # Column names are given, or pandas would rename repeated ones.
-        blocks = pd.read_csv(
+        read = pd.read_csv(
             path,
             sep=r"\s+" if layout.separator == WHITE else layout.separator,
             header=None,
@@ -227,8 +227,9 @@ def row_blocks(path: Path, layout: Layout) -> Iterable[pd.DataFrame]:
             encoding="utf-8-sig",
         )
         # Not by `usecols`, which would let rows pass that have too many fields.
-        for block in blocks:
-            yield block if len(columns) == layout.width - 1 else block[columns]
+        with read as blocks:
+            for block in blocks:
+                yield block if len(columns) == layout.width - 1 else block[columns]
     except (ValueError, pd.errors.ParserError, *DAMAGED) as error:
         raise InputError(
             f"{path}: a row cannot be read ({error}), expected one column of gene names and then "

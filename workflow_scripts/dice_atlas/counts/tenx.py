@@ -104,8 +104,12 @@ def tsv_rows(path: Path) -> list[list[str]]:
             raise InputError(f"{path}: is empty, expected {expected}; copy it again")
         quoted = lines[-1].startswith('"')
         separator = "\t" if "\t" in lines[-1] or not quoted else " "
-        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        rows = list(csv.reader(lines, delimiter=separator, quoting=quoting))
+        # Unquoted, a quotation mark is part of a name (5" is a prime end).
+        rows = (
+            list(csv.reader(lines, delimiter=separator))
+            if quoted
+            else [line.split(separator) for line in lines]
+        )
     widths = [len(row) for row in rows[1:]] or [len(rows[0])]
     ragged = next((i for i, width in enumerate(widths) if width != widths[0]), None)
     if ragged is not None:
