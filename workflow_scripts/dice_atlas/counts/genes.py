@@ -206,7 +206,9 @@ def find_column(
     for name in wanted:
         if name in by_name:
             found = by_name[name]
-            if not ensembl_only or is_ensembl(text(columns[found])).mean() > 0.5:
+            values = text(columns[found])
+            given = is_ensembl(values[values != ""])
+            if not ensembl_only or (given.size and given.mean() > 0.5):
                 return found
     return None
 
