@@ -17,9 +17,11 @@ import scanpy as sc
 import scipy.io
 import scipy.sparse as sp
 from dice_atlas.counts.check import check_log1p
+from dice_atlas.counts.formats import member_files
 from dice_atlas.counts.genes import read_names
 from dice_atlas.counts.readers import read_counts, read_obs
 from dice_atlas.errors import InputError
+from dice_atlas.files import sha256
 from scipy.io import mmwrite
 from test_readers import write_tenx_h5
 
@@ -431,6 +433,38 @@ def test_other_damage_of_h5ad_ends_in_one_sentence(tmp_path):
     of(lambda file: file.__delitem__("var"))
     of(lambda file: file["var"].attrs.__delitem__("_index"))
     of(lambda file: file["obs"].__delitem__("_index"))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_zarr_folder_that_is_not_whole(tmp_path, version, caplog):
+    def stored(name, made):
+        with ad.settings.override(zarr_write_format=version):
+            made.write_zarr(tmp_path / name)
+        return tmp_path / name
+
+    def chunk(folder):
+        return next(p for p in sorted(folder.rglob("*")) if p.is_file() and p.name[-1].isdigit())
+
+    path = stored("sparse.zarr", cells())
+    before = sha256(path)
+    meta = path / "obs" / (".zattrs" if version == 2 else "zarr.json")
+    assert {str(meta), str(chunk(path / "X/data"))} <= set(member_files(str(path)))
+    meta.write_text(meta.read_text() + " ")
+    assert sha256(path) != before
+    chunk(path / "X/data").unlink()
+    with pytest.raises(InputError, match=r"1 of 1 blocks of /X/data are not there"):
+        read_counts(path)
+    meta = stored("other.zarr", cells()) / "obs" / meta.name
+    meta.write_text("no JSON")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_counts(tmp_path / "other.zarr")
+    dense = cells()
+    dense.X = dense.X.toarray()
+    path = stored("dense.zarr", dense)
+    chunk(path / "X").unlink()
+    with pytest.raises(InputError, match="every value is zero"):
+        read_counts(path)
+    assert "taken as zeros" in caplog.text
 
 
 def test_a_column_that_nobody_needs_is_not_read(tmp_path):

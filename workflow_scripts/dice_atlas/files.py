@@ -38,8 +38,8 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file, or of the names and contents of a folder's files."""
     path = Path(path)
     digest = hashlib.sha256()
-    # Hidden files are not data: Snakemake leaves a timestamp in the folders it makes.
-    inside = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    # Snakemake leaves a timestamp in the folders it makes. Other hidden files are data (zarr's).
+    inside = (p for p in path.rglob("*") if p.is_file() and p.name != ".snakemake_timestamp")
     members = sorted(inside) if path.is_dir() else [path]
     for member in members:
         if member != path:

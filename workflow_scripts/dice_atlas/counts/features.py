@@ -18,8 +18,8 @@ TYPE_COLUMNS = ("feature_types", "feature_type", "featuretype", "modality")
 # Types of genes and of other features, as Cell Ranger, muon, Seurat and CITE-seq-Count write them.
 GENE_TYPES = frozenset(("gene expression", "gene", "genes", "gex", "rna", "mrna", "expression"))
 OTHER_TYPES = re.compile(
-    r"antibod|protein(?! coding)|\badt|\bhto|hash|crispr|guide|sgrna|peak|atac|chromatin|multiplex|custom|"
-    r"\bvdj|\btag|lipid|barcode|antigen|\bcmo|\bprot"
+    r"antibod|protein(?! coding)|\bprot\b|\badt|\bhto|hash|crispr|guide|sgrna|peak|atac|chromatin|"
+    r"multiplex|custom|\bvdj|\btag|lipid|barcode|antigen|\bcmo"
 )
 # Counters that aligners write below the genes: HTSeq, STAR, featureCounts, totals by hand.
 COUNTERS = re.compile(

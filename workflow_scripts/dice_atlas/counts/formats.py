@@ -126,6 +126,11 @@ def member_files(path: str) -> list[str]:
     """The files that belong to a sample, so that a changed one is seen; else the path itself."""
     if not os.path.isdir(path):
         return [path]
+    if path.lower().rstrip("/").endswith(".zarr"):
+        # Every file, hidden ones too: zarr keeps its metadata there. The folder's own time does
+        # not move when a chunk changes.
+        found = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+        return sorted(found) or [path]
     parts = [part for kind in FORMATS for part in kind.members]
     found = [name for name in sorted(os.listdir(path)) if any(part in name for part in parts)]
     return [os.path.join(path, name) for name in found] or [path]

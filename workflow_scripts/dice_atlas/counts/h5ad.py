@@ -110,7 +110,34 @@ def open_zarr(path: Path) -> Any:
             f"{path}: a zarr folder without obs and var (seen: "
             f"{', '.join(sorted(group)) or 'nothing'}), expected one that anndata's write_zarr made"
         )
+    for name in ("X", "raw/X", "layers"):
+        if name in group:
+            require_chunks(group[name], path)
     return group
+
+
+def require_chunks(stored: Any, path: Path) -> None:
+    """Refuse a sparse matrix of which files are missing, which zarr would read as zeros.
+
+    Of a dense one, blocks of zeros need not be there: it is said how many are not.
+
+    Raises
+    ------
+    InputError
+        A file of a sparse matrix is missing.
+    """
+    if is_group(stored):
+        for name in stored:
+            require_chunks(stored[name], path)
+        return
+    missing = stored.nchunks - stored.nchunks_initialized
+    # Where the rows begin may be 0 throughout: of a matrix of zeros.
+    if not missing or not stored.size or stored.name.endswith("/indptr"):
+        return
+    said = f"{path}: {missing} of {stored.nchunks} blocks of {stored.name} are not there"
+    if stored.ndim == 1:
+        raise InputError(f"{said}, expected all of them; the folder is not whole: copy it again")
+    logger.warning("%s and are taken as zeros; is the folder whole?", said)
 
 
 @contextmanager
