@@ -454,10 +454,10 @@ def test_a_zarr_folder_that_is_not_whole(tmp_path, version, caplog):
     chunk(path / "X/data").unlink()
     with pytest.raises(InputError, match=r"1 of 1 blocks of /X/data are not there"):
         read_counts(path)
-    meta = stored("other.zarr", cells()) / "obs" / meta.name
-    meta.write_text("no JSON")
+    whole = stored("other.zarr", cells())
+    (whole / (".zmetadata" if version == 2 else "zarr.json")).write_text("no JSON")
     with pytest.raises(InputError, match="cannot be read"):
-        read_counts(tmp_path / "other.zarr")
+        read_counts(whole)
     dense = cells()
     dense.X = dense.X.toarray()
     path = stored("dense.zarr", dense)
