@@ -2,7 +2,7 @@
 
 import anndata as ad
 import pandas as pd
-from dice_atlas.counts.qc import QcSettings, assess_cells, filtered_sample, summary_row
+from dice_atlas.counts.qc import QcSettings, assess_cells, filtered_sample, set_apart, summary_row
 from dice_atlas.files import atomic_path, write_h5ad, write_table
 from dice_atlas.logs import job_log
 from dice_atlas.plots.qc import draw_qc
@@ -10,7 +10,7 @@ from dice_atlas.plots.qc import draw_qc
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         made, settings = snakemake.output, QcSettings.from_config(snakemake.params.qc)
-        sample = ad.read_h5ad(snakemake.input.counts)
+        sample = set_apart(ad.read_h5ad(snakemake.input.counts), settings)
         cells, bands = assess_cells(sample, settings, snakemake.params.seed)
         row = summary_row(sample, cells, settings, bands)
         log.info("%s", row)

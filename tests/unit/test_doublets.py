@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.doublets import score_doublets
-from dice_atlas.counts.qc import assess_cells
+from dice_atlas.counts.qc import assess_cells, set_apart
 from dice_atlas.counts.readers import read_counts
 from factories import qc_settings
 from sklearn.metrics import roc_auc_score
@@ -54,6 +54,7 @@ def test_off_annotate_remove(shared):
         shared / "data" / "sc_mixology" / "sc_mixology.h5ad", "batch=celseq2_5cl_p1"
     )
     counts.obs["sample"] = "s"
+    counts = set_apart(counts, SETTINGS)
     annotated, _ = assess_cells(counts, SETTINGS, 0)
     removed, _ = assess_cells(counts, replace(SETTINGS, doublets="remove"), 0)
     off, _ = assess_cells(counts, replace(SETTINGS, doublets="off"), 0)

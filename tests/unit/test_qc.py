@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
-from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES
+from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, METRICS
 from dice_atlas.counts.qc import (
     assess_cells,
     cell_metrics,
@@ -14,6 +14,7 @@ from dice_atlas.counts.qc import (
     join_summaries,
     mad_limits,
     removal_reasons,
+    set_apart,
 )
 from dice_atlas.errors import InputError
 from dice_atlas.plots.qc import draw_qc
@@ -135,13 +136,14 @@ def test_default_patterns_are_of_mitochondrial_and_ribosomal_genes():
 
 def test_no_cell_left_says_why(random_sample):
     with pytest.raises(InputError) as error:
-        assess_cells(random_sample, limits(min_genes=390), 0)
+        assess_cells(set_apart(random_sample, limits()), limits(min_genes=390), 0)
     assert "no cell is left of 300: 300 to min_genes, 0 to max_mito_percent" in str(error.value)
     assert "n_genes min 0, median" in str(error.value)
 
 
 def test_filtered_sample_and_figure(random_sample, tmp_path):
     settings = limits(min_genes=100)
+    random_sample = set_apart(random_sample, settings)
     cells, bands = assess_cells(random_sample, settings, 0)
     filtered = filtered_sample(random_sample, cells)
     kept = random_sample.X.toarray()[cells["kept"].to_numpy()]
@@ -153,10 +155,36 @@ def test_filtered_sample_and_figure(random_sample, tmp_path):
     assert filtered.obs["predicted_doublet"].dtype == bool
     assert (cells["reason"] == "").equals(cells["kept"])
     figure = draw_qc(cells, settings, bands, "s")
-    assert figure.axes[len(METRIC_NAMES)].get_title() == "Doublet score"
+    titles = [axes.get_title() for axes in figure.axes]
+    # There are no spike-ins.
+    assert titles == [*(m.title for m in METRICS if not m.apart), "Doublet score"]
     kept_bars = sum(p.get_height() for p in figure.axes[0].containers[1].patches)
     assert kept_bars == filtered.n_obs
     figure.savefig(tmp_path / "a.png")
+
+
+def test_spike_ins_are_set_apart_from_the_genes(random_sample, tmp_path):
+    rng = np.random.default_rng(0)
+    spikes = sp.csr_matrix(rng.poisson(0.5, (300, 20)), dtype=np.int32)
+    spikes[0] = 0
+    names = [*random_sample.var_names, "ERCC1", *[f"ERCC-{i:05d}" for i in range(19)]]
+    both = sample_of(sp.hstack([random_sample.X, spikes]), names)
+    settings = limits(min_genes=100, max_mito_percent=100, max_spike_percent=4)
+    genes = set_apart(both.copy(), settings)
+    assert genes.var_names.tolist() == [*random_sample.var_names, "ERCC1"]  # a gene
+    cells, bands = assess_cells(genes, settings, 0)
+    alone, _ = assess_cells(set_apart(both[:, :401].copy(), settings), settings, 0)
+    for name in ("n_genes", "total_counts", "percent_mito"):
+        pd.testing.assert_series_equal(cells[name], alone[name])
+    of_spikes = spikes[:, 1:].sum(axis=1).A1 / np.maximum(both.X.sum(axis=1).A1, 1)
+    np.testing.assert_allclose(cells["percent_spike"], 100 * of_spikes)
+    removed = cells["reason"] == "max_spike_percent"
+    assert 0 < removed.sum() < 300
+    assert removed.sum() == ((cells["percent_spike"] > 4) & (cells["n_genes"] >= 100)).sum()
+    figure = draw_qc(cells, settings, bands, "s")
+    assert "Spike-in counts (%)" in [axes.get_title() for axes in figure.axes]
+    with pytest.raises(InputError, match="expected genes of the cells beside spike-ins"):
+        set_apart(random_sample, limits(spike_pattern="."))
 
 
 def test_summaries_are_joined_as_written(tmp_path):

@@ -83,7 +83,10 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
     about = {
         "config": json.dumps(CONFIG), "seed": 0, "dice": json.dumps(dice),
         "versions": {"scanpy": "1.11.5", "snakemake": "9.27.1"},
-        "inputs": json.dumps({"r": {"path": "r.h5ad", "format": "h5ad", "sha256": "0" * 64}}),
+        "inputs": json.dumps({"r": {
+            "path": "r.h5ad", "format": "h5ad raw.X", "sha256": "0" * 64,
+            "decided": {"matrix": "raw.X", "passed_over": "X: <negative>", "labels": ""},
+        }}),
     }  # fmt: skip
     umap = np.stack([3 * kind, kind % 2], axis=1) + rng.normal(0, 0.3, (n, 2))
     atlas = ad.AnnData(
@@ -255,6 +258,8 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
         assert (str(picture.width // 2), str(picture.height // 2)) in shown
     assert not {"script", "plasma", "iframe"} & set(page.tags)
     assert "B & <plasma>" in page.words
+    # What was read from the file, and what was not.
+    assert "matrix passed over r h5ad raw.X raw.X X: <negative>" in page.words
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert {"umap_types", "confusion", "reliability", "markers", "composition"} <= names
 

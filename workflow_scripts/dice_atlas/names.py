@@ -54,6 +54,17 @@ OBSM = {
         'share of the posterior samples by label; names in `uns["dice_label_posterior_names"]`'
     ),
 }
+# What was decided about a sample's file: key of uns["dice_atlas"]["inputs"][sample]["decided"], and
+# its title in the report.
+DECIDED = {
+    "matrix": "matrix",
+    "passed_over": "passed over",
+    "gene_names": "gene names",
+    "set_apart": "features that are no genes",
+    "left_out": "left out",
+    "added_up": "added up",
+    "labels": "labels",
+}
 
 
 def joined(labels: Iterable[str]) -> str:

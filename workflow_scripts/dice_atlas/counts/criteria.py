@@ -31,6 +31,8 @@ class Metric:
     pattern : setting with the regular expression of the genes whose share of the counts it is,
         in per cent; "" for other metrics.
     default : of that setting.
+    apart : whether those genes are none of the cell's own (spike-ins). They are set apart before
+        anything else: no other metric counts them, and they do not enter the atlas.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Metric:
     log: bool = False
     pattern: str = ""
     default: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ METRICS = (
         "per cent of the counts from genes of ribosomal proteins",
         pattern="ribo_pattern", default=r"^(RP[SL]|Rp[sl])(?!6[Kk])(\d|[Pp]\d|[Aa]$)",
     ),
+    Metric(
+        "percent_spike", "percent_spike", "Spike-in counts (%)", "median % spike-ins",
+        "per cent of all counts that are spike-ins; these are in no other column",
+        pattern="spike_pattern", default="^ERCC-", apart=True,
+    ),
 )  # fmt: skip
 # In the order in which they are given as a reason: a cell has the first that applies.
 CRITERIA = (
@@ -105,6 +113,10 @@ CRITERIA = (
     Criterion(
         "max_ribo_percent", "percent_ribo", "max", PERCENT_RULE, 100, 100, "% ribo.", "% ribo.",
         "more than {}% ribosomal counts",
+    ),
+    Criterion(
+        "max_spike_percent", "percent_spike", "max", PERCENT_RULE, 100, 100, "% spike-ins",
+        "% spike-ins", "more than {}% spike-in counts",
     ),
 )  # fmt: skip
 METRIC_NAMES = tuple(metric.name for metric in METRICS)

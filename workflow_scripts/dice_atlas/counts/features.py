@@ -96,7 +96,7 @@ def gene_rows(var: pd.DataFrame, path: Path) -> tuple[np.ndarray, dict[str, str]
                 "%s: %d of %d features are genes; not: %s", path, keep.sum(), len(keep), said
             )
     names = text(var["name"])
-    counters = names.str.strip().str.match(COUNTERS).to_numpy(bool) & keep
+    counters = np.array([COUNTERS.match(name.strip()) is not None for name in names]) & keep
     if counters.any():
         decided["left_out"] = "rows " + ", ".join(names[counters])
         logger.warning("%s: %s are no genes and are left out", path, decided["left_out"])
@@ -111,7 +111,7 @@ def require_cell_names(names: pd.Index, path: Path) -> None:
     InputError
         A cell is named as such a column.
     """
-    found = [name for name in names if name.strip().lower() in ANNOTATION]
+    found = [name for name in names if name.lower() in ANNOTATION]
     if found:
         raise InputError(
             f"{path}: {', '.join(found[:5])}: seen among the names of the cells, expected cells "

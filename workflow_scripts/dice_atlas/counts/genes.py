@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from dice_atlas.tables import read_part
 logger = logging.getLogger(__name__)
 
 # Vertebrates, C. elegans and Drosophila, as Ensembl names their genes.
-ENSEMBL = r"^(?:ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?(?:_PAR_Y)?|WBGene\d{8}|FBgn\d{7})$"
+ENSEMBL = re.compile(r"(?:ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?(?:_PAR_Y)?|WBGene\d{8}|FBgn\d{7})\Z")
+VERSION = re.compile(r"\.\d+(?=\Z|_PAR_Y\Z)")
 ID_COLUMNS = (
     "gene_id", "gene_ids", "ensembl", "ensembl_id", "ensembl_gene_id", "ensembl_ids",
     "feature_id", "accession", "id", "geneid",
@@ -27,7 +29,7 @@ SYMBOL_COLUMNS = (
 
 def is_ensembl(names: pd.Series | pd.Index | list[str]) -> np.ndarray:
     """Which names are Ensembl gene ids (boolean, one per name)."""
-    return pd.Series(list(names), dtype=object).astype(str).str.match(ENSEMBL).to_numpy(bool)
+    return np.array([ENSEMBL.match(str(name)) is not None for name in names], dtype=bool)
 
 
 def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -155,9 +157,9 @@ def read_names(path: str | Path) -> pd.Series:
 
 def without_version(ids: pd.Series | pd.Index) -> pd.Index:
     """Ensembl ids without their version, the `.12` at their end."""
-    return (
-        pd.Index(ids, dtype=object).astype(str).str.replace(r"\.\d+(?=$|_PAR_Y$)", "", regex=True)
-    )
+    names = [str(name) for name in ids]
+    bare = [VERSION.sub("", name) if "." in name else name for name in names]
+    return pd.Index(bare, dtype=object)
 
 
 def renamed(genes: pd.DataFrame, symbols: pd.Series, source: str) -> pd.DataFrame:
@@ -247,15 +249,19 @@ def merge_repeated(
     )
     merged = sp.csr_matrix(counts @ member)
     merged.sort_indices()
-    ids = genes["gene_id"].groupby(codes).agg(lambda of: "|".join(sorted(set(of) - {""})))
-    shared = names[names.duplicated(keep=False)]
+    own = genes["gene_id"].to_numpy(object)
+    repeated = names.duplicated(keep=False)
+    ids = own[np.unique(codes, return_index=True)[1]]
+    for code in np.unique(codes[repeated]):
+        ids[code] = "|".join(sorted(set(own[codes == code]) - {""}))
+    shared = names[repeated]
     logger.warning(
         "%s: %d genes share their names with others (such as %s); their counts are added up",
         source,
         len(shared),
         ", ".join(map(str, shared.unique()[:3])),
     )
-    return merged, pd.DataFrame({"gene_id": ids.to_numpy(object)}, index=once)
+    return merged, pd.DataFrame({"gene_id": ids}, index=once)
 
 
 def without_numbers(names: pd.Index) -> pd.Index:

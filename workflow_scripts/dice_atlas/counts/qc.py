@@ -60,10 +60,49 @@ class QcSettings:
         ]
 
 
+def set_apart(sample: ad.AnnData, settings: QcSettings) -> ad.AnnData:
+    """The sample without features that are no genes of the cells, such as spike-ins.
+
+    Parameters
+    ----------
+    sample : raw counts of `load_counts`.
+    settings : their patterns say which features these are.
+
+    Returns
+    -------
+    AnnData
+        The other genes; obs has each such metric (the share of these features in all counts, in
+        per cent), uns["source"] their names.
+
+    Raises
+    ------
+    InputError
+        A pattern is no regular expression, or no gene is left.
+    """
+    name = str(sample.obs["sample"].iloc[0])
+    totals = np.asarray(sample.X.sum(axis=1, dtype=np.int64)).ravel()
+    keep = np.ones(sample.n_vars, dtype=bool)
+    for metric in (metric for metric in METRICS if metric.apart):
+        pattern = settings.patterns[metric.pattern]
+        columns = matching_genes(sample.var_names, pattern, metric.pattern, name)
+        own = np.asarray(sample.X[:, columns].sum(axis=1, dtype=np.int64)).ravel()
+        sample.obs[metric.name] = 100.0 * own / np.maximum(totals, 1)
+        keep[columns] = False
+        if columns.size:
+            logger.info("%s: %d features match %s %r: set apart", name, columns.size,
+                metric.pattern, pattern)  # fmt: skip
+    if not keep.any():
+        raise InputError(
+            f"sample {name}: all {sample.n_vars} genes (such as {sample.var_names[0]!r}) match "
+            "spike_pattern, expected genes of the cells beside spike-ins; correct qc.spike_pattern"
+        )
+    return sample if keep.all() else sample[:, keep].copy()
+
+
 def cell_metrics(
     counts: sp.csr_matrix, genes: pd.Index, settings: QcSettings, sample: str
 ) -> pd.DataFrame:
-    """The `METRICS` of every cell.
+    """The `METRICS` of every cell, but for those of features that are set apart.
 
     Parameters
     ----------
@@ -86,7 +125,7 @@ def cell_metrics(
     n_genes = np.asarray((counts > 0).sum(axis=1)).ravel().astype(np.int64)
     table = pd.DataFrame({"n_genes": n_genes, "total_counts": total})
     for metric in METRICS:
-        if not metric.pattern:
+        if not metric.pattern or metric.apart:
             continue
         columns = matching_genes(genes, settings.patterns[metric.pattern], metric.pattern, sample)
         if not columns.size and settings.active(metric.name):
@@ -187,7 +226,7 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
 
     Parameters
     ----------
-    sample : raw counts of `load_counts`.
+    sample : see `set_apart`.
     settings : limits of the sample.
     seed : of the doublet scores.
 
@@ -204,6 +243,8 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
     """
     name = str(sample.obs["sample"].iloc[0])
     cells = cell_metrics(sample.X, sample.var_names, settings, name)
+    for metric in (metric for metric in METRICS if metric.apart):
+        cells[metric.name] = sample.obs[metric.name].to_numpy()
     cells.insert(0, "cell", sample.obs_names.to_numpy(object))
     reasons, bands = removal_reasons(cells, settings)
     require_cells(cells, reasons, settings, name)
@@ -225,8 +266,7 @@ def filtered_sample(sample: ad.AnnData, cells: pd.DataFrame) -> ad.AnnData:
 
     Parameters
     ----------
-    sample : raw counts of `load_counts`.
-    cells : see `assess_cells`, in the same order.
+    sample, cells : see `assess_cells`, cells in the same order.
     """
     kept = np.flatnonzero(cells["kept"])
     filtered = sample[kept].copy()

@@ -9,8 +9,7 @@ import pandas as pd
 
 from dice_atlas.counts.check import CHECKS
 from dice_atlas.counts.formats import FORMATS, KNOWN, Format
-from dice_atlas.counts.genes import text
-from dice_atlas.counts.stored import Wanted, as_counts
+from dice_atlas.counts.stored import Wanted, as_counts, plain_names
 from dice_atlas.errors import InputError, reading
 from dice_atlas.registry import load
 
@@ -102,8 +101,7 @@ def read_obs(path: str | Path, columns: Collection[str] | None = None) -> pd.Dat
         if not kind.has_obs:
             raise no_obs(path)
         obs = load(kind.obs_reader)(path, columns)
-        barcodes = text(obs.index.to_series()).str.strip().to_numpy(object)
-        return obs.set_axis(pd.Index(barcodes), axis=0)
+        return obs.set_axis(plain_names(obs.index), axis=0)
 
 
 def no_slots(path: Path) -> InputError:

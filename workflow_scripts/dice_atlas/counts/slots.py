@@ -132,7 +132,7 @@ def read_whole(slot: Slot, check: Check) -> tuple[sp.csr_matrix, str]:
     """The wanted cells of a slot, and what is wrong with them; "" if nothing."""
     try:
         counts = slot.read()
-        if counts.shape[0] and counts.shape[1] and not counts.count_nonzero():
+        if counts.shape[0] and counts.shape[1] and not counts.data.any():
             return counts, "every value is zero"
         return counts, check.problem(counts.data, counts)
     except Exception as error:

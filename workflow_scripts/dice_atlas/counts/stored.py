@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from dice_atlas.counts.check import COUNTS, Check
 from dice_atlas.counts.dense import native
 from dice_atlas.counts.features import gene_rows, require_cell_names
-from dice_atlas.counts.genes import gene_table, merge_repeated, text
+from dice_atlas.counts.genes import gene_table, merge_repeated
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
             f"{path}: seen a matrix of {stored.counts.shape[0]} cells x {stored.counts.shape[1]} "
             f"genes, expected {shape[0]} x {shape[1]} by the names in the file; write it again"
         )
-    barcodes = pd.Index(text(stored.obs.index.to_series()).str.strip().to_numpy(object))
+    barcodes = plain_names(stored.obs.index)
     require_plain(barcodes, path, "the barcode")
     require_unique(barcodes, path)
     require_cell_names(barcodes, path)
@@ -106,6 +106,12 @@ def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
     return ad.AnnData(X, obs=obs, var=genes, uns=uns)
 
 
+def plain_names(index: pd.Index) -> pd.Index:
+    """Names as text without blanks around them, "" for missing ones."""
+    names = pd.Index([str(name).strip() for name in index], dtype=object)
+    return names.where(~index.isna(), "")
+
+
 def require_unique(barcodes: pd.Index, path: Path) -> None:
     """Refuse barcodes that stand more than once, and empty ones."""
     repeated = barcodes[barcodes.duplicated()]
@@ -121,11 +127,11 @@ def require_unique(barcodes: pd.Index, path: Path) -> None:
 
 def require_plain(names: pd.Index, path: Path, what: str) -> None:
     """Refuse names with control or format characters, which tables and figures cannot hold."""
-    # Nearly all names are ASCII, and printable.
+    together = "".join(names)
+    if together.isascii() and together.isprintable():  # nearly always
+        return
     for name in names:
-        if not (name.isascii() and name.isprintable()) and any(
-            unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in name
-        ):
+        if any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in name):
             raise InputError(
                 f"{path}: {what} {name!r} has a control character, expected printable text; "
                 "was the file written with another encoding, or is it damaged?"

@@ -26,9 +26,12 @@ def draw_qc(cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str)
     title : over the figure.
     """
     matplotlib.use("Agg")
-    figure = Figure(figsize=(WIDTH * len(TITLES), HEIGHT), dpi=150, layout="constrained")
-    axes = figure.subplots(1, len(TITLES))
-    for axis, (metric, name) in zip(axes, TITLES.items(), strict=True):
+    # Most experiments have no spike-ins.
+    absent = {metric.name for metric in METRICS if metric.apart and not cells[metric.name].any()}
+    titles = {name: title for name, title in TITLES.items() if name not in absent}
+    figure = Figure(figsize=(WIDTH * len(titles), HEIGHT), dpi=150, layout="constrained")
+    axes = figure.subplots(1, len(titles))
+    for axis, (metric, name) in zip(axes, titles.items(), strict=True):
         draw_metric(axis, cells, metric, limit_lines(settings, bands, metric))
         axis.set_title(name, fontsize=10)
         axis.tick_params(labelsize=8)

@@ -59,6 +59,7 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "transfer": tables.metric_table(metrics, tables.TRANSFER, spaces, ["query"]),
         "by_type": tables.by_type_table(metrics, spaces),
         "qc": tables.qc_table(data.qc),
+        "files": tables.file_table(data.provenance["inputs"]),
     }
 
 

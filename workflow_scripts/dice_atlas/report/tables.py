@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dice_atlas.counts.criteria import CRITERIA, METRICS
-from dice_atlas.names import UNASSIGNED
+from dice_atlas.names import DECIDED, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer, top_markers
 
 # Metric, what it is called, whether up is better (None: neither).
@@ -310,6 +311,23 @@ def marker_table(data: ReportData, n: int) -> Table:
     return Table(columns, rows, numeric, starts=starts)
 
 
+def file_table(inputs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What was read from each sample's file, and what was decided about it.
+
+    Parameters
+    ----------
+    inputs : `source` of each sample, by its name.
+    """
+    decided = {sample: source.get("decided", {}) for sample, source in inputs.items()}
+    used = [key for key in DECIDED if any(own.get(key) for own in decided.values())]
+    rows = [
+        [sample, source["format"], *(decided[sample].get(key, "") for key in used)]
+        for sample, source in inputs.items()
+    ]
+    columns = ["sample", "format", *(DECIDED[key] for key in used)]
+    return Table(columns, rows, [False] * len(columns))
+
+
 def qc_table(qc: pd.DataFrame) -> Table:
     """The QC summary; limits that were not used are left out, and what they did not remove."""
     unused = {
@@ -319,6 +337,8 @@ def qc_table(qc: pd.DataFrame) -> Table:
     for criterion in CRITERIA:
         idle = (qc[criterion.setting] == criterion.off).all()
         unused |= {criterion.setting: idle, f"removed_{criterion.setting}": idle}
+    for metric in (metric for metric in METRICS if metric.apart):
+        unused[f"median_{metric.short}"] = not qc[f"median_{metric.short}"].any()
     used = [name for name in QC_TITLES if qc[name].notna().any() and not unused.get(name)]
     rows = []
     for row in qc.to_dict("records"):
