@@ -7,6 +7,7 @@ tried in every format that the rule applies to.
 import gzip
 import logging
 import os
+import signal
 
 import anndata as ad
 import h5py
@@ -16,6 +17,7 @@ import pytest
 import scanpy as sc
 import scipy.io
 import scipy.sparse as sp
+from dice_atlas.counts import hdf5
 from dice_atlas.counts.check import check_log1p
 from dice_atlas.counts.formats import member_files
 from dice_atlas.counts.genes import read_names
@@ -477,6 +479,33 @@ def test_a_column_that_nobody_needs_is_not_read(tmp_path):
     assert read_counts(path, columns={"kind"}).obs["kind"].tolist()[:2] == ["a", "b"]
     assert read_obs(path, {"kind"}).columns.tolist() == ["kind"]
     with pytest.raises(InputError, match="cannot be read"):
+        read_counts(path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_nul_in_text_is_refused(tmp_path, zipped):
+    path = folder(tmp_path / "s")
+    table = as_table({}, ",").replace("GENE7,", "GENE\0,").encode()
+    matrix = (path / "matrix.mtx").read_bytes()
+    matrix = matrix[:-60] + bytes(20) + matrix[-40:]
+    end, pack = (".gz", gzip.compress) if zipped else ("", bytes)
+    (path / "matrix.mtx").unlink()
+    (path / f"matrix.mtx{end}").write_bytes(pack(matrix))
+    (tmp_path / f"s.csv{end}").write_bytes(pack(table))
+    for source in (path, tmp_path / f"s.csv{end}"):
+        with pytest.raises(InputError, match="a NUL byte stands in the text"):
+            read_counts(source)
+
+
+@pytest.mark.parametrize("end", ["crash", "hang"])
+def test_a_file_on_which_the_library_fails_is_refused(tmp_path, monkeypatch, end):
+    def failing(path):
+        os.kill(os.getpid(), signal.SIGSEGV if end == "crash" else signal.SIGSTOP)
+
+    monkeypatch.setattr(hdf5, "read_structure", failing)
+    monkeypatch.setattr(hdf5, "PATIENCE", 0.2)
+    path = save(cells(), tmp_path / "s.h5ad")
+    with pytest.raises(InputError, match="never ends" if end == "hang" else "crashes"):
         read_counts(path)
 
 

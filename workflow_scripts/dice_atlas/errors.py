@@ -16,6 +16,11 @@ class InputError(ValueError):
     """Wrong input or settings. Its message is shown to the user as it stands."""
 
 
+def one_line(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return " ".join(str(error).split())[:300] or "no reason given"
+
+
 @contextmanager
 def reading(path: str | Path, expected: str) -> Iterator[None]:
     """Turn whatever a library throws while it reads a file into the product's error.
@@ -39,7 +44,7 @@ def reading(path: str | Path, expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         logger.info("%s: reading it failed", path, exc_info=True)
-        said = " ".join(str(error).split())[:300] or "no reason given"
+        said = one_line(error)
         raise InputError(
             f"{path}: cannot be read ({type(error).__name__}: {said}), expected {expected}; is it "
             "cut off or damaged? Copy it again"

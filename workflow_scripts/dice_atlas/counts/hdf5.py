@@ -1,5 +1,6 @@
 """HDF5 files of users: opened only if their contents are their own and their sizes can be true."""
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 import h5py
 
 from dice_atlas.errors import InputError
+
+# Seconds that the structure of a file may take to be read; it takes milliseconds.
+PATIENCE = 120
 
 # Times that an array may be larger than what it takes on disk. Deflate reaches 1,032; other
 # compressors more, but on no array of counts.
@@ -21,11 +25,57 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     Raises
     ------
     InputError
-        See `require_own`.
+        The library would crash or hang on the file, or see `require_own`.
     """
+    require_survival(path)
     with h5py.File(path, "r") as file:
         require_own(file, path)
         yield file
+
+
+def require_survival(path: str | Path) -> None:
+    """Refuse a file on whose damaged structure the HDF5 library crashes, or never ends.
+
+    No exception comes of that: the structure is first read by a process of its own.
+
+    Raises
+    ------
+    InputError
+        That process crashed or did not end.
+    """
+    trial = multiprocessing.get_context("fork").Process(target=read_structure, args=(path,))
+    trial.start()
+    trial.join(PATIENCE)
+    hung = trial.is_alive()
+    if hung:
+        trial.kill()
+        trial.join()
+    if trial.exitcode:
+        what = "never ends" if hung else "crashes"
+        raise InputError(
+            f"{path}: the HDF5 library {what} on it, expected a whole file; it is damaged: copy or "
+            "write it again"
+        )
+
+
+def read_structure(path: str | Path) -> None:
+    """Read the attributes and texts of an HDF5 file; an exception will come again and be said."""
+
+    def visit(_: str, found: Any) -> None:
+        for name in found.attrs:
+            try:
+                found.attrs[name]
+            except Exception:
+                continue
+        if isinstance(found, h5py.Dataset) and h5py.check_string_dtype(found.dtype):
+            found[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            visit("", file)
+            file.visititems(visit)
+    except Exception:
+        return
 
 
 def require_own(group: h5py.Group, path: str | Path) -> None:

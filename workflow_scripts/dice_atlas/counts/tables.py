@@ -15,11 +15,12 @@ import scipy.sparse as sp
 from dice_atlas.counts.formats import TABLE_SUFFIXES
 from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.counts.stored import Stored, Wanted
-from dice_atlas.errors import DAMAGED, InputError
+from dice_atlas.errors import DAMAGED, InputError, one_line, reading
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 10_000_000  # values in memory at once
+BYTES = 1 << 20  # read at once
 BARCODE = re.compile(r"^(?:.*[_.:#-])?[ACGTN]{8,}(?:[-_.].*)?$")
 WHITE = " "
 NAMED = {"\t": "tabs", ";": "semicolons", ",": "commas", WHITE: "blanks"}
@@ -80,6 +81,8 @@ def read_table(path: Path, wanted: Wanted | None = None) -> Stored:
         among the numbers, is visibly cells x genes, or has a column that no cell could be.
     """
     layout = read_layout(path)
+    with reading(path, "a table of genes x cells, as text"):
+        require_text(path)
     check_cells(layout.cells, path)
     genes, blocks = [], []
     for block in row_blocks(path, layout):
@@ -100,6 +103,21 @@ def open_text(path: Path) -> TextIO:
     """A table as text, gzipped or plain."""
     opener = gzip.open if path.suffix == ".gz" else open
     return opener(path, "rt", newline="", encoding="utf-8-sig")
+
+
+def require_text(path: Path) -> None:
+    """Refuse a file with a NUL: readers end a name there, and scipy's of matrices crashes.
+
+    Raises
+    ------
+    ValueError
+        The file has one.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        while block := file.read(BYTES):
+            if b"\0" in block:
+                raise ValueError("a NUL byte stands in the text")
 
 
 def read_layout(path: Path) -> Layout:
@@ -232,8 +250,9 @@ def row_blocks(path: Path, layout: Layout) -> Iterable[pd.DataFrame]:
                 yield block if len(columns) == layout.width - 1 else block[columns]
     except (ValueError, pd.errors.ParserError, *DAMAGED) as error:
         raise InputError(
-            f"{path}: a row cannot be read ({error}), expected one column of gene names and then "
-            "numbers only, as many in every row; is it cut off, or has it further columns of text?"
+            f"{path}: a row cannot be read ({one_line(error)}), expected one column of gene names "
+            "and then numbers only, as many in every row; is it cut off, or has it further columns "
+            "of text?"
         ) from error
 
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.stored import Stored, Wanted
+from dice_atlas.counts.tables import require_text
 from dice_atlas.errors import InputError, reading
 
 ALL = Wanted()
@@ -164,6 +165,7 @@ def read_matrix(path: Path) -> sp.coo_matrix:
                 f"{path}: its header claims {claimed:,} values of {rows:,} x {columns:,}, but the "
                 f"file is too small for them, expected {expected} that is whole; copy it again"
             )
+        require_text(path)
         return sp.coo_matrix(scipy.io.mmread(path))
 
 
