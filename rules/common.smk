@@ -161,6 +161,7 @@ def loaded(row):
         "labels",
         "labels_source",
         "subset",
+        "suffix",
         "slot",
         "expression",
         "extra",
@@ -202,7 +203,7 @@ def final_annotation(name):
 
 def truth_settings():
     """Where each sample's truth is read from."""
-    kept = ("truth", "truth_source", "subset")
+    kept = ("truth", "truth_source", "subset", "suffix")
     return {name: {key: SHEET[name][key] for key in kept} for name in TRUTHS}
 
 

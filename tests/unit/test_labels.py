@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from dice_atlas.counts.labels import read_cell_labels, read_labels, read_truth
+from dice_atlas.counts.labels import read_labels, read_truth
+from dice_atlas.counts.readers import read_obs
 from dice_atlas.counts.subset import batch_values, column_text, keep_mask
 from dice_atlas.errors import InputError
 
@@ -51,8 +52,68 @@ def test_labels_of_a_table(tmp_path, name, sep):
     assert all(type(label) is str for label in labels)
 
 
-def test_table_may_list_some_cells(tmp_path):
-    assert from_table(tmp_path, "barcode,label\nGGG-1,T\n") == ["", "", "T"]
+def test_table_may_list_some_cells(tmp_path, caplog):
+    assert from_table(tmp_path, "barcode,label\nGGG-1,T\nAAA-1,\n") == ["", "", "T"]
+    assert "lists 2 of 3 cells" in caplog.text
+    assert "1 of 3 cells have a label" in caplog.text
+    text = "barcode;label;\nGGG-1;T;\nAAA-1;B;\nCCC-1;B;\n;;\n"  # a spreadsheet's
+    assert from_table(tmp_path, text) == ["B", "B", "T"]
+    assert from_table(tmp_path, text.replace(";", "\t")) == ["B", "B", "T"]
+
+
+def captures(tmp_path, n=4, size=50, shared=3):
+    """The label table of n captures that share some barcodes, and the barcodes of each."""
+    names = [[f"C{i}{k:03d}" for k in range(size - shared)] for i in range(n)]
+    for own in names:
+        own += [f"S{k:03d}" for k in range(shared)]
+    lines = [f"{name}-{i + 1},T{i + 1}\n" for i, own in enumerate(names) for name in own]
+    path = write(tmp_path / "aggr.csv", "barcode,label\n" + "".join(lines))
+    return path, [pd.Index([f"{name}-1" for name in own], dtype=object) for own in names]
+
+
+def test_labels_of_another_capture_are_refused_and_the_suffix_says_which(tmp_path):
+    path, barcodes = captures(tmp_path)
+    assert set(read_labels("aggr.csv", path, barcodes[0], OBS)) == {"T1"}
+    with pytest.raises(
+        InputError, match=r"4 captures \(-1, -2, -3, -4\).* 100 % with -3.*`suffix`"
+    ):
+        read_labels("aggr.csv", path, barcodes[2], OBS)
+    assert set(read_labels("aggr.csv", path, barcodes[2], OBS, "-3")) == {"T3"}
+    with pytest.raises(InputError, match=r"lists 3 of the 50 cells .*of another sample"):
+        read_labels("aggr.csv", path, barcodes[2], OBS, "-2")
+    with pytest.raises(InputError, match=r"ends in '-7'.*seen suffixes: -1, -2"):
+        read_labels("aggr.csv", path, barcodes[2], OBS, "-7")
+    # All captures have the same barcodes: nothing but the sheet can tell.
+    path, barcodes = captures(tmp_path, shared=50)
+    with pytest.raises(InputError, match="100 % with -1, 100 % with -2"):
+        read_labels("aggr.csv", path, barcodes[0], OBS)
+    assert set(read_labels("aggr.csv", path, barcodes[0], OBS, "-1")) == {"T1"}
+
+
+def test_truth_is_matched_as_labels_are(tmp_path):
+    path, barcodes = captures(tmp_path)
+    row = {"truth": "aggr.csv", "truth_source": path, "subset": "", "suffix": ""}
+    obs = pd.DataFrame({"sample": "s"}, index=[f"s_{name}" for name in barcodes[2]])
+    with pytest.raises(InputError, match="100 % with -3"):
+        read_truth({"s": row}, obs)
+    found = read_truth({"s": row | {"suffix": "-3"}}, obs)
+    assert found["cell"].tolist() == obs.index.tolist()
+    assert set(found["truth"]) == {"T3"}
+
+
+def test_every_source_of_labels_is_cleaned_alike(tmp_path):
+    seen = ["T cell ", " T  cell", "T\u00a0cell", "Te\u0301", "Té", " NA ", "n/a"]
+    expected = ["T cell"] * 3 + ["Té"] * 2 + ["", ""]
+    cells = pd.Index([f"c{i}" for i in range(7)], dtype=object)
+    for values in (seen, pd.Categorical(seen)):
+        obs = pd.DataFrame({"kind": values}, index=cells)
+        assert read_labels("kind", "a.h5ad", cells, obs).tolist() == expected
+    text = "barcode,label\n" + "".join(f"{c},{s}\n" for c, s in zip(cells, seen, strict=True))
+    path = write(tmp_path / "a.csv", text)
+    assert read_labels("a.csv", path, cells, obs).tolist() == expected
+    for label in ("T\tcell", "T\ncell", "T\u202ecell", "T\x07"):
+        with pytest.raises(InputError, match="has a control character"):
+            read_labels("kind", "a.h5ad", cells, obs.assign(kind=label))
 
 
 @pytest.mark.parametrize(
@@ -60,15 +121,17 @@ def test_table_may_list_some_cells(tmp_path):
     [
         ("AAA-1,B\nCCC-1,T\n", r"no column barcode and label \(seen: AAA-1, B\)"),
         ("barcode,cell_type\nAAA-1,B\n", r"no column label \(seen: barcode, cell_type\)"),
-        ("barcode\tlabel\nAAA-1\tB\n", "no column barcode and label"),
-        ("barcode,label\nAAA,B\nCCC,T\n", r"such as AAA, CCC\).*AAA-1, CCC-1.*suffix such as '-1'"),
+        ("barcode label\nAAA-1 B\n", "lists 1 of the 3 cells"),
+        ("barcode,label\nAAA,B\nCCC,T\n", r"such as AAA, CCC; .*AAA-1, CCC-1.*suffixes differ"),
         ("barcode,label\nX1,B\n", "is it the table of another sample"),
+        ("barcode,label\nGGG-1,T\n", "lists 1 of the 3 cells"),
         ("barcode,label\n", "no row at all"),
         ("barcode,label\nAAA-1,B\nAAA-1,T\n", r"more than once \(such as 'AAA-1'"),
         ("barcode,label\nAAA-1,B|T\n", r"'B\|T' has a '\|'"),
         ("barcode,label\nAAA-1,Unassigned\n", "'Unassigned' is reserved"),
-        ("barcode,label\nAAA-1,B,x,y\nCCC-1,B\nGGG-1,B,z,z,z,z\n", "cannot be read"),
-        ("", "cannot be read"),
+        ("barcode,label\nAAA-1,B,x,y\nCCC-1,B\n", "line 2 has 4 fields and the header 2"),
+        ("barcode,label\nAAA-1,B\nCCC\n", "line 3 has 1 fields and the header 2"),
+        ("", r"no column barcode and label \(seen: nothing\)"),
     ],
 )
 def test_table_errors(tmp_path, text, message):
@@ -78,9 +141,9 @@ def test_table_errors(tmp_path, text, message):
 
 def test_truth_of_no_row(tmp_path):
     path = write(tmp_path / "a.csv", "barcode,label\n")
-    settings = {"s": {"truth": "a.csv", "truth_source": str(path), "subset": ""}}
+    settings = {"s": {"truth": "a.csv", "truth_source": str(path), "subset": "", "suffix": ""}}
     obs = pd.DataFrame({"sample": "s"}, index=["s_AAA-1"])
-    with pytest.raises(InputError, match=r"none of its 0 barcodes \(such as no row at all\)"):
+    with pytest.raises(InputError, match=r"lists none of the 1 cells .*no row at all"):
         read_truth(settings, obs)
 
 
@@ -89,16 +152,17 @@ def test_missing_table(tmp_path):
         read_labels("a.csv", str(tmp_path / "a.csv"), BARCODES, OBS)
 
 
-def test_cell_labels_for_scoring(tmp_path, shared):
-    path = write(tmp_path / "truth.csv", "barcode,label\nAAA-1,B\nCCC-1,\n")
-    labels = read_cell_labels("s1", "truth.csv", path)
-    assert labels.to_dict() == {"s1_AAA-1": "B", "s1_CCC-1": ""}
+def test_truth_of_obs_columns(shared):
     kang = str(shared / "data" / "kang_ctrl_8donors" / "kang_ctrl_8donors.h5ad")
-    labels = read_cell_labels("k", "cell_type", kang)
-    assert len(labels) == 12261
-    assert labels.index[0] == "k_AAACATACATTTCC-1"
-    assert (labels == "Megakaryocytes").sum() == 95
-    assert len(read_cell_labels("k", "cell_type", kang, "batch=101|107")) == 858 + 517
+    row = {"truth": "cell_type", "truth_source": kang, "subset": "", "suffix": ""}
+    obs = read_obs(kang, {"cell_type"})
+    cells = pd.DataFrame({"sample": "k"}, index=[f"k_{name}" for name in obs.index])
+    found = read_truth({"k": row}, cells)
+    assert len(found) == 12261
+    assert found["cell"][0] == "k_AAACATACATTTCC-1"
+    assert (found["truth"] == "Megakaryocytes").sum() == 95
+    with pytest.raises(InputError, match="lists 1375 of the 12261 cells"):
+        read_truth({"k": row | {"subset": "batch=101|107"}}, cells)
 
 
 def test_column_text():

@@ -12,7 +12,7 @@ from dice_atlas.files import sha256
 
 ROW = {
     "sample": "s1", "role": "reference", "batch": "obs:run", "labels": "kind",
-    "labels_source": "", "subset": "run=1", "slot": "", "expression": "",
+    "labels_source": "", "subset": "run=1", "suffix": "", "slot": "", "expression": "",
     "extra": {"site": "Leipzig"},
 }  # fmt: skip
 

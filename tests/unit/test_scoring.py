@@ -17,7 +17,7 @@ def paths(tmp_path_factory):
 
 
 def settings(path):
-    return {"q1": {"truth": "truth.csv", "truth_source": str(path), "subset": ""}}
+    return {"q1": {"truth": "truth.csv", "truth_source": str(path), "subset": "", "suffix": ""}}
 
 
 def load(paths, truth=None, clusters=None):
@@ -113,7 +113,7 @@ def test_without_truth_only_the_rows_that_need_it_are_missing(paths):
 def test_truth_of_other_cells_is_refused(paths, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("barcode,label\nXX,B\n")
-    with pytest.raises(InputError, match=r"none of its 1 barcodes \(such as XX\) is among the 60"):
+    with pytest.raises(InputError, match=r"lists none of the 60 cells .*such as XX"):
         load(paths, settings(other))
 
 

@@ -61,7 +61,7 @@ def test_full_row(read, tmp_path):
     assert row == {
         "sample": "s1", "path": "b.h5ad", "role": "reference", "batch": "obs:run",
         "labels": "l.CSV", "labels_source": "l.CSV", "truth": "kind", "truth_source": "b.h5ad",
-        "subset": "d=1|2;e=x", "slot": "", "expression": "",
+        "subset": "d=1|2;e=x", "suffix": "", "slot": "", "expression": "",
         "qc": {"n_mads": 3, "max_mito_percent": 7.5, "doublets": "off"},
         "extra": {"site": "x, y"},
     }  # fmt: skip

@@ -23,7 +23,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.names import INTERNAL, OBS
 
 REQUIRED_COLUMNS = ("sample", "path", "role", "batch")
-CORE_COLUMNS = (*REQUIRED_COLUMNS, "labels", "truth", "subset", "slot", "expression")
+CORE_COLUMNS = (*REQUIRED_COLUMNS, "labels", "truth", "subset", "suffix", "slot", "expression")
 # Columns that the workflow writes into obs itself.
 RESERVED_COLUMNS = {*OBS, *METRIC_NAMES, *INTERNAL} - {"sample", "role", "batch"}
 
@@ -42,8 +42,9 @@ def read_sheet(
     -------
     dict
         Per sample name: `sample`, `path`, `role`, `batch`, `labels`, `labels_source`, `truth`,
-        `truth_source`, `subset`, `slot`, `expression`, `qc` (limits that override the config's)
-        and `extra` (further columns). A `*_source` is the file that the labels are read from.
+        `truth_source`, `subset`, `suffix`, `slot`, `expression`, `qc` (limits that override the
+        config's) and `extra` (further columns). A `*_source` is the file that the labels are
+        read from.
 
     Raises
     ------

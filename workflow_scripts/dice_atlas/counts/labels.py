@@ -1,7 +1,9 @@
 """Cell labels, from an obs column of the sample's file or from a table barcode,label."""
 
+import csv
 import logging
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,17 +12,25 @@ import pandas as pd
 
 from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.readers import read_obs
+from dice_atlas.counts.stored import CONTROLS
 from dice_atlas.counts.subset import column_text, keep_mask, parse_subset
-from dice_atlas.errors import DAMAGED, InputError
+from dice_atlas.counts.tables import fields, open_text, require_text, separator_of, warn_of_cut
+from dice_atlas.errors import InputError, reading
 from dice_atlas.names import SEPARATOR, UNASSIGNED
 
 logger = logging.getLogger(__name__)
 
 # How a missing label is written, by hand, by R and by pandas.
 NO_LABEL = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})
+# Shares of a sample's cells that a table should list: fewer is another sample's, or worth a look.
+LEAST_LISTED, MOST_LISTED = 0.5, 0.9
+# The capture that `cellranger aggr` and others write behind a barcode.
+SUFFIX = re.compile(r"-\d+\Z")
 
 
-def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -> np.ndarray:
+def read_labels(
+    spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame, suffix: str = ""
+) -> np.ndarray:
     """One label per cell, "" where a cell has none.
 
     Parameters
@@ -29,6 +39,7 @@ def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -
     source : the file that the labels are read from (the sample's own for an obs column).
     barcodes : the cells that labels are wanted for.
     obs : the obs table of the sample's file, one row per barcode.
+    suffix : of the sample's barcodes in the table; "" = they are as in the counts.
 
     Returns
     -------
@@ -38,21 +49,22 @@ def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -
     Raises
     ------
     InputError
-        The column, the file, its header or every barcode is missing, a barcode stands twice, no
-        cell has a label, or a label is reserved ("unassigned") or has the separator of prediction
-        sets ("|").
+        The column, the file or its header is missing, a barcode stands twice, the table lists less
+        than half of the cells, no cell has a label, or see `clean`.
     """
     if not spec:
         return np.full(len(barcodes), "", dtype=object)
     if is_label_table(spec):
-        table = read_label_table(source)
-        require_match(table.index, barcodes, source)
-        labels = table.reindex(barcodes).fillna("")
+        labels = of_cells(read_label_table(source), barcodes, suffix, source).fillna("")
     else:
         labels = label_column(spec, source, obs)
     values = labels.to_numpy(object)
     n_labelled = int((values != "").sum())
-    logger.info("%s: %d of %d cells have a label", source, n_labelled, len(values))
+    few = n_labelled < len(values) / 2
+    logger.log(
+        logging.WARNING if few else logging.INFO,
+        "%s: %d of %d cells have a label", source, n_labelled, len(values),
+    )  # fmt: skip
     if n_labelled == 0:
         raise InputError(
             f"{source}: none of the {len(values)} cells has a label in {spec!r}; expected at "
@@ -61,33 +73,152 @@ def read_labels(spec: str, source: str, barcodes: pd.Index, obs: pd.DataFrame) -
     return values
 
 
-def read_cell_labels(sample: str, spec: str, source: str, subset: str = "") -> pd.Series:
-    """Labels of a sample by cell id `<sample>_<barcode>`, read without its counts.
+def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> pd.DataFrame:
+    """Columns `cell` and `truth` of the cells that have a truth.
 
     Parameters
     ----------
-    sample, spec, source, subset : as in the sheet (`truth`, `truth_source` ...).
-
-    Returns
-    -------
-    Series
-        Labels ("" = none), index = cell ids. A table gives the cells it lists, QC-removed cells
-        and cells outside of the subset included; an obs column those of the subset.
+    settings : per sample `truth`, `truth_source`, `subset`, `suffix`, as in the sample sheet.
+    obs : index = cell names, column `sample`.
 
     Raises
     ------
     InputError
-        See `read_labels`, but for tables that list none of the sample's barcodes.
+        A sample's file names less than half of its cells, or see `read_labels`.
     """
-    if is_label_table(spec):
-        labels = read_label_table(source)
-    else:
-        obs = read_obs(source, {spec, *(parse_subset(subset) if subset else ())})
-        if subset:
-            obs = obs[keep_mask(obs, subset, source)]
-        labels = label_column(spec, source, obs)
-    cells = pd.Index([f"{sample}_{barcode}" for barcode in labels.index], dtype=object)
-    return pd.Series(labels.to_numpy(object), index=cells, name="label", dtype=object)
+    parts = [pd.Series(dtype=object)]
+    for sample, row in settings.items():
+        cells = obs.index[obs["sample"] == sample]
+        barcodes = pd.Index([cell.removeprefix(f"{sample}_") for cell in cells], dtype=object)
+        spec, source = row["truth"], row["truth_source"]
+        if is_label_table(spec):
+            labels = read_label_table(source)
+        else:
+            table = read_obs(
+                source, {spec, *(parse_subset(row["subset"]) if row["subset"] else ())}
+            )
+            if row["subset"]:
+                table = table[keep_mask(table, row["subset"], source)]
+            labels = label_column(spec, source, table)
+        found = of_cells(labels, barcodes, row["suffix"], source).set_axis(cells)
+        parts.append(found[found.notna() & (found != "")])
+        if len(parts[-1]) < len(cells) / 2:
+            logger.warning(
+                "%s: a truth for %d of the %d cells of sample %s only",
+                source, len(parts[-1]), len(cells), sample,
+            )  # fmt: skip
+    return pd.concat(parts).rename_axis("cell").rename("truth").reset_index()
+
+
+def of_cells(labels: pd.Series, barcodes: pd.Index, suffix: str, path: str) -> pd.Series:
+    """The labels of a sample's cells (index: barcodes), missing where the table lists none.
+
+    A table of several captures numbers them behind the barcode, as the sample's own file does with
+    its single one. Which number is the sample's cannot be known from barcodes that other captures
+    have too: the sheet says it.
+
+    Parameters
+    ----------
+    labels : by barcode, each once.
+    barcodes : of the sample's cells.
+    suffix : of the sample's barcodes in the table; "" = they are as in the counts.
+    path : of the table, for messages.
+
+    Raises
+    ------
+    InputError
+        No row has the suffix, less than half of the cells are listed, or several captures of the
+        table have half of them.
+    """
+    wanted = barcodes
+    if suffix:
+        mine = labels.index.str.endswith(suffix)
+        if not mine.any():
+            raise InputError(
+                f"{path}: none of its {len(labels)} barcodes (such as {examples(labels.index)}) "
+                f"ends in {suffix!r}, the `suffix` of the sample sheet; seen suffixes: "
+                f"{', '.join(captures(labels.index)) or 'none'}"
+            )
+        labels = labels[mine].set_axis(labels.index[mine].str.removesuffix(suffix))
+        wanted = bare(barcodes)
+        labels = labels[~labels.index.duplicated()]
+    found = labels.reindex(wanted).set_axis(barcodes)
+    n_found = int(wanted.isin(labels.index).sum())
+    if not suffix:
+        require_one_capture(labels.index, barcodes, path)
+    if n_found < LEAST_LISTED * len(barcodes):
+        raise InputError(
+            f"{path}: lists {n_found or 'none'} of the {len(barcodes)} cells (its barcodes are "
+            f"such as {examples(labels.index)}; the sample's {examples(barcodes)}), expected at "
+            f"least half; {likely_cause(labels.index, barcodes)}"
+        )
+    if n_found < len(barcodes):
+        few = n_found < MOST_LISTED * len(barcodes)
+        log = logger.warning if few else logger.info
+        log("%s: lists %d of %d cells", path, n_found, len(barcodes))
+    return found
+
+
+def require_one_capture(listed: pd.Index, barcodes: pd.Index, path: str) -> None:
+    """Refuse a table of several captures if more than one of them could be the sample's.
+
+    Raises
+    ------
+    InputError
+        Two captures or more have half of the sample's cells, or another one than that of the
+        sample's own suffix has more.
+    """
+    known = captures(listed)
+    own = captures(barcodes)
+    if len(known) < 2 or len(own) > 1:
+        return
+    cells = set(bare(barcodes))
+    share = {
+        number: len(cells & set(bare(listed[listed.str.endswith(number)]))) / max(len(cells), 1)
+        for number in known
+    }
+    likely = [number for number in known if share[number] >= LEAST_LISTED]
+    mine = own[0] if own else ""
+    if len(likely) > 1 or (likely and likely[0] != mine):
+        said = ", ".join(f"{100 * share[number]:.0f} % with {number}" for number in known[:6])
+        raise InputError(
+            f"{path}: has the barcodes of {len(known)} captures ({', '.join(known[:6])}), the "
+            f"sample's end in {mine or 'no number'}; of its cells it lists {said}; expected to "
+            f"know which capture is the sample's; write its number into the column `suffix` of the "
+            f"sample sheet, such as {(likely or known)[-1]}"
+        )
+
+
+def likely_cause(listed: pd.Index, barcodes: pd.Index) -> str:
+    """Why a table may not list a sample's cells, and what to do."""
+    shared = set(bare(listed)) & set(bare(barcodes))
+    if len(shared) >= LEAST_LISTED * len(barcodes):
+        seen, own = captures(listed), captures(barcodes)
+        return (
+            f"suffixes differ: the table has {', '.join(seen[:4]) or 'none'}, the sample "
+            f"{', '.join(own[:4]) or 'none'}; write the barcodes as in the counts, or the table's "
+            "suffix into the column `suffix` of the sample sheet"
+        )
+    return (
+        "is it the table of another sample? Write the barcodes as in the counts; list a cell of "
+        "unknown type with an empty label"
+    )
+
+
+def bare(names: pd.Index) -> pd.Index:
+    """Barcodes without the number of a capture."""
+    return pd.Index([SUFFIX.sub("", name) for name in names], dtype=object)
+
+
+def captures(names: pd.Index) -> list[str]:
+    """The numbers of captures behind barcodes, such as -1."""
+    found = {match.group() for name in names if (match := SUFFIX.search(name))}
+    return sorted(found, key=lambda suffix: int(suffix[1:]))
+
+
+def examples(names: pd.Index) -> str:
+    """Some of the names, for a message."""
+    return ", ".join(names[:3]) or "no row at all"
 
 
 def label_column(column: str, source: str, obs: pd.DataFrame) -> pd.Series:
@@ -96,28 +227,39 @@ def label_column(column: str, source: str, obs: pd.DataFrame) -> pd.Series:
 
 
 def read_label_table(path: str | Path) -> pd.Series:
-    """A csv or tsv(.gz) with the columns barcode and label, as labels by barcode."""
+    """A csv or tsv(.gz) with the columns barcode and label, as labels by barcode.
+
+    Raises
+    ------
+    InputError
+        It is not there, cannot be read, lacks a column, has a barcode twice, or see `clean`.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; correct `labels` or `truth` in the sample sheet")
-    separator = "," if ".csv" in "".join(path.suffixes[-2:]).lower() else "\t"
-    try:
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, *DAMAGED) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}), expected a table with the columns barcode and label"
-        ) from error
-    table.columns = [str(name).strip() for name in table.columns]
-    missing = [name for name in ("barcode", "label") if name not in table]
+    with reading(path, "a table with the columns barcode and label, as UTF-8 text"):
+        require_text(path)
+        with open_text(path) as file:
+            header = file.readline()
+            separator = separator_of(header, header, path)
+            columns = [name.strip() for name in fields(header, separator)]
+            rows = [row for row in csv.reader(file, delimiter=separator) if any(row)]
+        warn_of_cut(path)
+    missing = [name for name in ("barcode", "label") if name not in columns]
     if missing:
         raise InputError(
-            f"{path}: no column {' and '.join(missing)} (seen: {', '.join(table.columns)}), "
-            "expected a header with barcode and label; fields are separated by commas in .csv, by "
-            "tabs in .tsv"
+            f"{path}: no column {' and '.join(missing)} (seen: {', '.join(columns) or 'nothing'}), "
+            "expected a header with barcode and label, separated by commas, semicolons or tabs"
         )
-    labels = table.set_index(table["barcode"].str.strip())["label"].str.strip()
+    for number, row in enumerate(rows, 2):
+        if len(row) < len(columns) or any(row[len(columns) :]):
+            raise InputError(
+                f"{path}: line {number} has {len(row)} fields and the header {len(columns)}, "
+                "expected as many; is the file cut off, or is the separator inside of a label?"
+            )
+    at = [columns.index(name) for name in ("barcode", "label")]
+    barcodes = pd.Index([row[at[0]].strip() for row in rows], dtype=object)
+    labels = pd.Series([row[at[1]] for row in rows], index=barcodes, dtype=object)
     repeated = labels.index[labels.index.duplicated()]
     if len(repeated):
         raise InputError(
@@ -128,85 +270,44 @@ def read_label_table(path: str | Path) -> pd.Series:
 
 
 def clean(labels: pd.Series, where: str) -> pd.Series:
-    """Missing labels as "".
+    """Labels as the results hold them, whatever source they come from.
 
-    Raises
-    ------
-    InputError
-        A label that the results could not hold: reserved, or with the separator of sets.
-    """
-    labels = labels.where(~labels.isin(NO_LABEL), "")
-    for label in labels.unique():
-        if SEPARATOR in label:
-            raise InputError(
-                f"{where}: the label {label!r} has a {SEPARATOR!r}, which joins the labels of a "
-                "prediction set; expected labels without it; write '/' instead"
-            )
-        if label.lower() == UNASSIGNED:
-            raise InputError(
-                f"{where}: the label {label!r} is reserved for cells that get no label; leave the "
-                "label of such cells empty, or give it another name"
-            )
-    return labels
-
-
-def require_match(listed: pd.Index, barcodes: pd.Index, path: str) -> None:
-    """Refuse a table without any of the sample's barcodes; log how many it has."""
-    n_found = int(barcodes.isin(listed).sum())
-    if n_found:
-        if n_found < len(barcodes):
-            logger.info("%s: lists %d of %d cells", path, n_found, len(barcodes))
-        return
-    seen, expected = ", ".join(listed[:3]) or "no row at all", ", ".join(barcodes[:3])
-    bare = [{re.sub(r"-\d+$", "", name) for name in side} for side in (listed, barcodes)]
-    hint = (
-        "they differ in a suffix such as '-1': write the barcodes as in the counts"
-        if bare[0] & bare[1]
-        else "is it the table of another sample? Write the barcodes as in the counts"
-    )
-    raise InputError(
-        f"{path}: none of its {len(listed)} barcodes (such as {seen}) is among the "
-        f"{len(barcodes)} of the sample (such as {expected}); {hint}"
-    )
-
-
-def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> pd.DataFrame:
-    """Columns `cell` and `truth` of the cells that have a truth.
+    Blanks around them are cut, runs of blanks become one, letters have one form (NFC), and the
+    ways to write a missing label become "".
 
     Parameters
     ----------
-    settings : per sample `truth`, `truth_source`, `subset`, as in the sample sheet.
-    obs : index = cell names, column `sample`.
+    labels : as their source has them.
+    where : the source, for messages.
 
     Raises
     ------
     InputError
-        A sample's file names none of its cells, or see `read_cell_labels`.
+        A label that the results could not hold: reserved, with the separator of sets, or with a
+        control character.
     """
-    parts = [pd.Series(dtype=object)]
-    for sample, row in settings.items():
-        cells = obs.index[obs["sample"] == sample]
-        labels = read_cell_labels(sample, row["truth"], row["truth_source"], row["subset"])
-        if len(cells) and not cells.isin(labels.index).any():
-            seen, expected = (
-                index[0].removeprefix(f"{sample}_") if len(index) else "no row at all"
-                for index in (labels.index, cells)
-            )
-            raise InputError(
-                f"{row['truth_source']}: none of its {len(labels)} barcodes (such as {seen}) is "
-                f"among the {len(cells)} cells of sample {sample!r} (such as {expected}); write "
-                "the barcodes as in the counts, or leave the column truth empty"
-            )
-        parts.append(labels[labels.index.isin(cells) & (labels != "")])
-        if len(parts[-1]) < len(cells) / 2:
-            logger.warning(
-                "%s: a truth for %d of the %d cells of sample %s only; %d of its %d barcodes are "
-                "not among them",
-                row["truth_source"],
-                len(parts[-1]),
-                len(cells),
-                sample,
-                (~labels.index.isin(cells)).sum(),
-                len(labels),
-            )
-    return pd.concat(parts).rename_axis("cell").rename("truth").reset_index()
+    known = {label: cleaned(label, where) for label in pd.unique(labels)}
+    return labels.map(known).astype(object)
+
+
+def cleaned(label: str, where: str) -> str:
+    """One label; see `clean`."""
+    text = re.sub(r"[ \u00a0\u2007\u202f]+", " ", unicodedata.normalize("NFC", label).strip())
+    if text in NO_LABEL:
+        return ""
+    if any(unicodedata.category(letter) in CONTROLS for letter in text):
+        raise InputError(
+            f"{where}: the label {label!r} has a control character, such as a line's end or a tab; "
+            "expected printable text; remove it"
+        )
+    if SEPARATOR in text:
+        raise InputError(
+            f"{where}: the label {label!r} has a {SEPARATOR!r}, which joins the labels of a "
+            "prediction set; expected labels without it; write '/' instead"
+        )
+    if text.lower() == UNASSIGNED:
+        raise InputError(
+            f"{where}: the label {label!r} is reserved for cells that get no label; leave the "
+            "label of such cells empty, or give it another name"
+        )
+    return text

@@ -20,8 +20,8 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     Parameters
     ----------
     row : of the sample sheet: `sample`, `path` (counts, any format of `read_counts`), `role`,
-        `batch`, `labels`, `labels_source`, `subset`, `slot`, `expression` and `extra` (further
-        columns).
+        `batch`, `labels`, `labels_source`, `subset`, `suffix`, `slot`, `expression` and `extra`
+        (further columns).
     names : table of Ensembl ids and symbols, for files that have ids alone.
 
     Returns
@@ -43,7 +43,9 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
         "sample": row["sample"],
         "role": row["role"],
         "batch": batch_values(row["batch"], counts.obs, path),
-        "label": read_labels(row["labels"], row["labels_source"], barcodes, counts.obs),
+        "label": read_labels(
+            row["labels"], row["labels_source"], barcodes, counts.obs, row["suffix"]
+        ),
         **row["extra"],
     }
     cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)

@@ -19,6 +19,9 @@ from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# Unicode's categories of characters that tables and figures cannot hold.
+CONTROLS = ("Cc", "Cf", "Zl", "Zp")
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -131,7 +134,7 @@ def require_plain(names: pd.Index, path: Path, what: str) -> None:
     if together.isascii() and together.isprintable():  # nearly always
         return
     for name in names:
-        if any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in name):
+        if any(unicodedata.category(letter) in CONTROLS for letter in name):
             raise InputError(
                 f"{path}: {what} {name!r} has a control character, expected printable text; "
                 "was the file written with another encoding, or is it damaged?"

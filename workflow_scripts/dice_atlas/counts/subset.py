@@ -16,8 +16,8 @@ FROM_OBS = "obs:"
 def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
     """An obs column as plain strings, "" where it is missing.
 
-    Whole-valued floats are written without a decimal point: pandas makes floats of whole
-    numbers as soon as one is missing.
+    Blanks around a value are cut. Whole-valued floats are written without a decimal point: pandas
+    makes floats of whole numbers as soon as one is missing.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def strings(values: pd.Series | pd.Index) -> list[str]:
     """Values as text; see `column_text`."""
     if pd.api.types.is_float_dtype(values.dtype):
         return ["" if pd.isna(v) else str(int(v)) if v % 1 == 0 else str(v) for v in values]
-    return ["" if pd.isna(v) else str(v) for v in values]
+    return ["" if pd.isna(v) else str(v).strip() for v in values]
 
 
 def parse_subset(spec: str) -> dict[str, list[str]]:

@@ -287,6 +287,8 @@ def warn_of_cut(path: Path) -> None:
     if path.suffix == ".gz":  # has a checksum
         return
     with open(path, "rb") as file:
+        if not file.seek(0, 2):
+            return
         file.seek(-1, 2)
         if file.read(1) not in b"\r\n":
             logger.warning("%s: its last line has no end; is the file whole?", path)
