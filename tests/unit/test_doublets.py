@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from dice_atlas.counts import doublets
 from dice_atlas.counts.doublets import score_doublets
 from dice_atlas.counts.qc import assess_cells, set_apart
 from dice_atlas.counts.readers import read_counts
@@ -20,12 +21,13 @@ def test_genetic_doublets_score_higher(shared):
     path = shared / "data" / "sc_mixology" / "sc_mixology.h5ad"
     counts = read_counts(path, "batch=celseq2_5cl_p1|celseq2_5cl_p2|celseq2_5cl_p3")
     doublet = (counts.obs["demuxlet_cls"] == "DBL").to_numpy()
-    scores, predicted = score_doublets(counts, 0, "mix")
+    scores, predicted, threshold = score_doublets(counts, 0, "mix")
+    np.testing.assert_array_equal(predicted, scores > threshold)
     assert roc_auc_score(doublet, scores) > 0.65
     assert doublet[predicted].mean() > 0.9
-    again, _ = score_doublets(counts, 0, "mix")
+    again = score_doublets(counts, 0, "mix").scores
     np.testing.assert_array_equal(scores, again)
-    other, _ = score_doublets(counts, 1, "mix")
+    other = score_doublets(counts, 1, "mix").scores
     assert not np.array_equal(scores, other)
 
 
@@ -39,14 +41,38 @@ def poisson(n_cells, n_genes, name="s"):
 
 @pytest.mark.parametrize(
     ("n_cells", "n_genes", "message"),
-    [(49, 500, "49 cells, Scrublet needs 50"), (80, 12, "Scrublet failed")],
+    [(149, 500, "149 cells, Scrublet needs 150"), (160, 12, "Scrublet failed")],
 )
 def test_no_score_is_said_and_no_failure(caplog, n_cells, n_genes, message):
-    scores, predicted = score_doublets(poisson(n_cells, n_genes), 0, "small")
+    scores, predicted, threshold = score_doublets(poisson(n_cells, n_genes), 0, "small")
+    assert np.isnan(threshold)
     assert np.isnan(scores).all()
     assert len(scores) == n_cells
     assert not predicted.any()
     assert f"small: no doublet scores: {message}" in caplog.text
+
+
+def shallow(shared, n_cells, seed, depth=300):
+    """Cells of pbmc3k, their counts drawn down to a depth."""
+    counts = read_counts(shared / "data" / "pbmc3k" / "pbmc3k.h5ad")
+    rng = np.random.default_rng(seed)
+    X = counts.X[rng.choice(counts.n_obs, n_cells, replace=False)]
+    share = np.minimum(depth / X.sum(axis=1).A1, 1)
+    X.data = rng.binomial(X.data, np.repeat(share, np.diff(X.indptr))).astype(np.int32)
+    return ad.AnnData(X)
+
+
+def test_small_shallow_samples_lose_no_cells(shared, caplog, monkeypatch):
+    """Of 50 such cells Scrublet's threshold calls a third and more."""
+    assert score_doublets(shallow(shared, 150, 0), 0, "s").predicted.mean() < 0.15
+    assert not score_doublets(shallow(shared, 50, 0), 0, "s").predicted.any()
+    monkeypatch.setattr(doublets, "MIN_CELLS", 50)
+    for seed in range(3):
+        found = score_doublets(shallow(shared, 50, seed), seed, "s")
+        assert np.isfinite(found.scores).all()
+        assert not found.predicted.any()
+        assert np.isnan(found.threshold)
+    assert "more than any capture has" in caplog.text
 
 
 def test_off_annotate_remove(shared):

@@ -108,7 +108,8 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
                  "cells_kept": int((obs["sample"] == name).sum()),
                  **{f"removed_{reason}": 0 for reason in REASONS}, "removed_min_genes": 3,
                  **{f"median_{metric.short}": 1.5 for metric in METRICS}, "median_genes": 300.0,
-                 "doublet_rate": 0.25 if doublets else np.nan, **QC_LIMITS,
+                 "doublet_rate": 0.25 if doublets else np.nan,
+                 "doublet_threshold": 0.3 if doublets else np.nan, **QC_LIMITS,
                  "doublets": "annotate" if doublets else "off"}
                 for name, row in samples.iterrows()
             ]

@@ -234,7 +234,7 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
     -------
     cells : `cell`, the `METRICS`, `doublet_score`, `predicted_doublet`, `kept`, `reason`, in the
         order of the sample.
-    bands : limits of the metrics by their MADs.
+    bands : limits of the metrics by their MADs, and Scrublet's threshold.
 
     Raises
     ------
@@ -251,7 +251,8 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
     passed = np.flatnonzero(reasons == "")
     cells["doublet_score"], cells["predicted_doublet"] = np.nan, False
     if settings.doublets != "off":
-        scores, predicted = score_doublets(sample[passed], seed, name)
+        scores, predicted, threshold = score_doublets(sample[passed], seed, name)
+        bands = {**bands, "doublet_score": (-np.inf, threshold)}
         cells.loc[passed, "doublet_score"] = scores
         cells.loc[passed, "predicted_doublet"] = predicted
         if settings.doublets == "remove":
@@ -288,6 +289,7 @@ def summary_row(
     """
     kept = cells[cells["kept"]]
     scored = cells[cells["doublet_score"].notna()]
+    threshold = bands.get("doublet_score", (-np.inf, np.nan))[1]
     row: dict[str, Any] = {
         "sample": sample.obs["sample"].iloc[0],
         "role": sample.obs["role"].iloc[0],
@@ -297,7 +299,9 @@ def summary_row(
         "cells_kept": len(kept),
         **{f"removed_{reason}": int((cells["reason"] == reason).sum()) for reason in REASONS},
         **{f"median_{metric.short}": kept[metric.name].median() for metric in METRICS},
-        "doublet_rate": scored["predicted_doublet"].mean() if len(scored) else np.nan,
+        # Without a threshold nothing was called.
+        "doublet_rate": scored["predicted_doublet"].mean() if np.isfinite(threshold) else np.nan,
+        "doublet_threshold": threshold,
         **settings.limits,
         **settings.patterns,
         "n_mads": np.nan if settings.n_mads is None else settings.n_mads,

@@ -56,6 +56,7 @@ QC_TITLES = {
     "removed_doublet": "removed: doublet",
     **{f"median_{metric.short}": metric.median for metric in METRICS},
     "doublet_rate": "doublet rate",
+    "doublet_threshold": "doublet threshold",
     **{c.setting: f"limit: {c.unit}" for c in CRITERIA},
     "n_mads": "limit: MADs",
 }
@@ -346,7 +347,8 @@ def qc_table(qc: pd.DataFrame) -> Table:
         for name in used:
             value = row[name]
             rate = name == "doublet_rate" and not np.isnan(value)
-            texts.append(f"{value:.1%}" if rate else number(value))
+            digits = 2 if name == "doublet_threshold" else None
+            texts.append(f"{value:.1%}" if rate else number(value, digits))
         rows.append(texts)
     columns = ["sample", "role", "batch", *(QC_TITLES[name] for name in used)]
     return Table(columns, rows, [False] * 3 + [True] * len(used))
