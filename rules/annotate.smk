@@ -6,6 +6,7 @@ rule find_anchors:
         samples=every_sample("samples/{sample}/filtered.h5ad"),
         loadings=only_dice("latent/loadings.npz"),
         embedding=only_dice("denoise/denoised.h5ad"),
+        prior=saved_prior_files("card.json"),
     output:
         anchors=out("annotation/{space}/anchors.tsv.gz"),
         weights=out("annotation/{space}/weight_embedding.h5ad"),

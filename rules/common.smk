@@ -102,7 +102,9 @@ try:
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
     require_gene_names(config["genes"]["names"])
-    require_saved_prior(config["prior"]["path"], config["normalization"])
+    require_saved_prior(
+        config["prior"]["path"], config["normalization"], workflow.is_main_process
+    )
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)
 except InputError as error:

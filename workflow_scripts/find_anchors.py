@@ -1,5 +1,6 @@
 """find_anchors: Seurat's anchors between reference and query, in one space, and calibration."""
 
+from dice_atlas.features.card import read_card
 from dice_atlas.files import write_h5ad, write_table
 from dice_atlas.logs import job_log
 from dice_atlas.transfer.anchors import AnchorSettings
@@ -21,7 +22,8 @@ if __name__ == "__main__":
                 given.samples, given.embedding, given.loadings, cells.index, settings.max_features
             )
         weighing = WeightSettings.from_config(annotate)
-        anchors, weights, calibration = find(space, cells, settings, weighing)
+        listed = read_card(given.prior[0])["calibration"] if given.prior else None
+        anchors, weights, calibration = find(space, cells, settings, weighing, listed)
         write_table(anchors, made.anchors)
         write_h5ad(weights, made.weights)
         write_table(calibration, made.calibration)

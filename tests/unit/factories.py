@@ -66,13 +66,15 @@ def expression_of_types(
 
 def cells_to_label(labels: np.ndarray, query: np.ndarray, seed: int) -> pd.DataFrame:
     """Cells of one sample for `find_anchors.find`; the mask tells those without a label."""
+    names = [f"c{seed}_{i}" for i in range(len(labels))]
     return pd.DataFrame(
         {
             "sample": "s",
             "role": np.where(query, "query", "reference"),
             "label": np.where(query, "", labels),
+            "cell_key": names,
         },
-        index=[f"c{seed}_{i}" for i in range(len(labels))],
+        index=names,
     )
 
 

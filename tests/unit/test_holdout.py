@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+from dice_atlas.counts.keys import cell_keys
 from dice_atlas.holdout import calibration_cells, training_rows
 
 
@@ -39,11 +41,45 @@ def test_the_held_out_cells_are_a_random_sample():
 
 def test_the_calibration_cells_are_not_fitted_on():
     cells = pd.DataFrame(
-        {"role": ["reference"] * 40 + ["query"] * 10, "label": ["a"] * 40 + [""] * 10},
-        index=[f"c{i}" for i in range(50)],
+        {
+            "role": ["reference"] * 40 + ["query"] * 10,
+            "label": ["a"] * 40 + [""] * 10,
+            "cell_key": [f"c{i}" for i in range(50)],
+        },
     )
     assert training_rows(cells, False).tolist() == [True] * 40 + [False] * 10
     rows = training_rows(cells, True)
-    held = calibration_cells(cells.index[:40], cells["label"][:40])
+    held = calibration_cells(cells["cell_key"][:40], cells["label"][:40])
     assert sorted(set(range(40)) - set(np.flatnonzero(rows))) == held.tolist()
     assert len(held) == 10
+
+
+def test_a_saved_prior_says_which_cells_it_was_not_trained_on(caplog):
+    keys = [f"c{i}" for i in range(40)]
+    labels = ["a"] * 20 + ["b"] * 18 + [""] * 2
+    listed = ["c3", "c25", "c39", "elsewhere"]  # the last two have no label, are not there
+    assert calibration_cells(keys, labels, listed).tolist() == [3, 25]
+    by_hash = calibration_cells(keys, labels)
+    assert calibration_cells(keys, labels, ["elsewhere"]).tolist() == by_hash.tolist()
+    assert "lists none of the 40 reference cells" in caplog.text
+
+
+def test_keys_are_of_barcode_and_content_alone():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(1.0, (30, 50))
+    barcodes = [f"AC{i}" for i in range(30)]
+    keys = cell_keys(sp.csr_matrix(counts), barcodes)
+    assert len(set(keys)) == 30
+    assert all(len(key) == 16 for key in keys)
+    order = rng.permutation(50)
+    # The order of genes and the type of values say nothing, zeros in other genes neither.
+    for same in (counts[:, order].astype(np.float32), np.hstack([counts, np.zeros((30, 5))])):
+        assert cell_keys(sp.csr_matrix(same), barcodes) == keys
+    logged = np.log1p(counts)
+    assert cell_keys(sp.csr_matrix(logged), barcodes) == cell_keys(
+        sp.csr_matrix(logged[:, order]), barcodes
+    )
+    counts[3, 4] += 1
+    again = cell_keys(sp.csr_matrix(counts), barcodes)
+    assert [i for i in range(30) if again[i] != keys[i]] == [3]
+    assert cell_keys(sp.csr_matrix(counts), ["x", *barcodes[1:]])[0] != keys[0]

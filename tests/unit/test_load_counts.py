@@ -32,7 +32,9 @@ def test_contract(path, tmp_path):
     # The next rules get what is left after a round trip through the file.
     sample.write_h5ad(tmp_path / "counts.h5ad", convert_strings_to_categoricals=False)
     sample = ad.read_h5ad(tmp_path / "counts.h5ad")
-    assert sample.obs.columns.tolist() == ["barcode", "sample", "role", "batch", "label", "site"]
+    assert sample.obs.columns.tolist() == [
+        "barcode", "cell_key", "sample", "role", "batch", "label", "site"
+    ]  # fmt: skip
     assert sample.obs_names.tolist() == ["s1_c1", "s1_c3"]
     assert sample.obs["barcode"].tolist() == ["c1", "c3"]
     assert sample.obs["batch"].tolist() == ["1", "1"]

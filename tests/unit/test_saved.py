@@ -12,9 +12,12 @@ from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.saved import copy_saved, load_prior, save_trained
 from dice_atlas.dice.training import PriorSettings, train
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import metadata, read_card, require_match
 from dice_atlas.features.projection import LatentSpace, load_saved_space
+from dice_atlas.files import sha256
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.numerics.scaling import Scaling
+from safetensors.torch import load_file, save
 
 K = 3
 NAMES = ("prior.safetensors", "card.json", "loss.tsv")
@@ -27,7 +30,11 @@ def latents_of(n=160, labelled=True):
     label = np.where(np.arange(n) % 2, "a", "b") if labelled else np.full(n, "")
     role = np.where(np.arange(n) < n - 20, "reference", "query")
     obs = pd.DataFrame(
-        {"role": role, "label": np.where(role == "query", "", label)},
+        {
+            "role": role,
+            "label": np.where(role == "query", "", label),
+            "cell_key": [f"{i:016x}" for i in range(n)],
+        },
         index=[f"c{i}" for i in range(n)],
     )
     found = ad.AnnData(obs=obs)
@@ -65,12 +72,12 @@ def test_the_card_says_what_was_trained(saved):
     assert card["held_out_loss"] == pytest.approx(min(row[2] for row in trained.trainer.rows))
     del card["held_out_loss"]
     assert card == {
-        "format": 3, "dice_atlas": __version__, "torch": torch.__version__,
+        "format": 4, "dice_atlas": __version__, "torch": torch.__version__,
         "preset": trained.preset, "k": K, "settings": vars(trained.trainer.settings),
         "augmentation": "labels", "seed": 4, "device": "cpu",
         "precision": "bfloat16" if trained.trainer.bfloat16 else "float32",
         "n_cells": 140, "n_held_out": 0, "steps": 20, "genes": space_of().genes.tolist(),
-        **ABOUT,
+        "calibration": [], "sha256": sha256(folder / "prior.safetensors"), **ABOUT,
     }  # fmt: skip
     assert card["settings"].items() >= SMALL.items()
     loss = pd.read_csv(folder / "loss.tsv", sep="\t")
@@ -99,6 +106,90 @@ def test_a_copy_is_the_saved_one_byte_by_byte(saved, tmp_path):
     np.testing.assert_array_equal(load_saved_space(copies[0]).loadings, space_of().loadings)
 
 
+def tampered(folder, change):
+    """The folder's card after `change`, and what it was."""
+    path = folder / "card.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(change(dict(card))))
+
+
+def rewritten(folder, change):
+    """The weights after `change`; the card is made to speak of them."""
+    path, card = folder / "prior.safetensors", folder / "card.json"
+    about = metadata(path)
+    tensors = {name: change(name, t) for name, t in load_file(path).items()}
+    path.write_bytes(save(tensors, metadata=about))
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"sha256": sha256(path)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c | {"genes": c["genes"][::-1]}, "genes or settings are not those"),
+        (lambda c: c | {"genes": c["genes"][:3]}, "genes or settings are not those"),
+        (lambda c: c | {"normalization": {"target_sum": 1e6}}, "genes or settings are not those"),
+        (lambda c: c | {"sha256": "0" * 64}, "the weights were changed or cut off"),
+        (lambda c: {k: v for k, v in c.items() if k != "k"}, "no k as a prior's card has"),
+        (lambda c: c | {"genes": "G1"}, "no genes as a prior's card has"),
+        (lambda c: [c], "seen a list, no card of a prior"),
+        (lambda c: None, "seen a NoneType, no card of a prior"),
+    ],
+)
+def test_a_card_that_was_changed_is_refused(saved, change, message):
+    _, folder = saved
+    tampered(folder, change)
+    for read in (load_saved_space, lambda path: load_prior(path, "cpu"), require_match):
+        with pytest.raises(InputError, match=message):
+            read(folder / "prior.safetensors")
+
+
+def test_a_card_that_is_no_json_is_refused(saved):
+    _, folder = saved
+    for text in ("", "{", "card", "\xff"):
+        (folder / "card.json").write_bytes(text.encode("latin1"))
+        with pytest.raises(InputError, match="expected the card of a saved prior, in JSON"):
+            read_card(folder / "card.json")
+
+
+@pytest.mark.parametrize("n", [0, 4, 100, -1])
+def test_weights_that_are_cut_off_are_refused(saved, n):
+    _, folder = saved
+    path = folder / "prior.safetensors"
+    path.write_bytes(path.read_bytes()[:n])
+    with pytest.raises(InputError, match=r"prior\.safetensors"):
+        require_match(path)
+
+
+def test_weights_that_were_changed_are_refused(saved, tmp_path):
+    _, folder = saved
+    path = folder / "prior.safetensors"
+    before = path.read_bytes()
+    scaled = {name: 1.5 * t for name, t in load_file(path).items()}
+    path.write_bytes(save(scaled, metadata=metadata(path)))
+    with pytest.raises(InputError, match="the weights were changed"):
+        load_prior(path, "cpu")
+    path.write_bytes(before)
+    rewritten(folder, lambda name, t: t * float("nan") if name.startswith("network.") else t)
+    with pytest.raises(InputError, match="weights hold missing or infinite values"):
+        load_prior(path, "cpu")
+    path.write_bytes(before)
+    rewritten(folder, lambda name, t: t * float("inf") if name == "space.sd" else t)
+    with pytest.raises(InputError, match="latent space holds missing or infinite values"):
+        load_saved_space(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x80\x02}q\x00."])
+def test_a_checkpoint_that_cannot_be_read_is_no_reason_to_stop(tmp_path, content, caplog):
+    settings = PriorSettings("fast", "labels", SMALL)
+    expected = train(latents_of(), False, settings, 4, "cpu", tmp_path / "none.pt")
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    found = train(latents_of(), False, settings, 4, "cpu", tmp_path / "checkpoint.pt")
+    assert "training starts anew" in caplog.text
+    assert found.trainer.rows == expected.trainer.rows
+    torch.save([1, 2], tmp_path / "other.pt")
+    assert train(latents_of(), False, settings, 4, "cpu", tmp_path / "other.pt").n_cells == 140
+
+
 def test_a_prior_of_another_k_is_not_copied(saved, tmp_path):
     _, folder = saved
     copies = [tmp_path / "other" / name for name in NAMES]
@@ -112,8 +203,9 @@ def test_cells_that_calibrate_are_not_trained_on(tmp_path):
     settings = PriorSettings("fast", "labels", SMALL | {"steps": 0})
     trained = train(latents, True, settings, 0, "cpu", tmp_path / "checkpoint.pt")
     reference = latents.obs[latents.obs["role"] == "reference"]
-    held = calibration_cells(reference.index, reference["label"])
-    assert len(held) == trained.n_held_out == 36  # 18 of 70, twice
+    held = calibration_cells(reference["cell_key"], reference["label"])
+    assert len(held) == 36  # 18 of 70, twice
+    assert trained.calibration == reference["cell_key"].iloc[held].tolist()
     assert trained.n_cells == 140 - 36
     points = {tuple(row) for row in latents.obsm["X_harmony"][held]}
     trainer = trained.trainer
@@ -125,7 +217,7 @@ def test_cells_that_calibrate_are_not_trained_on(tmp_path):
 def test_mixup_without_labels_is_within_clusters(tmp_path):
     settings = PriorSettings("fast", "labels", SMALL | {"steps": 0})
     trained = train(latents_of(labelled=False), True, settings, 0, "cpu", tmp_path / "c.pt")
-    assert (trained.classes, trained.n_held_out, trained.n_cells) == ("clusters", 0, 140)
+    assert (trained.classes, trained.calibration, trained.n_cells) == ("clusters", [], 140)
 
 
 def test_few_cells_make_no_prior(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import FORMAT
 from dice_atlas.features.normalize import selected_genes
 from dice_atlas.features.selection import common_genes, select_genes
 
@@ -120,14 +121,18 @@ def test_small_batches_are_left_out_of_the_ranking(tmp_path, pair, caplog):
     assert select_genes([tiny], 30, "joint", 0, ["batch"])["selected"].sum() == 30
 
 
+CARD = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {}, "normalization": {},
+        "calibration": [], "sha256": "0" * 64}  # fmt: skip
+
+
 def test_saved_prior_gives_its_genes_in_its_order(tmp_path, pair, caplog):
     card = tmp_path / "card.json"
-    card.write_text(json.dumps({"genes": ["G7", "ABSENT", "G150", "G3"]}))
+    card.write_text(json.dumps(CARD | {"genes": ["G7", "ABSENT", "G150", "G3"]}))
     table = select_genes(pair, 30, "joint", 3, ["batch"], card)
     assert selected_genes(table)["gene"].tolist() == ["G7", "G150", "G3"]
     assert sorted(table["rank"]) == list(range(1, 201))
     assert "1 of the 4 genes of the saved prior" in caplog.text
-    card.write_text(json.dumps({"genes": ["X1", "X2", "X3", "G3"]}))
+    card.write_text(json.dumps(CARD | {"genes": ["X1", "X2", "X3", "G3"]}))
     with pytest.raises(InputError, match=r"1 of the 4 genes .* X1, X2, X3"):
         select_genes(pair, 30, "joint", 3, ["batch"], card)
 

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import FORMAT
 from dice_atlas.settings import (
     require_batch_keys,
     require_gene_names,
@@ -142,10 +143,18 @@ def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):
         require_saved_prior(str(tmp_path), {"target_sum": 10000})
     for name in ("prior.safetensors", "loss.tsv"):
         (tmp_path / name).touch()
-    (tmp_path / "card.json").write_text('{"normalization": {"target_sum": 10000}}')
-    require_saved_prior(str(tmp_path), {"target_sum": 10000})
+    card = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {}, "genes": ["A"],
+            "normalization": {"target_sum": 10000}, "calibration": [],
+            "sha256": "0" * 64}  # fmt: skip
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    require_saved_prior(str(tmp_path), {"target_sum": 10000}, whole=False)
     with pytest.raises(InputError, match="target_sum: seen 1e\\+06, but the prior"):
-        require_saved_prior(str(tmp_path), {"target_sum": 1e6})
+        require_saved_prior(str(tmp_path), {"target_sum": 1e6}, whole=False)
+    with pytest.raises(InputError, match=r"prior\.safetensors: cannot be read"):
+        require_saved_prior(str(tmp_path), {"target_sum": 10000})
+    (tmp_path / "card.json").write_text(json.dumps(card | {"format": 2}))
+    with pytest.raises(InputError, match=r"seen format 2 .* expected 4"):
+        require_saved_prior(str(tmp_path), {"target_sum": 10000}, whole=False)
     require_saved_prior(None, {"target_sum": 1e6})
 
 

@@ -11,7 +11,9 @@ from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import PriorSettings, Trainer, validation_loss
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import FORMAT
 from dice_atlas.features.projection import LatentSpace, load_saved_space
+from dice_atlas.files import sha256
 from dice_atlas.numerics.scaling import Scaling
 
 
@@ -125,12 +127,14 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
     loadings = np.linalg.qr(rng.standard_normal((5, 4)))[0]
     scaling = Scaling(np.ones(5), np.full(5, 9.0), np.arange(5.0))
     space = LatentSpace(genes, loadings, scaling, np.arange(4.0), np.array([], dtype=str))
-    card = {"preset": preset, "k": 4, "settings": vars(run.settings), "genes": genes.tolist()}
+    card = {"preset": preset, "k": 4, "settings": vars(run.settings), "genes": genes.tolist(),
+            "normalization": {}, "calibration": []}  # fmt: skip
     save_prior(run.best, space, card, tmp_path / "prior.safetensors")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1, "the prior must be as readable as its card"
     prior, read = load_prior(tmp_path / "prior.safetensors", "cpu")
-    assert read == {"format": 3, **json.loads(json.dumps(card))}
+    assert read.pop("sha256") == sha256(tmp_path / "prior.safetensors")
+    assert read == {"format": FORMAT, **json.loads(json.dumps(card))}
     run.chosen().load_state_dict(run.best)
     u = torch.randn(10, 4)
     with torch.no_grad():
@@ -148,7 +152,7 @@ def test_a_saved_prior_of_another_format_is_refused(tmp_path, number):
     # 2: the paper's network had blocks of twice the paper's inner width.
     (tmp_path / "card.json").write_text(json.dumps({"format": number, "dice_atlas": "9.0"}))
     message = (
-        rf"prior.safetensors: seen format {number} \(dice-atlas 9.0\), expected 3: "
+        rf"card.json: seen format {number} \(dice-atlas 9.0\), expected 4: "
         "train the prior again, or use it with the version that wrote it"
     )
     with pytest.raises(InputError, match=message):

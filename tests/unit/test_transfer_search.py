@@ -47,6 +47,7 @@ def write_sample(path, role, labels, seed, genes=GENES):
             "batch": path.stem,
             "label": np.where(rng.random(90) < 0.1, "", names) if labels else "",
             "truth": names,
+            "cell_key": [f"{path.stem}_{i}" for i in range(90)],
         },
         index=[f"{path.stem}_{i}" for i in range(90)],
     )

@@ -1,12 +1,15 @@
 """Which cells: those that spaces are fitted on, those held out, one order of all in every file."""
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION_SHARE = 0.25
 # Fewer cells of a class are not split.
@@ -20,20 +23,36 @@ def reference_rows(cells: pd.DataFrame) -> np.ndarray:
 
 
 def calibration_cells(
-    names: Sequence[str], labels: Sequence[str], share: float = CALIBRATION_SHARE
+    keys: Sequence[str],
+    labels: Sequence[str],
+    listed: Collection[str] | None = None,
+    share: float = CALIBRATION_SHARE,
 ) -> np.ndarray:
     """Positions of the labelled cells that are held out to calibrate prediction sets, in order.
 
     Of a class of n cells round(share n), but at least one; none if n < 4. Which ones depends on
-    a hash of their names alone, so that every stage, and a later run with a saved prior, holds out
-    the same.
+    a hash of their keys alone, so that every stage holds out the same, whatever the sample is
+    called. A saved prior lists those that it was not trained on: only these can calibrate what it
+    denoises.
 
     Parameters
     ----------
-    names, labels : of the reference cells; label "" = none.
+    keys : of the reference cells, see `counts.keys.cell_keys`.
+    labels : of the reference cells; "" = none.
+    listed : keys that the card of a saved prior lists; None without one. Of a reference that has
+        none of these cells, and so did not train the prior, the hash decides.
     """
     classes = np.asarray(labels, dtype=object)
-    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names]
+    if listed is not None:
+        known = set(listed)
+        mask = np.array([key in known for key in keys], dtype=bool) & (classes != "")
+        if mask.any():
+            return np.flatnonzero(mask)
+        logger.warning(
+            "the saved prior's card lists none of the %d reference cells as held out: if they "
+            "trained the prior, the confidence is too high", len(classes),
+        )  # fmt: skip
+    digests = [hashlib.blake2b(str(key).encode(), digest_size=8).digest() for key in keys]
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)
     held = [np.empty(0, dtype=np.int64)]
     for label in set(classes) - {""}:
@@ -52,13 +71,14 @@ def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
 
     Parameters
     ----------
-    cells : `role` and `label` of all cells, index: names.
+    cells : `role`, `label` and, if calibrated, `cell_key` of all cells.
     calibrated : whether anything is calibrated.
     """
     rows = reference_rows(cells)
     if calibrated:
         reference = np.flatnonzero(rows)
-        held = calibration_cells(cells.index[reference], cells["label"].iloc[reference])
+        of_reference = cells.iloc[reference]
+        held = calibration_cells(of_reference["cell_key"], of_reference["label"])
         rows[reference[held]] = False
     return rows
 

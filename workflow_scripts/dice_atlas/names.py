@@ -42,7 +42,7 @@ POSTERIOR = {
 CLUSTER = {"cluster": "Leiden cluster; `0` is the largest"}
 OBS = ORIGIN | QUALITY | LABEL | CONFIDENCE | POSTERIOR | CLUSTER
 # Columns of obs between the rules, and names that anndata keeps for itself.
-INTERNAL = ("barcode", "cell", "label", "_index", "index")
+INTERNAL = ("barcode", "cell", "cell_key", "label", "_index", "index")
 OBSM = {
     "X_pca": "projection on the reference's loadings",
     "X_harmony": "the same with batch correction; DICE starts from it",

@@ -14,6 +14,7 @@ from jsonschema.exceptions import ValidationError
 from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import card_of, read_card, require_match
 
 
 def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str, Any]:
@@ -147,15 +148,24 @@ def conflicts(config: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def require_saved_prior(path: str | None, normalization: dict[str, Any]) -> None:
+def require_saved_prior(
+    path: str | None, normalization: dict[str, Any], whole: bool = True
+) -> None:
     """Check that a prior lies at `prior.path`, if given, and fits the normalisation.
 
     Its loadings and scaling hold for expression normalised as its own reference was.
 
+    Parameters
+    ----------
+    path : of its folder.
+    normalization : section of the config.
+    whole : look at all of the weights as well; no job needs to do that once more.
+
     Raises
     ------
     InputError
-        A file of the prior is missing, or it was trained on expression normalised otherwise.
+        A file of the prior is missing or damaged, card and weights do not belong together, or it
+        was trained on expression normalised otherwise.
     """
     absent = [
         name
@@ -167,7 +177,10 @@ def require_saved_prior(path: str | None, normalization: dict[str, Any]) -> None
             f"prior.path: {path} has no {', '.join(absent)}; expected the folder "
             "results/<atlas>/prior of an earlier run"
         )
-    card = json.loads((Path(path) / "card.json").read_text()) if path else {}
+    if not path:
+        return
+    weights = Path(path) / "prior.safetensors"
+    card = require_match(weights) if whole else read_card(card_of(weights))
     for key, value in normalization.items():
         trained = card.get("normalization", {}).get(key, value)
         if trained != value:

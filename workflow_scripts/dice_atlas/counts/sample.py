@@ -8,6 +8,7 @@ import pandas as pd
 
 from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.genes import merge_repeated, read_names, renamed
+from dice_atlas.counts.keys import cell_keys
 from dice_atlas.counts.labels import read_labels
 from dice_atlas.counts.readers import read_counts
 from dice_atlas.counts.subset import FROM_OBS, batch_values, parse_subset
@@ -27,8 +28,8 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     Returns
     -------
     AnnData
-        `X` CSR int32, cells x all genes; obs (index `<sample>_<barcode>`): `barcode`, `sample`,
-        `role`, `batch`, `label`, further columns; var: `gene_id`; uns: `source`.
+        `X` CSR int32, cells x all genes; obs (index `<sample>_<barcode>`): `barcode`, `cell_key`,
+        `sample`, `role`, `batch`, `label`, further columns; var: `gene_id`; uns: `source`.
 
     Raises
     ------
@@ -40,6 +41,7 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     barcodes = pd.Index(counts.obs_names.to_numpy(object), dtype=object)
     columns = {
         "barcode": barcodes.to_numpy(object),
+        "cell_key": cell_keys(counts.X, barcodes),
         "sample": row["sample"],
         "role": row["role"],
         "batch": batch_values(row["batch"], counts.obs, path),

@@ -1,5 +1,6 @@
 """A trained prior on disk: weights and latent space in safetensors, a card in JSON."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -15,14 +16,12 @@ from dice_atlas import __version__
 from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.training import Trained
-from dice_atlas.errors import InputError
+from dice_atlas.errors import InputError, reading
+from dice_atlas.features.card import FORMAT, card_of, digest, require_match
 from dice_atlas.features.projection import LatentSpace, load_saved_space, space_arrays
 from dice_atlas.files import atomic_path, write_table
 
 logger = logging.getLogger(__name__)
-
-# 2: the paper's network had blocks of twice the paper's inner width.
-FORMAT = 3
 
 
 def save_prior(
@@ -34,16 +33,19 @@ def save_prior(
     ----------
     weights : of the network.
     space : of its latents.
-    card : what is known of it; goes to card.json beside `path`.
+    card : what is known of it; goes to card.json beside `path`, with the weights' SHA-256.
     path : prior.safetensors.
     """
+    card = {"format": FORMAT, **card}
     arrays = {f"space.{n}": torch.from_numpy(a) for n, a in space_arrays(space).items()}
     tensors = {f"network.{n}": t.contiguous() for n, t in weights.items()}
     with atomic_path(path) as temporary:
         # Not save_file(): its files can be read by their owner only.
-        temporary.write_bytes(save({**tensors, **arrays}))
-    with atomic_path(Path(path).with_name("card.json")) as temporary:
-        temporary.write_text(json.dumps({"format": FORMAT, **card}, indent=1) + "\n")
+        content = save({**tensors, **arrays}, metadata={"card": digest(card)})
+        temporary.write_bytes(content)
+    card["sha256"] = hashlib.sha256(content).hexdigest()
+    with atomic_path(card_of(path)) as temporary:
+        temporary.write_text(json.dumps(card, indent=1) + "\n")
 
 
 def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
@@ -61,20 +63,18 @@ def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
     Raises
     ------
     InputError
-        Another version of dice-atlas wrote it in another format.
+        See `card.require_match`, or the weights are not those of such a network.
     """
-    card = json.loads(Path(path).with_name("card.json").read_text())
-    if card.get("format") != FORMAT:
-        raise InputError(
-            f"{path}: seen format {card.get('format')} (dice-atlas {card.get('dice_atlas')}), "
-            f"expected {FORMAT}: train the prior again, or use it with the version that wrote it"
-        )
-    tensors = load_file(path, device=device)
-    settings = card["settings"]
+    card = require_match(path)
     prefix = "network."
-    weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    objective = OBJECTIVES[card["preset"]]
-    network = objective.restore(card["k"], settings["width"], settings["blocks"], weights)
+    with reading(path, f"the weights of the preset {card['preset']}"):
+        tensors = load_file(path, device=device)
+        settings = card["settings"]
+        weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        objective = OBJECTIVES[card["preset"]]
+        network = objective.restore(card["k"], settings["width"], settings["blocks"], weights)
+    if not all(bool(torch.isfinite(t).all()) for t in weights.values()):
+        raise InputError(f"{path}: its weights hold missing or infinite values; train it again")
     return objective.prior(network.to(device)), card
 
 
@@ -128,15 +128,17 @@ def save_trained(
         "device": trained.device,
         "precision": "bfloat16" if trainer.bfloat16 else "float32",
         "n_cells": trained.n_cells,
-        "n_held_out": trained.n_held_out,
+        "n_held_out": len(trained.calibration),
         "latents_sha256": about["latents_sha256"],
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "held_out_loss": trainer.best_loss,
         "normalization": about["normalization"],
         "genes": space.genes.tolist(),
+        "calibration": trained.calibration,
     }
-    logger.info("%s", json.dumps({k: v for k, v in card.items() if k != "genes"}))
+    lists = ("genes", "calibration")
+    logger.info("%s", json.dumps({k: v for k, v in card.items() if k not in lists}))
     save_prior(trainer.best, space, card, path)
     columns = ["step", "train_loss", "validation_loss"]
     write_table(pd.DataFrame(trainer.rows, columns=columns), loss)

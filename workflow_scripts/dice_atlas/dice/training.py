@@ -16,7 +16,7 @@ import torch
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.mixup import ClassMixup, mixup_classes
 from dice_atlas.dice.objectives import OBJECTIVES, Objective, TrainingCells, TrainingSettings
-from dice_atlas.errors import InputError
+from dice_atlas.errors import InputError, one_line
 from dice_atlas.files import atomic_path
 from dice_atlas.holdout import reference_rows, training_rows
 from dice_atlas.logs import Progress
@@ -264,8 +264,20 @@ class Trainer:
             torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same data and settings; another one is left alone."""
-        state = torch.load(path, weights_only=True, map_location=self.latents.device)
+        """Go on from a checkpoint of the same data and settings; another one is left alone.
+
+        So is one that cannot be read: the training starts anew.
+        """
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.latents.device)
+            missing = [name for name in CHECKPOINT if name not in state]
+        except Exception as error:
+            # Whatever a cut off, empty or foreign file makes torch and pickle raise.
+            logger.warning("%s cannot be read, training starts anew: %s", path, one_line(error))
+            return
+        if missing:
+            logger.warning("%s has no %s, training starts anew", path, ", ".join(missing))
+            return
         if state["settings"] != vars(self.settings) or state["data"] != self.fingerprint():
             logger.info("%s is of other data or settings: not used", path)
             return
@@ -298,6 +310,13 @@ class Trainer:
         ]
 
 
+# What a checkpoint holds; see `Trainer.save`.
+CHECKPOINT = (
+    "settings", "network", "average", "average_updates", "optimizer", "scheduler", "generator",
+    "progress", "best", "data",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Trained:
     """A finished training run and what was trained on.
@@ -306,7 +325,8 @@ class Trained:
     ----------
     preset : a key of `OBJECTIVES`.
     classes : of the mixup: labels, clusters or none.
-    n_cells, n_held_out : cells that were trained on, and that were left out to calibrate.
+    n_cells : that were trained on.
+    calibration : keys of the cells that were left out to calibrate.
     """
 
     trainer: Trainer
@@ -315,7 +335,7 @@ class Trained:
     seed: int
     device: str
     n_cells: int
-    n_held_out: int
+    calibration: list[str]
 
 
 def train(
@@ -342,8 +362,9 @@ def train(
         Fewer than `LEAST_CELLS` cells are left to train on, or training diverged.
     """
     rows = training_rows(latents.obs, calibrated)
-    held = int(reference_rows(latents.obs).sum() - rows.sum())
-    logger.info("%d cells to train on, %d held out to calibrate", rows.sum(), held)
+    left = reference_rows(latents.obs) & ~rows
+    held = latents.obs["cell_key"][left].astype(str).tolist() if left.any() else []
+    logger.info("%d cells to train on, %d held out to calibrate", rows.sum(), len(held))
     data = np.asarray(latents.obsm["X_harmony"][rows], dtype=np.float32)
     if len(data) < LEAST_CELLS:
         raise InputError(

@@ -164,13 +164,14 @@ def compute_latents(
     Returns
     -------
     AnnData
-        obs `sample`, `role`, `batch`, `label`; obsm `X_pca` and, corrected, `X_harmony` (cells x
-        k, float32); uns `latent`: Gram matrix of the loadings, residual variances, noise of genes.
+        obs `sample`, `role`, `batch`, `label`, `cell_key`; obsm `X_pca` and, corrected, `X_harmony`
+        (cells x k, float32); uns `latent`: Gram matrix of the loadings, residual variances, noise
+        of genes.
     """
     uncorrected = least_squares_latents(normalized.X, space)
     overlap = space.loadings.T @ np.asarray(corrected.varm["loadings"])
     moved = correction(corrected) @ np.linalg.solve(space.gram, overlap).T
-    columns = [c for c in ("sample", "role", "batch", "label") if c in normalized.obs]
+    columns = [c for c in ("sample", "role", "batch", "label", "cell_key") if c in normalized.obs]
     summary = {
         "gram": space.gram,
         "orthonormal": space.orthonormal,

@@ -1,6 +1,5 @@
 """The latent space of an atlas: loadings with their scaling, and the latents of any cell."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import pandas as pd
 import scipy.sparse as sp
 from safetensors.numpy import load_file
 
-from dice_atlas.errors import InputError
+from dice_atlas.errors import InputError, reading
+from dice_atlas.features.card import require_match
 from dice_atlas.files import atomic_path
 from dice_atlas.numerics.scaling import Scaling, project, scale
 
@@ -128,16 +128,18 @@ def load_saved_space(prior_path: str | Path) -> LatentSpace:
     Raises
     ------
     InputError
-        The files hold no latent space.
+        The files hold no latent space, or see `card.require_match`.
     """
-    card_path = Path(prior_path).with_name("card.json")
-    arrays = load_file(prior_path)
-    card = json.loads(card_path.read_text())
+    card = require_match(prior_path)
+    with reading(prior_path, "the weights of a saved prior"):
+        arrays = load_file(prior_path)
     absent = [name for name in FIELDS if f"space.{name}" not in arrays]
-    if absent or "genes" not in card:
+    if absent:
         raise InputError(
-            f"{prior_path} is not a saved prior of dice-atlas (no {', '.join(absent) or 'genes'}); "
+            f"{prior_path} is not a saved prior of dice-atlas (no {', '.join(absent)}); "
             "prior.path must be the folder results/<atlas>/prior of an earlier run"
         )
     arrays = {name: arrays[f"space.{name}"] for name in FIELDS}
+    if not all(np.isfinite(values).all() for values in arrays.values()):
+        raise InputError(f"{prior_path}: its latent space holds missing or infinite values")
     return space_from_arrays(arrays, np.array(card["genes"], dtype=str))

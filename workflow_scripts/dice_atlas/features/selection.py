@@ -1,6 +1,5 @@
 """Which genes make the feature space: common to all samples, variable in their batches."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import scipy.sparse as sp
 
 from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import read_card
 from dice_atlas.features.variable_genes import (
     Moments,
     clipped_squares,
@@ -172,7 +172,7 @@ def saved_genes(card: str | Path, present: pd.Index) -> list[str]:
     InputError
         They are fewer than half of them.
     """
-    genes = json.loads(Path(card).read_text())["genes"]
+    genes = read_card(card)["genes"]
     kept = [gene for gene in genes if gene in present]
     if 2 * len(kept) < len(genes):
         lacking = [gene for gene in genes if gene not in present][:3]

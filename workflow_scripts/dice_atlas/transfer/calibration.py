@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
-from dice_atlas.holdout import calibration_cells
 from dice_atlas.transfer.anchors import AnchorSettings
 from dice_atlas.transfer.labels import score_columns, transfer_labels, winners
 from dice_atlas.transfer.novelty import anchor_support
@@ -23,6 +22,7 @@ def calibration_table(
     query: np.ndarray,
     cells: pd.Index,
     labels: Sequence[str],
+    held: np.ndarray,
     settings: AnchorSettings,
     weights: WeightSettings,
 ) -> pd.DataFrame:
@@ -38,6 +38,7 @@ def calibration_table(
     reference, query : positions of the cells in `space`.
     cells : names of all cells of `space`.
     labels : of the reference cells ("" = none).
+    held : positions among the reference cells of those that are held out.
     settings, weights : as of the transfer to the query.
 
     Returns
@@ -47,7 +48,6 @@ def calibration_table(
     """
     labels = [str(label) for label in labels]
     columns = [label for label in dict.fromkeys(labels) if label]
-    held = calibration_cells(cells[reference], labels)
     for label in sorted(set(columns) - {labels[i] for i in held}):
         logger.warning("%s has too few reference cells for one to be held out", label)
     rest = np.setdiff1d(np.arange(len(labels)), held)

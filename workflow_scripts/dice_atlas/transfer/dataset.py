@@ -35,8 +35,8 @@ def log_normalize(counts: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
 
 
 def read_cells(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Sample, role and label of all cells (index: cell names), samples in the order given."""
-    columns = ["sample", "role", "label"]
+    """Sample, role, label and key of all cells (index: names), samples in the order given."""
+    columns = ["sample", "role", "label", "cell_key"]
     return pd.concat([read_part(path, "obs")[columns].astype(str) for path in paths])
 
 

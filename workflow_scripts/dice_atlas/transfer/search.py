@@ -1,6 +1,6 @@
 """Anchors of all cells in one space, the embedding of their weights, and the calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
+from dice_atlas.holdout import calibration_cells
 from dice_atlas.transfer.anchors import Anchors, AnchorSettings, top_dim_features
 from dice_atlas.transfer.calibration import calibration_table
 from dice_atlas.transfer.dataset import common_to_samples, read_expression, reference_features
@@ -98,15 +99,20 @@ def weight_table(embedding: np.ndarray, query: pd.Index, reference: pd.DataFrame
 
 
 def find(
-    space: Space, cells: pd.DataFrame, settings: AnchorSettings, weighing: WeightSettings
+    space: Space,
+    cells: pd.DataFrame,
+    settings: AnchorSettings,
+    weighing: WeightSettings,
+    listed: Collection[str] | None = None,
 ) -> tuple[pd.DataFrame, ad.AnnData, pd.DataFrame]:
     """Anchors between reference and query, and the calibration of their labels.
 
     Parameters
     ----------
     space : where anchors are found.
-    cells : `sample`, `role` and `label` of all its cells.
+    cells : `sample`, `role`, `label` and `cell_key` of all its cells.
     settings, weighing : of the anchors and of their weights.
+    listed : see `holdout.calibration_cells`.
 
     Returns
     -------
@@ -127,6 +133,7 @@ def find(
         query,
         cells.index,
         known["label"],
+        calibration_cells(known["cell_key"], known["label"], listed),
         settings,
         weighing,
     )
