@@ -4,14 +4,18 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import anndata as ad
+import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.criteria import METRICS, REASONS
 from dice_atlas.files import write_table
+from dice_atlas.numerics import blocks
 from dice_atlas.plots import placement, points, style
 from dice_atlas.report import annotation, expression, figures, findings, html, maps, methods
 from dice_atlas.report import tables as page_tables
@@ -238,6 +242,20 @@ def rendered(files, folder) -> Page:
     return Page((folder / "report.html").read_text())
 
 
+@pytest.mark.parametrize("backend", ["svg", "pdf"])
+def test_figures_are_agg_s_whatever_the_backend(make_files, tmp_path, backend):
+    plt.switch_backend(backend)
+    outside, axes = plt.subplots()
+    with pytest.raises(TypeError, match=r"expected Agg's canvas.*plots.style.styled"):
+        placement.write_names(axes, {"A": np.zeros(2)})
+    plt.close(outside)
+    data = read_report_data(make_files(), 2)
+    path = tmp_path / "umap.png"
+    figures.save_png(figures.drawings(data, 2)["umap_types"](), path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+
+
 def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     page = rendered(make_files(), tmp_path)
     assert {link.split(",")[0] for link in page.links if not link.startswith("#")} == {"data:"}
@@ -417,6 +435,23 @@ def test_expression_by_cluster_is_that_of_the_dense_matrix(make_files):
     np.testing.assert_allclose(found["mean"], mean[found.index], rtol=1e-5)
     np.testing.assert_allclose(found["share"], share[found.index])
     assert found["cells"].groupby(level=0).first().sum() == atlas.n_obs
+
+
+def test_the_atlas_is_opened_once_for_all_blocks(make_files, monkeypatch):
+    path, opened = make_files()["atlas"], []
+    clusters = ad.read_h5ad(path).obs["cluster"].astype(str).to_numpy()
+    expected = expression.expression_by_cluster(path, ["G7", "G2"], clusters, 0)
+
+    def open_file(*arguments, **keywords):
+        opened.append(arguments)
+        return h5py.File(*arguments, **keywords)
+
+    monkeypatch.setattr(blocks, "h5py", SimpleNamespace(File=open_file))
+    monkeypatch.setattr(expression, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(expression.drawn_blocks, "__defaults__", (expression.MOST_CELLS, 50))
+    found = expression.expression_by_cluster(path, ["G7", "G2"], clusters, 0)
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(opened) == 1
 
 
 def test_blocks_of_a_large_atlas_are_a_seeded_choice():

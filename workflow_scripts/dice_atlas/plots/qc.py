@@ -1,6 +1,5 @@
 """The QC figure of one sample: distributions before and after filtering, with the limits."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,7 +24,6 @@ def draw_qc(cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str)
     settings, bands : the limits that were used.
     title : over the figure.
     """
-    matplotlib.use("Agg")
     figure = Figure(figsize=(WIDTH * len(TITLES), HEIGHT), dpi=150, layout="constrained")
     axes = figure.subplots(1, len(TITLES))
     for axis, (metric, name) in zip(axes, TITLES.items(), strict=True):
