@@ -1,8 +1,5 @@
 """Metrics against closed forms, other libraries and loops over the definition."""
 
-import sys
-from types import SimpleNamespace
-
 import harmonypy
 import numpy as np
 import pandas as pd
@@ -46,7 +43,7 @@ def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
         def query(self, queries, k, epsilon):
             return neighbors.nearest(queries, self.data, k)
 
-    monkeypatch.setitem(sys.modules, "pynndescent", SimpleNamespace(NNDescent=Search))
+    monkeypatch.setattr("pynndescent.NNDescent", Search)
     exact = notes()
     assert not any("approximate" in note for note in exact.values())
     monkeypatch.setattr(neighbors, "EXACT_UP_TO", 299)
