@@ -12,6 +12,7 @@ from dice_atlas.dice.gather import gather
 from dice_atlas.dice.posterior import denoise_shard, reference_labels, shard_rows
 from dice_atlas.dice.priors import DenoiserPrior
 from dice_atlas.dice.settings import DenoiseSettings, RhoSettings
+from dice_atlas.errors import InputError
 from dice_atlas.features.correction import BatchSettings
 from dice_atlas.features.latents import (
     LatentSettings,
@@ -135,9 +136,9 @@ def test_gathering_restores_the_order_and_misses_no_cell(latents):
     found = gather(parts[::-1], latents.obs_names)
     assert_same(found, gather(parts, latents.obs_names))
     assert found.uns["dice"]["labels"].tolist() == ["left", "right"]
-    with pytest.raises(ValueError, match="the shards hold 60 cells and the latents 90"):
+    with pytest.raises(InputError, match="the shards hold 60 cells and the latents 90"):
         gather(parts[:2], latents.obs_names)
-    with pytest.raises(ValueError, match="the shards hold 90 cells"):
+    with pytest.raises(InputError, match="the shards hold 90 cells"):
         gather([parts[0], parts[0], parts[1]], latents.obs_names)
 
 
