@@ -63,6 +63,7 @@ from dice_atlas.settings import (
     validate_config,
 )
 from dice_atlas.counts.formats import member_files
+from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
