@@ -1,7 +1,7 @@
 """correct_batches: principal components of all cells, corrected for batches."""
 
 import anndata as ad
-from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.latents import corrected_components
 from dice_atlas.features.projection import load_saved_space
 from dice_atlas.files import write_h5ad

@@ -2,7 +2,7 @@
 
 import anndata as ad
 from dice_atlas.benchmark.split import Variant, gather, latents_of, split
-from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.latents import LatentSettings
 from dice_atlas.features.normalize import Normalization
 from dice_atlas.features.projection import save_space

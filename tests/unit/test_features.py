@@ -9,7 +9,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import BatchSettings, correct_batches
+from dice_atlas.features.correction import correct_batches
 from dice_atlas.features.latents import (
     LatentSettings,
     compute_latents,
@@ -25,13 +25,9 @@ from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import reference_rows
 from dice_atlas.numerics.scaling import fit_scaling, log1p_normalize, project, scale
 from dice_atlas.numerics.svd import truncated_svd
+from factories import batch_settings
 
-BATCH = BatchSettings.from_config(
-    {
-        "method": "harmony", "keys": ["batch"], "scope": "within_role", "n_pcs": 10, "theta": 2.0,
-        "sigma": 0.1, "lambda": None, "max_iter": 10,
-    }
-)  # fmt: skip
+BATCH = batch_settings(n_pcs=10)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +216,7 @@ def test_three_reference_cells_are_enough(normalized):
 
 def test_batch_keys_are_looked_at_before_the_svd(normalized, monkeypatch):
     monkeypatch.setattr("dice_atlas.features.latents.truncated_svd", None)
-    settings = BatchSettings("harmony", ("donor",), "joint", 5, 2.0, 0.1, None, 10)
+    settings = batch_settings(keys=["donor"])
     with pytest.raises(InputError, match=r"batch\.keys: donor is no column of the cells"):
         corrected_components(normalized, None, settings, 10.0, 0, 1)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.latents import (
     LatentSettings,
     compute_latents,

@@ -9,7 +9,8 @@ import anndata as ad
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import BatchSettings, correct_batches
+from dice_atlas.features.correction import correct_batches
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.gene_noise import gene_noise
 from dice_atlas.features.loadings import choose_k, residual_variance
 from dice_atlas.features.projection import LatentSpace, least_squares_latents

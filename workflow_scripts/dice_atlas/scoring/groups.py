@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.resolution import ClusterSettings, scan_embedding
+from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
