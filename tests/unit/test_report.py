@@ -22,7 +22,7 @@ from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
-from factories import NO_QC
+from factories import BATCH, NO_QC
 from PIL import Image
 
 LABELS = ["T cell", "B & <plasma>", "NA"]
@@ -31,17 +31,19 @@ CONFIG = {
     "seed": 0,
     "genes": {"n_top": 20, "mode": "joint"},
     "normalization": {"target_sum": 10000, "max_value": 10},
-    "batch": {"method": "harmony", "scope": "within_role", "n_pcs": 50, "theta": 2.0, "sigma": 0.1,
-              "lambda": None, "max_iter": 10},
+    "batch": BATCH,
     "latent": {"k": "auto"},
     "prior": {"path": None},
-    "denoise": {"rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}, "iterations": 100},
+    "denoise": {"method": "exact", "likelihood": "gaussian", "noise_variance": 1.0, "samples": 20,
+                "precision": "float32", "iterations": 100, "repeats": 10,
+                "rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}},
     "annotate": {"spaces": ["pca", "dice"], "final": "dice", "reduction": "pcaproject",
                  "nfeatures": 2000, "dims": 30, "k.anchor": 5, "k.filter": 200, "k.score": 30,
                  "max.features": 200, "k.weight": 50, "sd.weight": 1, "seurat_version": "v4",
                  "exact_up_to": 50_000, "unassigned_below": 0.5, "outside_below": 0,
                  "coverage": 0.9},
-    "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg"},
+    "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg",
+                "resolutions": [0.5, 1.0]},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
 QC_LIMITS = {**NO_QC, "min_genes": 200, "max_mito_percent": 15, "n_mads": np.nan}
