@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.criteria import METRICS, REASONS
+from dice_atlas.features import correctors
 from dice_atlas.files import write_table
 from dice_atlas.numerics import blocks
 from dice_atlas.plots import placement, points, style
@@ -437,6 +438,23 @@ def test_expression_by_cluster_is_that_of_the_dense_matrix(make_files):
     np.testing.assert_allclose(found["mean"], mean[found.index], rtol=1e-5)
     np.testing.assert_allclose(found["share"], share[found.index])
     assert found["cells"].groupby(level=0).first().sum() == atlas.n_obs
+
+
+def test_the_methods_name_the_corrector_that_ran(make_files, monkeypatch):
+    data = read_report_data(make_files(), 2)
+    data.correction.update(applied=True, notes=["reference: corrected"])
+    assert (
+        "50 principal components were corrected by Harmony (Korsunsky et al. 2019; theta 2, sigma "
+        "0.1, lambda estimated, at most 10 iterations): reference: corrected. "
+    ) in methods.features(data)
+    own = SimpleNamespace(described=lambda: "strength 3")
+    other = correctors.Corrector("Mender", "A et al. 2025", lambda batch: own, "none:none")
+    monkeypatch.setattr(correctors, "CORRECTORS", {**correctors.CORRECTORS, "mender": other})
+    data.provenance["config"]["batch"]["method"] = "mender"
+    del data.settings
+    text = methods.features(data)
+    assert "corrected by Mender (A et al. 2025; strength 3): reference: corrected. " in text
+    assert "Harmony" not in text
 
 
 def test_the_atlas_is_opened_once_for_all_blocks(make_files, monkeypatch):
