@@ -7,9 +7,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# The repository's, where the folder of the run has none.
+# The repository's where the folder of the run has none, and below every --configfile: what lies
+# there may be another workflow's.
 SETTINGS = "config/config.yaml"
-if not os.path.exists(SETTINGS):
+if workflow.overwrite_configfiles or not os.path.exists(SETTINGS):
     SETTINGS = workflow.source_path(SETTINGS)
 
 
@@ -29,7 +30,7 @@ scattergather:
 
 wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES)),
-    space="pca|dice",
+    space="|".join(map(re.escape, ALL_SPACES)),
 
 
 localrules:

@@ -16,9 +16,11 @@ CLONE = Path(RULES).parent if isinstance(RULES, os.PathLike) else None
 
 
 def repository_file(path):
-    """A file of this repository, on disk."""
+    """A file of this repository, on disk; relative in a clone's own folder, so that it can move."""
     # Not always source_path(): its path is another one in every run.
-    return str(CLONE / path) if CLONE else str(workflow.source_path(f"../{path}"))
+    if not CLONE:
+        return str(workflow.source_path(f"../{path}"))
+    return path if CLONE.samefile(os.curdir) else str(CLONE / path)
 
 
 def prefer_own_library():
@@ -63,6 +65,7 @@ from dice_atlas.settings import (
     validate_config,
 )
 from dice_atlas.counts.formats import member_files
+from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
@@ -230,10 +233,10 @@ def embedding_of(space):
 def only_dice(path):
     """A file that the transfer reads in the denoised space only."""
 
-    def wanted(wildcards):
+    def file_of_space(wildcards):
         return out(path) if wildcards.space == "dice" else []
 
-    return wanted
+    return file_of_space
 
 
 def denoise_settings():
@@ -257,19 +260,19 @@ def in_gene_space(path):
 def mem_mb(base, factor):
     """Memory from the input's size, growing by attempt (MiB)."""
 
-    def wanted(wildcards, input, attempt):
+    def memory(wildcards, input, attempt):
         return int((base + factor * input.size_mb) * attempt)
 
-    return wanted
+    return memory
 
 
 def runtime(minutes):
     """Minutes, doubled by every retry."""
 
-    def wanted(wildcards, attempt):
+    def duration(wildcards, attempt):
         return minutes * 2 ** (attempt - 1)
 
-    return wanted
+    return duration
 
 
 def refuse_a_short_queue():

@@ -119,11 +119,11 @@ def embeddings_scored(wildcards):
 def prior_of_method(name):
     """A file of the prior that a DICE method takes."""
 
-    def wanted(wildcards):
+    def file_of_prior(wildcards):
         method = DICE_METHODS.get(wildcards.method, DICE_METHODS["dice_exact"])
         return of_split(f"prior-{method.classes}/{name}", wildcards)
 
-    return wanted
+    return file_of_prior
 
 
 def denoised_cells(wildcards):
@@ -167,7 +167,7 @@ def benchmark_splits():
 def benchmark_tables(name, protocols):
     """Tables of all splits and protocols; protocol `paper` for the base alone."""
 
-    def wanted(wildcards):
+    def tables(wildcards):
         return [
             bench(f"{set_}/{variant}/{seed}/{protocol}/{name}")
             for protocol in protocols
@@ -176,7 +176,7 @@ def benchmark_tables(name, protocols):
             if protocol == "blind" or variant == "base"
         ]
 
-    return wanted
+    return tables
 
 
 def base_layouts(wildcards):

@@ -1,7 +1,8 @@
 """cluster_cells: neighbour graph and Leiden clusters in the embedding that config names."""
 
 import anndata as ad
-from dice_atlas.clustering.resolution import ClusterSettings, cluster, clusters_table
+from dice_atlas.clustering.resolution import cluster, clusters_table
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.files import write_h5ad, write_table
 from dice_atlas.logs import job_log
 

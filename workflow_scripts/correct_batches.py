@@ -1,9 +1,9 @@
 """correct_batches: principal components of all cells, corrected for batches."""
 
 import anndata as ad
-from dice_atlas.features.correction import BatchSettings
-from dice_atlas.features.latents import integrate, principal_components
-from dice_atlas.features.projection import least_squares_latents, load_saved_space
+from dice_atlas.features.correctors import BatchSettings
+from dice_atlas.features.latents import corrected_components
+from dice_atlas.features.projection import load_saved_space
 from dice_atlas.files import write_h5ad
 from dice_atlas.logs import job_log
 
@@ -11,12 +11,10 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         given, params = snakemake.input, snakemake.params
         normalized, batch = ad.read_h5ad(given.normalized), BatchSettings.from_config(params.batch)
+        saved = None
         if given.prior:
             saved = load_saved_space(given.prior[0]).restricted_to(normalized.var_names)
-            pcs, loadings = least_squares_latents(normalized.X, saved), saved.loadings
-        else:
-            pcs, loadings = principal_components(
-                normalized, batch.n_pcs, params.max_value, params.seed
-            )
-        result = integrate(normalized, pcs, loadings, batch, params.seed, snakemake.threads)
+        result = corrected_components(
+            normalized, saved, batch, params.max_value, params.seed, snakemake.threads
+        )
         write_h5ad(result, snakemake.output.corrected, compression="lzf")

@@ -3,11 +3,9 @@
 from dice_atlas.features.card import read_card
 from dice_atlas.files import write_h5ad, write_table
 from dice_atlas.logs import job_log
-from dice_atlas.transfer.anchors import AnchorSettings
 from dice_atlas.transfer.dataset import read_cells
 from dice_atlas.transfer.search import dice_space, expression_space, find
-from dice_atlas.transfer.spaces import ReductionSettings
-from dice_atlas.transfer.weights import WeightSettings
+from dice_atlas.transfer.settings import AnchorSettings, ReductionSettings, WeightSettings
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from dice_atlas.benchmark.scores import SplitTruth, score_methods
-from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.files import atomic_path, write_table
 from dice_atlas.logs import job_log
 

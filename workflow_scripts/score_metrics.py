@@ -1,7 +1,7 @@
 """score_metrics: embeddings, clusters and transferred labels against the truth (protocol blind)."""
 
 import anndata as ad
-from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
 from dice_atlas.scoring.atlas import confusion_table, gather_cells, metrics_table, truth_of

@@ -2,7 +2,7 @@
 
 import anndata as ad
 from dice_atlas.benchmark.split import Variant, gather, latents_of, split
-from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.latents import LatentSettings
 from dice_atlas.features.normalize import Normalization
 from dice_atlas.features.projection import save_space
@@ -20,7 +20,8 @@ if __name__ == "__main__":
         normalized = split(cells, variant, seed, params.n_top, normalization)
         latents, space = latents_of(normalized, variant, batch, latent, normalization, seed)
         query = latents[(latents.obs["role"] == "query").to_numpy()]
-        log.info("%d cells (%d query), k = %d", latents.n_obs, query.n_obs, space.k)
+        log.info("%d cells (%d query), %d genes, k = %d, label %r", latents.n_obs, query.n_obs,
+                 normalized.n_vars, space.k, normalized.uns["label"])  # fmt: skip
         save_space(space, made.loadings)
         write_h5ad(normalized, made.split, compression="lzf")
         write_h5ad(latents, made.latents, compression="lzf")

@@ -3,9 +3,9 @@
 import anndata as ad
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.transfer.calls import CallSettings, call, read_annotation, transfer
+from dice_atlas.transfer.calls import call, read_annotation, transfer
 from dice_atlas.transfer.labels import predictions_table
-from dice_atlas.transfer.weights import WeightSettings
+from dice_atlas.transfer.settings import CallSettings, WeightSettings
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:

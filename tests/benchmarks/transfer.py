@@ -35,13 +35,13 @@ from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.settings import validate_config
-from dice_atlas.transfer.anchors import AnchorSettings, top_dim_features
-from dice_atlas.transfer.calls import CallSettings, call, transfer
+from dice_atlas.transfer.anchors import top_dim_features
+from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.labels import predictions_table, transfer_labels
 from dice_atlas.transfer.search import find
+from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
-from dice_atlas.transfer.weights import WeightSettings
 from held_out import SETS, S, fit, project, read, split
 from sklearn.metrics import f1_score
 

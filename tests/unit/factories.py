@@ -7,14 +7,13 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.counts.criteria import CRITERIA, METRICS
 from dice_atlas.counts.qc import QcSettings
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.files import write_table
-from dice_atlas.transfer.anchors import AnchorSettings
-from dice_atlas.transfer.calls import CallSettings
 from dice_atlas.transfer.dataset import log_normalize
-from dice_atlas.transfer.weights import WeightSettings
+from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 
 TYPES = ("B", "T", "NK", "Mono")
 # Samples have different genes in a different order; "g3" is missing in q1, "extra" is new there.
@@ -46,6 +45,18 @@ NO_QC = {
     "n_mads": None,
     "doublets": "off",
 }
+
+
+# Section `batch` of the config.
+BATCH = {
+    "method": "harmony", "keys": ["batch"], "scope": "within_role", "n_pcs": 50, "theta": 2.0,
+    "sigma": 0.1, "lambda": None, "max_iter": 10,
+}  # fmt: skip
+
+
+def batch_settings(**changes) -> BatchSettings:
+    """The defaults of the batch correction, changed."""
+    return BatchSettings.from_config(BATCH | changes)
 
 
 def qc_settings(**limits) -> QcSettings:

@@ -10,11 +10,10 @@ from dice_atlas.benchmark.protocols import blind_scores, paper_scores, type_scor
 from dice_atlas.benchmark.split import Variant, changed, draw, gather, latents_of, split
 from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, variant_differences
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import BatchSettings
 from dice_atlas.features.latents import LatentSettings
 from dice_atlas.features.normalize import Normalization
 from dice_atlas.settings import require_sets
-from factories import CLUSTER, blobs
+from factories import CLUSTER, batch_settings, blobs
 from scipy import stats
 from sklearn.metrics import silhouette_samples
 
@@ -159,7 +158,7 @@ def normalized():
 )
 def test_latents_of_a_variant(normalized, text, k, moved):
     # The config's own scope and keys are those of the atlas.
-    batch = BatchSettings("harmony", ("donor",), "within_role", 8, 2.0, 0.1, None, 2)
+    batch = batch_settings(keys=["donor"], n_pcs=8, max_iter=2)
     settings = (batch, LatentSettings(4, 5), NORMALIZATION)
     latents, space = latents_of(normalized, Variant.parse(text), *settings, seed=0)
     assert space.k == k

@@ -4,7 +4,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from dice_atlas.benchmark import collect
+from dice_atlas.baselines.methods import METHODS
+from dice_atlas.benchmark import collect, figures
 from dice_atlas.benchmark.scores import SplitTruth, score_methods
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
@@ -159,6 +160,13 @@ def test_tables_and_figures_of_all_splits(finished, tmp_path):
     drawn = collect.write_figures(tables, layouts, tmp_path / "figures")
     assert {f"{name}.png" for name in drawn} == {p.name for p in (tmp_path / "figures").iterdir()}
     assert {"umap_001", "differences_blind", "curves_paper"} <= set(drawn)
+
+
+def test_curves_are_of_any_method():
+    assert set(figures.FIRST) <= set(METHODS)
+    assert figures.curve_methods(reversed(METHODS)) == list(figures.FIRST[:4])
+    assert figures.curve_methods(["scvi", "nmf", "dice_rho_1", "pca"]) == ["pca", "nmf", "scvi"]
+    assert figures.curve_methods(["knn_15", "knn_10"]) == ["knn_10", "knn_15"]
 
 
 def test_figures_are_there_whole_or_not_at_all(finished, tmp_path, monkeypatch):

@@ -6,9 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import CORRECTORS, BatchSettings, correct_batches
+from dice_atlas.features import correctors
+from dice_atlas.features.correction import correct_batches
+from dice_atlas.features.correctors import CORRECTORS, BatchSettings, Corrector, HarmonySettings
+from dice_atlas.registry import load
+from factories import BATCH, batch_settings
 
-SETTINGS = BatchSettings("tenfold", ("batch", "site"), "within_role", 3, 2.0, 0.1, None, 10)
+OWN = HarmonySettings(2.0, 0.1, None, 10)
+SETTINGS = BatchSettings("tenfold", ("batch", "site"), "within_role", 3, 0.1, OWN)
 CELLS = pd.DataFrame(
     {
         "role": ["reference"] * 6 + ["query"] * 4,
@@ -24,13 +29,13 @@ def asked(monkeypatch):
     """Batches that the corrector was asked for; it takes the PCs times ten."""
     calls = []
 
-    def tenfold(pcs, batches, settings, seed, threads):
-        calls.append((batches.to_dict("list"), settings, seed, threads))
-        return 10 * pcs
+    def tenfold(pcs, cells, settings, seed, threads):
+        calls.append((cells.to_dict("list"), settings, seed, threads))
+        return 10 * pcs, [f"all {len(pcs)} times ten"] if len(pcs) == 10 else []
 
-    monkeypatch.setattr(
-        "dice_atlas.features.correction.CORRECTORS", {**CORRECTORS, "tenfold": tenfold}
-    )
+    made = Corrector("Tenfold", "", HarmonySettings.from_config, "here:tenfold")
+    monkeypatch.setattr(correctors, "CORRECTORS", {**CORRECTORS, "tenfold": made})
+    monkeypatch.setattr("dice_atlas.features.correction.load", {"here:tenfold": tenfold}.get)
     return calls
 
 
@@ -38,8 +43,8 @@ def test_each_role_by_itself_for_the_keys_that_vary_in_it(asked):
     corrected, notes = correct_batches(PCS, CELLS, SETTINGS, seed=7, threads=3)
     np.testing.assert_array_equal(corrected, 10 * PCS)
     assert asked == [
-        ({"batch": ["a", "b"] * 3}, SETTINGS, 7, 3),
-        ({"site": ["x", "x", "y", "y"]}, SETTINGS, 7, 3),
+        ({"batch": ["a", "b"] * 3}, OWN, 7, 3),
+        ({"site": ["x", "x", "y", "y"]}, OWN, 7, 3),
     ]
     assert notes == [
         "reference: corrected (batch: 2 batches, 6 cells)",
@@ -51,8 +56,11 @@ def test_all_together(asked):
     joint = replace(SETTINGS, scope="joint")
     corrected, notes = correct_batches(PCS, CELLS, joint, 0)
     np.testing.assert_array_equal(corrected, 10 * PCS)
-    assert asked == [(CELLS[["batch", "site"]].to_dict("list"), joint, 0, 0)]
-    assert notes == ["reference and query: corrected (batch: 3 batches; site: 2 batches, 10 cells)"]
+    assert asked == [(CELLS[["batch", "site"]].to_dict("list"), OWN, 0, 0)]
+    assert notes == [
+        "reference and query: corrected (batch: 3 batches; site: 2 batches, 10 cells); "
+        "all 10 times ten"
+    ]
 
 
 def test_a_group_of_one_batch_stays_and_so_does_the_input(asked):
@@ -86,9 +94,25 @@ def test_a_key_that_is_no_column_is_named(asked):
 
 
 def test_settings_are_those_of_the_config():
-    section = {
-        "method": "harmony", "keys": ["batch"], "scope": "joint", "n_pcs": 50, "theta": 1.0,
-        "sigma": 0.2, "lambda": 3.0, "max_iter": 5,
-    }  # fmt: skip
-    expected = BatchSettings("harmony", ("batch",), "joint", 50, 1.0, 0.2, 3.0, 5)
-    assert BatchSettings.from_config(section) == expected
+    changed = {"scope": "joint", "theta": 1.0, "sigma": 0.2, "lambda": 3.0, "max_iter": 5}
+    own = HarmonySettings(1.0, 0.2, 3.0, 5)
+    expected = BatchSettings("harmony", ("batch",), "joint", 50, 0.2, own)
+    assert BatchSettings.from_config(BATCH | changed) == expected
+    assert own.described() == "theta 1, sigma 0.2, lambda 3, at most 5 iterations"
+    assert "lambda estimated" in batch_settings().own.described()
+
+
+@pytest.mark.parametrize("method", CORRECTORS)
+def test_every_corrector_keeps_the_protocol(method):
+    """It moves two shifted batches together and says notes as sentences."""
+    rng = np.random.default_rng(0)
+    batches = pd.DataFrame({"batch": np.repeat(["a", "b"], 60)})
+    pcs = rng.standard_normal((120, 4)) + 3.0 * (batches["batch"] == "b").to_numpy()[:, None]
+    settings = batch_settings(method=method)
+    corrected, notes = load(CORRECTORS[method].function)(pcs, batches, settings.own, 0, 1)
+    assert corrected.shape == pcs.shape
+    assert all(isinstance(note, str) for note in notes)
+    before, after = (np.linalg.norm(x[:60].mean(0) - x[60:].mean(0)) for x in (pcs, corrected))
+    assert after < 0.8 * before
+    again, _ = load(CORRECTORS[method].function)(pcs, batches, settings.own, 0, 1)
+    np.testing.assert_array_equal(again, corrected)

@@ -9,27 +9,25 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import BatchSettings, correct_batches
+from dice_atlas.features.correction import correct_batches
 from dice_atlas.features.latents import (
     LatentSettings,
     compute_latents,
+    corrected_components,
     fit_space,
     integrate,
     principal_components,
 )
 from dice_atlas.features.loadings import choose_k, residual_variance
+from dice_atlas.features.mapping import map_query
 from dice_atlas.features.normalize import normalize_samples
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import reference_rows
 from dice_atlas.numerics.scaling import fit_scaling, log1p_normalize, project, scale
 from dice_atlas.numerics.svd import truncated_svd
+from factories import batch_settings
 
-BATCH = BatchSettings.from_config(
-    {
-        "method": "harmony", "keys": ["batch"], "scope": "within_role", "n_pcs": 10, "theta": 2.0,
-        "sigma": 0.1, "lambda": None, "max_iter": 10,
-    }
-)  # fmt: skip
+BATCH = batch_settings(n_pcs=10)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +187,38 @@ def test_harmony_brings_shifted_batches_together():
     untouched, notes = correct_batches(pcs, cells, replace(BATCH, scope="none"), 0)
     assert np.array_equal(untouched, pcs)
     assert notes == ["batch.scope is none: not corrected"]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_reference_cells_are_refused(normalized, n):
+    seen = rf"seen {n} cells and {normalized.n_vars} genes .* expected at least 3 of each.*: add"
+    few = normalized[: n + 5].copy()
+    few.obs["role"] = ["reference"] * n + ["query"] * 5
+    rows = reference_rows(few.obs) if n else np.zeros(5, dtype=bool)
+    if n:
+        with pytest.raises(InputError, match=seen):
+            principal_components(few, 50, 10.0, 0)
+    corrected = ad.AnnData(obs=few.obs, obsm={"X_pcs": np.zeros((n + 5, 2))})
+    corrected.obsm["X_corrected"] = corrected.obsm["X_pcs"]
+    corrected.uns["correction"] = {"scope": "none"}
+    with pytest.raises(InputError, match=seen):
+        fit_space(few, corrected, rows, LatentSettings(None, 50), 10.0, 0)
+    with pytest.raises(InputError, match=rf"seen {n} reference cells, expected at least 3.* set"):
+        map_query(np.zeros((n, 2)), np.zeros((5, 2)), np.repeat("a", 5), 0.1, 0)
+
+
+def test_three_reference_cells_are_enough(normalized):
+    few = normalized[:8].copy()
+    few.obs["role"] = ["reference"] * 3 + ["query"] * 5
+    pcs, loadings = principal_components(few, 50, 10.0, 0)
+    assert (pcs.shape, loadings.shape) == ((8, 2), (few.n_vars, 2))
+
+
+def test_batch_keys_are_looked_at_before_the_svd(normalized, monkeypatch):
+    monkeypatch.setattr("dice_atlas.features.latents.truncated_svd", None)
+    settings = batch_settings(keys=["donor"])
+    with pytest.raises(InputError, match=r"batch\.keys: donor is no column of the cells"):
+        corrected_components(normalized, None, settings, 10.0, 0, 1)
 
 
 def test_a_mapped_query_comes_to_the_reference_which_stays():

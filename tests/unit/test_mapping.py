@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dice_atlas.errors import InputError
 from dice_atlas.features.mapping import (
     LEAST_ANCHORED,
     anchored_differences,
@@ -189,8 +190,8 @@ def test_clusters_cover_the_reference(reference):
 
 
 def test_too_few_reference_cells_are_refused():
-    with pytest.raises(ValueError, match="1 reference cells are too few"):
-        reference_centroids(np.ones((1, 3)), SIGMA, 0)
+    with pytest.raises(InputError, match="seen 2 reference cells, expected at least 3"):
+        reference_centroids(np.ones((2, 3)), SIGMA, 0)
 
 
 def test_known_shift_is_removed_whatever_the_composition(reference):

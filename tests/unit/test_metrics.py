@@ -11,7 +11,8 @@ from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest, perplexity_wei
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.silhouette import mean_silhouette
-from dice_atlas.scoring.groups import cluster_scores, mixing_scores, transfer_scores
+from dice_atlas.numerics import neighbors
+from dice_atlas.scoring.groups import cluster_scores, label_scores, mixing_scores, transfer_scores
 from factories import CLUSTER, blobs
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
@@ -21,6 +22,35 @@ from scipy.stats import entropy
 def mixed():
     """Three overlapping clusters with their labels."""
     return blobs(3, 100, 5, seed=2, distance=3.0)
+
+
+def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
+    points, labels = mixed
+    obs = pd.DataFrame({"role": ["reference", "query"] * 150, "batch": "A"})
+
+    def notes():
+        scores = label_scores(points, labels, 0) | mixing_scores(points, obs)
+        scores |= cluster_scores(points, labels, CLUSTER, 0)
+        scores |= knn_accuracy(points, labels, points[:20], labels[:20])
+        return {name: score.note for name, score in scores.items()}
+
+    class Search:
+        """pynndescent's, whose compiler takes half a minute."""
+
+        def __init__(self, data, **settings):
+            self.data = data
+
+        def query(self, queries, k, epsilon):
+            return neighbors.nearest(queries, self.data, k)
+
+    monkeypatch.setattr("pynndescent.NNDescent", Search)
+    exact = notes()
+    assert not any("approximate" in note for note in exact.values())
+    monkeypatch.setattr(neighbors, "EXACT_UP_TO", 299)
+    without = {"silhouette", "ilisi_batch"}  # all pairs; undefined
+    for name, note in notes().items():
+        added = "" if name in without else "neighbours among 300 cells are approximate"
+        assert note == "; ".join(filter(None, (exact[name], added)))
 
 
 def test_silhouette_by_its_definition(mixed):

@@ -21,6 +21,24 @@ def test_nearest_is_the_tree_s(monkeypatch, shift, block):
     np.testing.assert_allclose(distance, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("k", [1, 3, 20, 64])
+@pytest.mark.parametrize("kind", ["any", "ties", "one group"])
+def test_minima_of_groups_change_nothing(monkeypatch, kind, k):
+    monkeypatch.setattr(nb, "LEAST_GROUPS", 1)
+    rng = np.random.default_rng(3)
+    queries, points = rng.standard_normal((30, 3)), rng.standard_normal((2000, 3))
+    if kind == "ties":
+        queries, points = queries.round(), points.round()
+    if kind == "one group":
+        # The near ones are all in a few groups, so that their minima bound little.
+        points += 100 * (np.arange(2000) % (8 * k) >= max(k - 1, 1))[:, None]
+    index, distance = nb.nearest(queries, points, k)
+    full = cdist(queries, points)
+    expected = np.argsort(full.round(9), axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(distance, np.take_along_axis(full, expected, axis=1), rtol=1e-9)
+
+
 def test_points_nearer_to_each_other_than_float32_can_tell():
     points = 1 + np.arange(50)[::-1, None] * 1e-9 + np.zeros((1, 3))
     index, _ = nb.nearest(np.ones((1, 3)), points, 5)
@@ -93,6 +111,19 @@ def test_approximate_neighbours_are_nearly_all_the_exact_ones():
     assert (both[0] == both[1]).mean() > 0.98
 
 
-def test_too_many_neighbours():
+@pytest.mark.parametrize("exact_up_to", [None, 4])
+def test_too_many_neighbours(exact_up_to):
+    among = nb.Neighbors(np.arange(10.0).reshape(5, 2), exact_up_to)
+    assert (among.index is None) == (exact_up_to is None)
     with pytest.raises(ValueError, match="6 neighbours"):
-        nb.nearest(np.zeros((2, 2)), np.zeros((5, 2)), 6)
+        among.nearest(np.zeros((2, 2)), 6)
+    with pytest.raises(ValueError, match=r"\(2, 3\) queries"):
+        among.nearest(np.zeros((2, 3)), 1)
+
+
+def test_a_search_says_that_it_is_approximate(monkeypatch):
+    points = np.arange(10.0).reshape(5, 2)
+    assert nb.Neighbors(points, 5).note == ""
+    assert nb.Neighbors(points, 4).note == "neighbours among 5 cells are approximate"
+    monkeypatch.setattr(nb, "EXACT_UP_TO", 4)
+    assert nb.Neighbors(points).note

@@ -67,30 +67,38 @@ def test_the_lock_holds_every_direct_pin(root, file):
             assert locked[name] == version
 
 
+def named(path) -> tuple[set[str], set[str]]:
+    """Modules that a file imports, and those of functions that it names by reference."""
+    imported, referred = set(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # As in registry.py, "package.module:function".
+            referred |= set(re.findall(r"^(dice_atlas[.\w]+):\w+$", node.value))
+    return imported, referred
+
+
 def imports(path, scripts) -> set[str]:
     """Packages that a script imports, directly or through the library and other scripts."""
-    todo, seen, found = [path], set(), set()
+    todo, seen, found, references = {path}, set(), set(), set()
     while todo:
         current = todo.pop()
-        if current in seen:
-            continue
         seen.add(current)
-        for node in ast.walk(ast.parse(current.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                # A function by reference (registry.py), "package.module:function".
-                names = re.findall(r"^(dice_atlas[.\w]+):\w+$", node.value)
-            for name in names:
-                module = scripts / (name.replace(".", "/") + ".py")
-                package = scripts / name.replace(".", "/") / "__init__.py"
-                if module.is_file() or package.is_file():
-                    todo.append(module if module.is_file() else package)
-                elif not name.startswith("dice_atlas"):
-                    found.add(name.split(".")[0])
+        names, referred = named(current)
+        references |= referred
+        # Without `registry.load` no reference is followed: the report reads tables of them alone.
+        if scripts / "dice_atlas/registry.py" in seen:
+            names |= references
+        for name in names:
+            module = scripts / (name.replace(".", "/") + ".py")
+            package = scripts / name.replace(".", "/") / "__init__.py"
+            if module.is_file() or package.is_file():
+                todo |= {module if module.is_file() else package} - seen
+            elif not name.startswith("dice_atlas"):
+                found.add(name.split(".")[0])
     # Of `from script import function` the name after the dot is no module.
     own = {script.stem for script in scripts.glob("*.py")}
     return {PACKAGES.get(name, name) for name in found - own - set(sys.stdlib_module_names)}

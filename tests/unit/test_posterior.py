@@ -12,7 +12,7 @@ from dice_atlas.dice.gather import gather
 from dice_atlas.dice.posterior import denoise_shard, reference_labels, shard_rows
 from dice_atlas.dice.priors import DenoiserPrior
 from dice_atlas.dice.settings import DenoiseSettings, RhoSettings
-from dice_atlas.features.correction import BatchSettings
+from dice_atlas.errors import InputError
 from dice_atlas.features.latents import (
     LatentSettings,
     compute_latents,
@@ -22,7 +22,7 @@ from dice_atlas.features.latents import (
 )
 from dice_atlas.features.projection import save_space
 from dice_atlas.holdout import reference_rows
-from factories import expression_of_types
+from factories import batch_settings, expression_of_types
 from sklearn.neighbors import KNeighborsClassifier
 
 TAU = np.array([3.0, 1.5, 0.7])  # standard deviations of the prior, around 0
@@ -135,9 +135,9 @@ def test_gathering_restores_the_order_and_misses_no_cell(latents):
     found = gather(parts[::-1], latents.obs_names)
     assert_same(found, gather(parts, latents.obs_names))
     assert found.uns["dice"]["labels"].tolist() == ["left", "right"]
-    with pytest.raises(ValueError, match="the shards hold 60 cells and the latents 90"):
+    with pytest.raises(InputError, match="the shards hold 60 cells and the latents 90"):
         gather(parts[:2], latents.obs_names)
-    with pytest.raises(ValueError, match="the shards hold 90 cells"):
+    with pytest.raises(InputError, match="the shards hold 90 cells"):
         gather([parts[0], parts[0], parts[1]], latents.obs_names)
 
 
@@ -160,7 +160,7 @@ def test_a_likelihood_of_the_genes_reads_the_shards_own_expression(tmp_path):
     normalized = ad.AnnData(
         sp.csr_matrix(expression), obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(40)])
     )
-    batch = BatchSettings("harmony", ("batch",), "within_role", 6, 2.0, 0.1, None, 3)
+    batch = batch_settings(n_pcs=6, max_iter=3)
     pcs, weights = principal_components(normalized, 6, 10.0, 0)
     corrected = integrate(normalized, pcs, weights, batch, 0, 1)
     rows = reference_rows(obs)

@@ -69,6 +69,20 @@ def test_pattern_without_a_gene_is_said(caplog, random_sample):
         cell_metrics(random_sample.X, random_sample.var_names, limits(mito_pattern="("), "s9")
 
 
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [({}, False), ({"n_mads": 3}, True), ({"max_mito_percent": 15}, True)],
+    ids=["no limit", "MADs", "per cent"],
+)
+def test_pattern_without_a_gene_is_said_where_its_share_is_limited(caplog, changes, warned):
+    X, genes = sp.csr_matrix(np.ones((2, 2))), pd.Index(["RPS3", "ACTB"])
+    cell_metrics(X, genes, qc_settings(**changes), "s")
+    assert ("no gene matches mito_pattern" in caplog.text) == warned
+    # Outliers are not looked for among the shares of ribosomal counts.
+    cell_metrics(X, genes[[1, 1]], qc_settings(**changes), "s")
+    assert "ribo_pattern" not in caplog.text
+
+
 def test_mad_limits_are_scaters():
     # scater::isOutlier: median +- nmads * mad(x), and R's mad() is that of scipy with "normal".
     rng = np.random.default_rng(1)
@@ -131,6 +145,25 @@ def test_default_patterns_are_of_mitochondrial_and_ribosomal_genes():
     found = cell_metrics(sp.identity(len(genes), format="csr"), genes, qc_settings(), "s")
     assert genes[found["percent_mito"] == 100].tolist() == ["MT-CO1", "mt-Nd1"]
     ribosomal = ["RPS3", "RPL13A", "Rplp0", "RPSA", "RPS6"]
+    assert genes[found["percent_ribo"] == 100].tolist() == ribosomal
+
+
+def test_ribosomal_genes_are_those_of_proteins_and_their_paralogues():
+    ribosomal = [
+        "RPLP0", "RPLP1", "RPLP2", "RPL3", "RPL3L", "RPL7A", "RPL7L1", "RPL10A", "RPL10L",
+        "RPL13A", "RPL22L1", "RPL26L1", "RPL36A", "RPL36AL", "RPL39L", "RPL41", "RPS3A", "RPS4X",
+        "RPS4Y1", "RPS4Y2", "RPS6", "RPS15A", "RPS27A", "RPS27L", "RPSA", "RPSA2", "Rplp1",
+        "Rpl13a", "Rpl22l1", "Rpl36al", "Rps4x", "Rps4l", "Rpsa",
+    ]  # fmt: skip
+    # Kinases, a binding protein, pseudogenes, readthroughs, the mitochondrion's, others.
+    others = [
+        "RPS6KA1", "RPS6KB1", "RPS6KC1", "RPS6KL1", "Rps6ka1", "RPS19BP1", "Rps19bp1", "RPL10P9",
+        "RPS2P5", "RPL21P28", "RPL13AP5", "RPL7AP6", "RPLP0P6", "RPLP0P2", "RPSAP58", "RPS3AP26",
+        "Rpl10-ps3", "Rps19-ps3", "RPS10-NUDT3", "RPL17-C18orf32", "RPL36A-HNRNPH2", "MRPL3",
+        "MRPS6", "RPN1", "RPLX",
+    ]  # fmt: skip
+    genes = pd.Index(ribosomal + others)
+    found = cell_metrics(sp.identity(len(genes), format="csr"), genes, qc_settings(), "s")
     assert genes[found["percent_ribo"] == 100].tolist() == ribosomal
 
 

@@ -4,21 +4,26 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import anndata as ad
+import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from dice_atlas.counts.criteria import METRICS, REASONS
+from dice_atlas.features import correctors
 from dice_atlas.files import write_table
+from dice_atlas.numerics import blocks
 from dice_atlas.plots import placement, points, style
 from dice_atlas.report import annotation, expression, figures, findings, html, maps, methods
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
-from factories import NO_QC
+from factories import BATCH, NO_QC
 from PIL import Image
 
 LABELS = ["T cell", "B & <plasma>", "NA"]
@@ -27,17 +32,19 @@ CONFIG = {
     "seed": 0,
     "genes": {"n_top": 20, "mode": "joint"},
     "normalization": {"target_sum": 10000, "max_value": 10},
-    "batch": {"method": "harmony", "scope": "within_role", "n_pcs": 50, "theta": 2.0, "sigma": 0.1,
-              "lambda": None, "max_iter": 10},
+    "batch": BATCH,
     "latent": {"k": "auto"},
     "prior": {"path": None},
-    "denoise": {"rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}, "iterations": 100},
+    "denoise": {"method": "exact", "likelihood": "gaussian", "noise_variance": 1.0, "samples": 20,
+                "precision": "float32", "iterations": 100, "repeats": 10,
+                "rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}},
     "annotate": {"spaces": ["pca", "dice"], "final": "dice", "reduction": "pcaproject",
                  "nfeatures": 2000, "dims": 30, "k.anchor": 5, "k.filter": 200, "k.score": 30,
                  "max.features": 200, "k.weight": 50, "sd.weight": 1, "seurat_version": "v4",
                  "exact_up_to": 50_000, "unassigned_below": 0.5, "outside_below": 0,
                  "coverage": 0.9},
-    "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg"},
+    "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg",
+                "resolutions": [0.5, 1.0]},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
 QC_LIMITS = {**NO_QC, "min_genes": 200, "max_mito_percent": 15, "n_mads": np.nan}
@@ -242,6 +249,20 @@ def rendered(files, folder) -> Page:
     return Page((folder / "report.html").read_text())
 
 
+@pytest.mark.parametrize("backend", ["svg", "pdf"])
+def test_figures_are_agg_s_whatever_the_backend(make_files, tmp_path, backend):
+    plt.switch_backend(backend)
+    outside, axes = plt.subplots()
+    with pytest.raises(TypeError, match=r"expected Agg's canvas.*plots.style.styled"):
+        placement.write_names(axes, {"A": np.zeros(2)})
+    plt.close(outside)
+    data = read_report_data(make_files(), 2)
+    path = tmp_path / "umap.png"
+    figures.save_png(figures.drawings(data, 2)["umap_types"](), path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+
+
 def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     page = rendered(make_files(), tmp_path)
     assert {link.split(",")[0] for link in page.links if not link.startswith("#")} == {"data:"}
@@ -423,6 +444,40 @@ def test_expression_by_cluster_is_that_of_the_dense_matrix(make_files):
     np.testing.assert_allclose(found["mean"], mean[found.index], rtol=1e-5)
     np.testing.assert_allclose(found["share"], share[found.index])
     assert found["cells"].groupby(level=0).first().sum() == atlas.n_obs
+
+
+def test_the_methods_name_the_corrector_that_ran(make_files, monkeypatch):
+    data = read_report_data(make_files(), 2)
+    data.correction.update(applied=True, notes=["reference: corrected"])
+    assert (
+        "50 principal components were corrected by Harmony (Korsunsky et al. 2019; theta 2, sigma "
+        "0.1, lambda estimated, at most 10 iterations): reference: corrected. "
+    ) in methods.features(data)
+    own = SimpleNamespace(described=lambda: "strength 3")
+    other = correctors.Corrector("Mender", "A et al. 2025", lambda batch: own, "none:none")
+    monkeypatch.setattr(correctors, "CORRECTORS", {**correctors.CORRECTORS, "mender": other})
+    data.provenance["config"]["batch"]["method"] = "mender"
+    del data.settings
+    text = methods.features(data)
+    assert "corrected by Mender (A et al. 2025; strength 3): reference: corrected. " in text
+    assert "Harmony" not in text
+
+
+def test_the_atlas_is_opened_once_for_all_blocks(make_files, monkeypatch):
+    path, opened = make_files()["atlas"], []
+    clusters = ad.read_h5ad(path).obs["cluster"].astype(str).to_numpy()
+    expected = expression.expression_by_cluster(path, ["G7", "G2"], clusters, 0)
+
+    def open_file(*arguments, **keywords):
+        opened.append(arguments)
+        return h5py.File(*arguments, **keywords)
+
+    monkeypatch.setattr(blocks, "h5py", SimpleNamespace(File=open_file))
+    monkeypatch.setattr(expression, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(expression.drawn_blocks, "__defaults__", (expression.MOST_CELLS, 50))
+    found = expression.expression_by_cluster(path, ["G7", "G2"], clusters, 0)
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(opened) == 1
 
 
 def test_blocks_of_a_large_atlas_are_a_seeded_choice():

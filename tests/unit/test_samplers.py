@@ -14,7 +14,12 @@ from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm
 from dice_atlas.dice.sampler import Sampler
-from dice_atlas.dice.schedule import DDPMSchedule, first_needed_iteration, rho_schedule
+from dice_atlas.dice.schedule import (
+    DDPMSchedule,
+    first_needed_iteration,
+    needed_iterations,
+    rho_schedule,
+)
 from dice_atlas.dice.settings import DenoiseSettings, RhoSettings
 from dice_atlas.errors import InputError
 
@@ -303,6 +308,26 @@ def test_rho_is_limited_to_the_noise_that_the_prior_knows():
     assert sampler.rho.max() == pytest.approx(largest)
     assert sampler.rho[-1] == 0.5
     assert sampler.notes == ["rho is limited to the prior's levels, 0.01 to 13.3"]
+
+
+def test_an_exponential_schedule_that_does_not_reach_its_end_is_said():
+    settings = replace(DENOISE, method="gibbs", rho=RhoSettings(5.0, 0.5, "exponential"))
+    short = Sampler(ddpm_prior(), replace(settings, iterations=10), LATENT, "query", 0, "cpu")
+    assert short.rho[-1] == pytest.approx(5 * 0.9**9)
+    assert short.notes == [
+        "rho ends at 1.94, not at rho.end 0.5: the exponential schedule needs 23 iterations, not 10"
+    ]
+    # 22 are one too few.
+    for iterations, notes in ((22, 1), (23, 0), (1, 0)):
+        changed = replace(settings, iterations=iterations)
+        assert len(Sampler(ddpm_prior(), changed, LATENT, "query", 0, "cpu").notes) == notes
+
+
+@pytest.mark.parametrize("start", [0.3, 0.5, 0.55, 5.0, 81.0])
+def test_iterations_that_the_exponential_schedule_needs(start):
+    n = needed_iterations(start, 0.5)
+    assert rho_schedule(start, 0.5, max(n, 2), "exponential")[max(n, 2) - 1] == 0.5
+    assert n == 1 or start * 0.9 ** (n - 2) > 0.5
 
 
 def test_a_noise_level_that_the_prior_does_not_know_is_refused():

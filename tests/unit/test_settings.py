@@ -2,19 +2,30 @@
 
 import copy
 import json
+import re
 
 import jsonschema
 import pytest
 import yaml
+from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import FORMAT
+from dice_atlas.features.correctors import CORRECTORS
+from dice_atlas.names import EMBEDDINGS, SPACES
+from dice_atlas.numerics.neighbors import EXACT_UP_TO
+from dice_atlas.report.methods import LIKELIHOODS
 from dice_atlas.settings import (
+    config_schema,
     require_batch_keys,
     require_gene_names,
     require_roles,
     require_saved_prior,
     validate_config,
 )
+from dice_atlas.sheet import REQUIRED_COLUMNS
+from dice_atlas.transfer.settings import SUPPORT, AnchorSettings, ReductionSettings, WeightSettings
+from dice_atlas.transfer.spaces import REDUCTIONS, ExpressionSpace
 
 MINIMAL = {"atlas": "a", "samples": "s.tsv"}
 
@@ -136,6 +147,53 @@ def test_all_problems_at_once(validate):
 def test_schemas_are_valid(root):
     for path in (root / "config/schemas").glob("*.json"):
         jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("batch.method", CORRECTORS),
+        ("prior.preset", OBJECTIVES),
+        ("denoise.likelihood", LIKELIHOODS),
+        ("annotate.final", SPACES),
+        ("annotate.reduction", REDUCTIONS),
+        ("cluster.embedding", EMBEDDINGS),
+    ],
+)
+def test_names_that_the_schema_allows_are_those_of_the_library(root, key, names):
+    schema = config_schema(root / "config/schemas/config.schema.json")
+    for part in key.split("."):
+        schema = schema["properties"][part]
+    assert schema["enum"] == list(names)
+    assert set(re.findall(r"\w+", schema["description"])) - {"or"} == set(names)
+    assert schema["default"] in schema["enum"]
+
+
+def test_lists_of_the_schema_are_those_of_the_library(root, validate):
+    schema = config_schema(root / "config/schemas/config.schema.json")["properties"]
+    assert schema["annotate"]["properties"]["spaces"]["items"]["enum"] == list(SPACES)
+    scopes = schema["batch"]["properties"]["scope"]["enum"]
+    compared = schema["benchmark"]["properties"]["scopes"]["items"]["enum"]
+    assert [*compared, "none"] == scopes
+    rows = json.loads((root / "config/schemas/samples.schema.json").read_text())
+    assert tuple(rows["required"]) == REQUIRED_COLUMNS
+
+
+def test_defaults_of_the_schema_are_those_of_the_library(validate):
+    filled = validate(MINIMAL)
+    annotate, denoise = filled["annotate"], filled["denoise"]
+    assert annotate["exact_up_to"] == EXACT_UP_TO
+    assert annotate["k.score"] == SUPPORT
+    exact = {"exact_up_to": EXACT_UP_TO}
+    assert AnchorSettings.from_config(annotate) == AnchorSettings(**exact)
+    assert WeightSettings.from_config(annotate) == WeightSettings(**exact)
+    # What exact mode leaves out of its params.
+    least = {k: v for k, v in denoise.items() if k not in ("rho", "iterations", "repeats")}
+    whole = DenoiseSettings.from_config(denoise)
+    assert DenoiseSettings.from_config({**least, "rho": {}}) == whole
+    reduction = ReductionSettings.from_config(annotate)
+    space = ExpressionSpace(None)
+    assert (space.reduction, space.dims) == (reduction.method, reduction.dims)
 
 
 def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):

@@ -9,7 +9,8 @@ from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.calls import calls_table, entropy
 from dice_atlas.transfer.labels import predictions_table, transfer_labels, winners
-from dice_atlas.transfer.weights import WeightSettings, anchor_weights
+from dice_atlas.transfer.settings import WeightSettings
+from dice_atlas.transfer.weights import anchor_weights
 from scipy.stats import entropy as scipy_entropy
 
 # Query cells on a line; cells 0, 1 and 2 have anchors, cell 1 two of them.

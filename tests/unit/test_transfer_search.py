@@ -10,8 +10,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
-from dice_atlas.transfer.anchors import AnchorSettings
-from dice_atlas.transfer.calls import CallSettings, call, transfer
+from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
     read_cells,
@@ -20,8 +19,12 @@ from dice_atlas.transfer.dataset import (
 )
 from dice_atlas.transfer.labels import predictions_table
 from dice_atlas.transfer.search import dice_space, expression_space, find
-from dice_atlas.transfer.spaces import ReductionSettings
-from dice_atlas.transfer.weights import WeightSettings
+from dice_atlas.transfer.settings import (
+    AnchorSettings,
+    CallSettings,
+    ReductionSettings,
+    WeightSettings,
+)
 
 GENES = [f"G{i}" for i in range(150)]
 REDUCTION = ReductionSettings("pcaproject", dims=10, nfeatures=80)

@@ -1,5 +1,7 @@
 """The target `benchmark`, on the demo's cells."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +93,12 @@ def test_tables_and_figures(finished):
         "umap_pbmc", "differences_blind", "differences_paper", "curves_blind", "curves_paper",
         "rho", "k", "types", "types_missing", "scopes",
     }  # fmt: skip
+
+
+def test_the_log_of_a_split_says_what_it_holds(finished):
+    for variant, label in (("base", "''"), ("missing-1", "'[^']+'")):
+        text = (finished / f"logs/pbmc/{variant}/0/split.log").read_text()
+        assert re.search(rf"\d+ cells \(\d+ query\), \d+ genes, k = \d+, label {label}", text)
 
 
 def test_a_sheet_without_sets_and_a_missing_environment_are_refused(make_copy):

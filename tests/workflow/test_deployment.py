@@ -1,5 +1,6 @@
 """The workflow outside of its clone: from any folder, as a module, from a git host."""
 
+import re
 import shutil
 import subprocess
 
@@ -69,6 +70,22 @@ def test_a_users_sheet_and_data_lie_in_the_users_folder(user, tmp_path):
     target = "results/mine/samples/mine/counts.h5ad"
     user.run(*snakefile, "--configfile", config, "--", target)
     assert ad.read_h5ad(user.folder / target).n_obs == 351
+
+
+def test_another_workflows_config_in_the_folder_does_not_count_under_a_configfile(user):
+    (user.folder / "config").mkdir()
+    theirs = user.folder / "config/config.yaml"
+    # One key that is ours as well, and one that is not.
+    theirs.write_text("atlas: theirs\nsamples: config/samples.tsv\nseed: 7\nunits: units.tsv\n")
+    snakefile = ("-s", str(user.clone / "Snakefile"), "-n")
+    output = user.run(*snakefile, "--configfile", user.config("my", denoise={"shards": 3}))
+    assert "results/demo/atlas.h5ad" in output
+    assert re.search(r"^denoise_shard +3$", output, re.MULTILINE)
+    assert "results/theirs" not in output
+    # Without --configfile the folder's own counts, as that of a copy that snakedeploy made.
+    assert "unknown key 'units'" in user.run(*snakefile, ok=False)
+    theirs.write_text("atlas: mine\nsamples: config/samples.tsv\n")
+    assert "results/mine/atlas.h5ad" in user.run(*snakefile)
 
 
 def test_a_missing_sheet_is_not_one_of_the_clone(user):

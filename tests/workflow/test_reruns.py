@@ -36,6 +36,10 @@ def test_second_run_has_nothing_to_do(demo):
     assert "Nothing to be done" in demo.run()
 
 
+def test_a_finished_folder_can_be_moved(demo, tmp_path):
+    assert demo.duplicate(tmp_path / "elsewhere").planned() == {}
+
+
 def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
     changed = demo.config("resolutions", cluster={"resolutions": [0.3, 0.9]})
     assert set(demo.planned("--configfile", changed)) == {

@@ -4,6 +4,7 @@ import copy
 import difflib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import card_of, read_card, require_match
+from dice_atlas.features.correctors import CORRECTORS
+from dice_atlas.names import EMBEDDINGS, SPACES
 
 
 def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str, Any]:
@@ -53,13 +56,32 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
 def config_schema(path: str | Path) -> dict[str, Any]:
     """The JSON schema of the config, with what other places of the library say once.
 
-    Those are the criteria of quality control and the methods of the benchmark.
+    Those are the criteria of quality control, the correctors of batches, the spaces and embeddings,
+    and the methods of the benchmark.
     """
     schema = json.loads(Path(path).read_text())
-    qc = schema["properties"]["qc"]
-    qc["properties"] = schema_properties() | qc["properties"]
-    schema["properties"]["benchmark"]["properties"]["methods"] = methods_schema()
+    parts = {name: part.get("properties", {}) for name, part in schema["properties"].items()}
+    schema["properties"]["qc"]["properties"] = schema_properties() | parts["qc"]
+    parts["batch"]["method"] = choice(CORRECTORS, "harmony")
+    parts["annotate"]["spaces"] = {
+        "type": "array",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"enum": list(SPACES)},
+        "default": list(SPACES),
+        "description": f"a list of {' and '.join(SPACES)}",
+    }
+    parts["annotate"]["final"] = choice(SPACES, "dice")
+    parts["cluster"]["embedding"] = choice(EMBEDDINGS, "dice")
+    parts["benchmark"]["methods"] = methods_schema()
     return schema
+
+
+def choice(names: Iterable[str], default: str) -> dict[str, Any]:
+    """JSON schema of a setting that is one of some names."""
+    *others, last = names
+    text = f"{', '.join(others)} or {last}" if others else last
+    return {"enum": [*others, last], "default": default, "description": text}
 
 
 def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """Figures of the benchmark."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from dice_atlas.benchmark.tables import ALL, summarize
 from dice_atlas.plots.points import drawn_rows, point_size
 from dice_atlas.plots.style import BLUE, FULL_WIDTH, GREY, LINE, SOFT, TYPE_COLORS, palette, styled
 
-# Methods of which curves are drawn.
+# Methods of which curves are drawn first, then the others.
 FIRST = ("pca", "dice_exact", "dice_gibbs", "knn_5", "dice_no_labels", "kernel", "alra", "magic")
 # Metric: name, and whether up is better.
 METRICS = {
@@ -28,7 +28,7 @@ METRICS = {
     "type_silhouette": ("silhouette of the type", True),
 }  # fmt: skip
 SHOWN = ("ari", "clisi", "silhouette")
-COLUMNS = 4
+COLUMNS, MOST_CURVES = 4, 4
 # So many methods that one may lie beyond the axis.
 MANY = 5
 PAIR = {"pca": GREY, "dice_exact": BLUE}
@@ -282,11 +282,11 @@ def all_figures(
             own = own[(own["protocol"] == "paper") & (own["variant"] == "base")]
             points = {method: layout[method] for method in layout if method != "label"}
             yield f"umap_{name}", umaps(name, points, layout["label"], own)
-        methods = [m for m in FIRST if m in set(curve["method"])]
+        methods = curve_methods(curve["method"])
         for protocol in dict.fromkeys(scores["protocol"]):
             if protocol in set(paired["protocol"]):
                 yield f"differences_{protocol}", differences(paired, protocol)
-            yield f"curves_{protocol}", curves(curve, protocol, methods[:4])
+            yield f"curves_{protocol}", curves(curve, protocol, methods)
         blind = scores[scores["protocol"] == "blind"]
         swept = blind[blind["method"].str.startswith("dice_rho_")]
         rho = sorted({float(m.removeprefix("dice_rho_")) for m in swept["method"]})
@@ -312,6 +312,12 @@ def all_figures(
             sets = sets_with(blind, next(iter(scopes)))
             summary = on_seeds_of(blind, blind[blind["variant"].isin(scopes)])
             yield "scopes", dots(summary, {"base": "none", **scopes}, metrics, sets)
+
+
+def curve_methods(found: Iterable[str]) -> list[str]:
+    """The methods whose curves are drawn, `MOST_CURVES` at the most, of those that were run."""
+    order, run = dict.fromkeys((*FIRST, *METHODS)), set(found)
+    return [method for method in order if method in run][:MOST_CURVES]
 
 
 def by_number(variants: Sequence[str], kind: str) -> list[str]:

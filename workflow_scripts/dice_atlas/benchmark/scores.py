@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.benchmark.protocols import blind_scan, blind_scores, paper_scores, type_scores
-from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement

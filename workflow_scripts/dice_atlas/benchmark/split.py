@@ -11,13 +11,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.features.correction import BatchSettings
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.latents import (
     LatentSettings,
     compute_latents,
+    corrected_components,
     fit_space,
-    integrate,
-    principal_components,
 )
 from dice_atlas.features.normalize import Normalization
 from dice_atlas.features.projection import LatentSpace
@@ -236,8 +235,7 @@ def latents_of(
     # The split's cells have no other column of batches.
     batch = replace(batch, scope=scope, keys=("batch",))
     max_value = normalization.max_value
-    pcs, loadings = principal_components(normalized, batch.n_pcs, max_value, seed)
-    corrected = integrate(normalized, pcs, loadings, batch, seed, threads=1)
+    corrected = corrected_components(normalized, None, batch, max_value, seed, threads=1)
     rows = reference_rows(normalized.obs)
     space = fit_space(normalized, corrected, rows, latent, max_value, seed)
     return compute_latents(normalized, corrected, space, normalization.target_sum), space

@@ -1,9 +1,8 @@
 """Leiden at several resolutions, and the choice of one without looking at labels."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.metrics.silhouette import mean_silhouette
 from dice_atlas.names import EMBEDDINGS
 
@@ -25,34 +25,6 @@ TOLERANCE = 0.1
 # ... and if nothing reaches this, one cluster is a better answer than several arbitrary ones.
 MIN_STABILITY = 0.5
 MAX_SILHOUETTE = 10_000
-
-
-@dataclass(frozen=True)
-class ClusterSettings:
-    """Section `cluster` of the config.
-
-    Attributes
-    ----------
-    embedding : dice, harmony or pca.
-    resolutions : of Leiden, all are tried.
-    n_neighbors : of the graph, the cell itself counted.
-    flavor : leidenalg or igraph.
-    """
-
-    embedding: str
-    resolutions: tuple[float, ...]
-    n_neighbors: int
-    flavor: str
-
-    @classmethod
-    def from_config(cls, cluster: Mapping[str, Any]) -> "ClusterSettings":
-        """Settings from the `cluster` section of the config."""
-        return cls(
-            cluster["embedding"],
-            tuple(cluster["resolutions"]),
-            cluster["n_neighbors"],
-            cluster["flavor"],
-        )
 
 
 @dataclass(frozen=True)

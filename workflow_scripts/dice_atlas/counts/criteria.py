@@ -92,7 +92,9 @@ METRICS = (
     Metric(
         "percent_ribo", "percent_ribo", "Ribosomal counts (%)", "median % ribo.",
         "per cent of the counts from genes of ribosomal proteins",
-        pattern="ribo_pattern", default=r"^(RP[SL]|Rp[sl])(?!6[Kk])(\d|[Pp]\d|[Aa]$)",
+        # Not RPS6KA1 (a kinase), RPS19BP1 (a binding protein), RPL10P9 (a pseudogene).
+        pattern="ribo_pattern",
+        default=r"^(RP[SL]|Rp[sl])([Aa]2?|[Pp]\d|\d+([Aa]?([Ll]\d?)?|[Xx]|[Yy]\d))$",
     ),
     Metric(
         "percent_spike", "percent_spike", "Spike-in counts (%)", "median % spike-ins",

@@ -128,9 +128,10 @@ def cell_metrics(
         if not metric.pattern or metric.apart:
             continue
         columns = matching_genes(genes, settings.patterns[metric.pattern], metric.pattern, sample)
-        if not columns.size and settings.active(metric.name):
+        limited = settings.active(metric.name) or (metric.mad and settings.n_mads is not None)
+        if not columns.size and limited:
             logger.warning(
-                "%s: no gene matches %s %r: %s is 0 everywhere and its limit removes no cell",
+                "%s: no gene matches %s %r: %s is 0 everywhere and no limit of it removes a cell",
                 sample, metric.pattern, settings.patterns[metric.pattern], metric.name,
             )  # fmt: skip
         of_genes = np.asarray(counts[:, columns].sum(axis=1, dtype=np.int64)).ravel()

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import anndata as ad
 
+from dice_atlas.errors import InputError
+
 
 def gather(parts: Sequence[ad.AnnData], cells: Sequence[str]) -> ad.AnnData:
     """Put the shards together.
@@ -15,13 +17,13 @@ def gather(parts: Sequence[ad.AnnData], cells: Sequence[str]) -> ad.AnnData:
 
     Raises
     ------
-    ValueError
+    InputError
         A cell is missing or stands twice, or there is one more.
     """
     whole = ad.concat(parts, merge="same", uns_merge="first", index_unique=None)
     if sorted(whole.obs_names) != sorted(cells):
         other = sorted(set(whole.obs_names) ^ set(cells))[:3] or ["a cell stands twice"]
-        raise ValueError(
+        raise InputError(
             f"the shards hold {whole.n_obs} cells and the latents {len(cells)}, not the same: "
             f"{', '.join(other)}; remove denoise/ and start again"
         )

@@ -12,7 +12,12 @@ from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood, LangevinLikelihood, Likelihood
 from dice_atlas.dice.priors import Prior
-from dice_atlas.dice.schedule import first_needed_iteration, noise_variance, rho_schedule
+from dice_atlas.dice.schedule import (
+    first_needed_iteration,
+    needed_iterations,
+    noise_variance,
+    rho_schedule,
+)
 from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
 
@@ -84,6 +89,12 @@ class Sampler:
             self.require_level(*prior.levels)
             return
         asked = rho_schedule(max(rho.start, rho.end), rho.end, settings.iterations, rho.schedule)
+        if asked[-1] > rho.end * (1 + 1e-9):
+            needed = needed_iterations(rho.start, rho.end)
+            self.notes.append(
+                f"rho ends at {asked[-1]:.3g}, not at rho.end {rho.end:g}: the exponential "
+                f"schedule needs {needed} iterations, not {len(asked)}"
+            )
         self.rho = np.clip(asked, *prior.levels)
         if (self.rho != asked).any():
             low, high = prior.levels

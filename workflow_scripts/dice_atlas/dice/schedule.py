@@ -62,6 +62,11 @@ def rho_schedule(start: float, end: float, iterations: int, schedule: str = "lin
     return np.linspace(start, end, iterations)
 
 
+def needed_iterations(start: float, end: float) -> int:
+    """Iterations after which the exponential schedule (`rho_schedule`) has reached its end."""
+    return 1 + max(int(np.ceil(np.log(end / start) / np.log(DECAY) - 1e-9)), 0)
+
+
 def first_needed_iteration(rho: np.ndarray, noise_variance: float, tolerance: float = 1e-6) -> int:
     """Index of the first Gibbs iteration whose start can still matter.
 

@@ -5,90 +5,34 @@ is none: what is fitted on the PCs' loadings afterwards would not belong to it.
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from dice_atlas.features.harmony import run_harmony
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.mapping import map_query
+from dice_atlas.registry import load
 from dice_atlas.tables import require_columns
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class BatchSettings:
-    """Section `batch` of the config.
-
-    Attributes
-    ----------
-    method : a key of `CORRECTORS`.
-    keys : columns of the cells' obs to correct for.
-    scope : within_role, joint, mapped or none.
-    n_pcs : number of PCs.
-    theta, sigma, ridge, max_iter : Harmony's; a ridge (`lambda`) of None is estimated.
-    """
-
-    method: str
-    keys: tuple[str, ...]
-    scope: str
-    n_pcs: int
-    theta: float
-    sigma: float
-    ridge: float | None
-    max_iter: int
-
-    @classmethod
-    def from_config(cls, batch: Mapping[str, Any]) -> "BatchSettings":
-        """Settings from the `batch` section of the config."""
-        names = ("method", "keys", "scope", "n_pcs", "theta", "sigma", "lambda", "max_iter")
-        values = [batch[name] for name in names]
-        values[1] = tuple(values[1])
-        return cls(*values)
-
-
-class Corrector(Protocol):
+class Correct(Protocol):
     """Corrects the PCs of one group of cells that has more than one batch."""
 
     def __call__(
-        self,
-        pcs: np.ndarray,
-        batches: pd.DataFrame,
-        settings: BatchSettings,
-        seed: int,
-        threads: int,
-    ) -> np.ndarray:
-        """Corrected PCs, cells x p.
+        self, pcs: np.ndarray, cells: pd.DataFrame, settings: Any, seed: int, threads: int
+    ) -> tuple[np.ndarray, list[str]]:
+        """Corrected PCs (cells x p), and notes: what a reader should know, one sentence each.
 
         Parameters
         ----------
         pcs : cells x p.
-        batches : the keys with more than one value, a row per cell.
+        cells : the batch keys with more than one value, a row per cell.
+        settings : the corrector's own, see `correctors.Corrector`.
         threads : 0 for all cores.
         """
-
-
-def harmony(
-    pcs: np.ndarray, batches: pd.DataFrame, settings: BatchSettings, seed: int, threads: int
-) -> np.ndarray:
-    """See `Corrector`; Harmony (Korsunsky et al. 2019)."""
-    return run_harmony(
-        pcs,
-        batches,
-        settings.theta,
-        settings.sigma,
-        settings.ridge,
-        settings.max_iter,
-        seed,
-        threads,
-    )
-
-
-# Name in `batch.method`: function.
-CORRECTORS: Mapping[str, Corrector] = {"harmony": harmony}
 
 
 def correct_batches(
@@ -126,7 +70,7 @@ def correct_batches(
         groups = {"reference": (roles == "reference").to_numpy()}
     else:
         groups = {role: (roles == role).to_numpy() for role in sorted(set(roles), reverse=True)}
-    correct = CORRECTORS[settings.method]
+    correct: Correct = load(settings.corrector.function)
     for group, rows in groups.items():
         metadata = cells.loc[rows, keys].astype(str).reset_index(drop=True)
         varying = [key for key in keys if metadata[key].nunique() > 1]
@@ -134,8 +78,11 @@ def correct_batches(
             notes.append(f"{group}: one batch only, not corrected")
         else:
             sizes = "; ".join(f"{key}: {metadata[key].nunique()} batches" for key in varying)
-            corrected[rows] = correct(pcs[rows], metadata[varying], settings, seed, threads)
-            notes.append(f"{group}: corrected ({sizes}, {int(rows.sum())} cells)")
+            corrected[rows], told = correct(
+                pcs[rows], metadata[varying], settings.own, seed, threads
+            )
+            about = "; ".join([f"corrected ({sizes}, {int(rows.sum())} cells)", *told])
+            notes.append(f"{group}: {about}")
         logger.info("%s, %s", settings.method, notes[-1])
     if mapped:
         reference = groups["reference"]

@@ -4,6 +4,8 @@ import harmonypy
 import numpy as np
 import pandas as pd
 
+from dice_atlas.features.correctors import HarmonySettings
+
 # Cells per cluster, and at most so many clusters.
 CELLS_PER_CLUSTER, MOST_CLUSTERS = 30, 100
 
@@ -13,41 +15,34 @@ def n_clusters(n_cells: int) -> int:
     return max(2, min(round(n_cells / CELLS_PER_CLUSTER), MOST_CLUSTERS))
 
 
-def run_harmony(
-    pcs: np.ndarray,
-    batches: pd.DataFrame,
-    theta: float,
-    sigma: float,
-    ridge: float | None,
-    max_iter: int,
-    seed: int,
-    threads: int = 0,
-) -> np.ndarray:
-    """Corrected PCs (cells x p), every parameter given: harmonypy's defaults changed in time.
+def harmony(
+    pcs: np.ndarray, cells: pd.DataFrame, settings: HarmonySettings, seed: int, threads: int = 0
+) -> tuple[np.ndarray, list[str]]:
+    """Corrected PCs (cells x p); see `correction.Correct`. There is nothing to note.
 
-    Those that are not asked for are the defaults of harmonypy 2.0.2.
+    Every parameter is given, since harmonypy's defaults changed in time. Those that are no setting
+    are the defaults of harmonypy 2.0.2.
 
     Parameters
     ----------
     pcs : cells x p.
-    batches : columns to correct for, a row per cell.
-    theta, sigma, ridge, max_iter : diversity penalty, width of the soft clusters, ridge penalty
-        (None: estimated per cluster), most rounds.
+    cells : columns to correct for, a row per cell.
+    settings : Harmony's own.
     seed : of Harmony's k-means.
     threads : 0 for all cores.
     """
     # PCs x cells: harmonypy guesses the orientation, and that way round it is always right.
     result = harmonypy.run_harmony(
         np.ascontiguousarray(pcs.T, dtype=np.float64),
-        batches,
-        list(batches.columns),
-        theta=theta,
-        lamb=ridge,
-        sigma=sigma,
+        cells,
+        list(cells.columns),
+        theta=settings.theta,
+        lamb=settings.ridge,
+        sigma=settings.sigma,
         nclust=n_clusters(len(pcs)),
         tau=0,
         block_size=0.05,
-        max_iter_harmony=max_iter,
+        max_iter_harmony=settings.max_iter,
         max_iter_kmeans=4,
         epsilon_cluster=1e-3,
         epsilon_harmony=1e-2,
@@ -55,4 +50,4 @@ def run_harmony(
         random_state=seed,
         ncores=threads,
     )
-    return np.asarray(result.Z_corr, dtype=np.float64)
+    return np.asarray(result.Z_corr, dtype=np.float64), []

@@ -8,15 +8,21 @@ from typing import Any
 import anndata as ad
 import numpy as np
 
-from dice_atlas.features.correction import BatchSettings, correct_batches
+from dice_atlas.errors import InputError
+from dice_atlas.features.correction import correct_batches
+from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.gene_noise import gene_noise
 from dice_atlas.features.loadings import choose_k, residual_variance
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import reference_rows
 from dice_atlas.numerics.scaling import fit_scaling, project, scale
 from dice_atlas.numerics.svd import truncated_svd
+from dice_atlas.tables import require_columns
 
 logger = logging.getLogger(__name__)
+
+# Fewer cells or genes make no space.
+LEAST = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,23 @@ class LatentSettings:
     def from_config(cls, latent: Mapping[str, Any]) -> "LatentSettings":
         """Settings from the `latent` section of the config."""
         return cls(None if latent["k"] == "auto" else latent["k"], latent["max_k"])
+
+
+def most_components(n_cells: int, n_genes: int) -> int:
+    """The most components that an SVD of so many cells and genes can give.
+
+    Raises
+    ------
+    InputError
+        There are fewer than 3 of either.
+    """
+    if min(n_cells, n_genes) < LEAST:
+        raise InputError(
+            f"seen {n_cells} cells and {n_genes} genes to fit the latent space on, expected at "
+            f"least {LEAST} of each, and better hundreds: add reference cells, or loosen the "
+            "limits of qc and genes"
+        )
+    return min(n_cells, n_genes) - 1
 
 
 def principal_components(
@@ -48,11 +71,17 @@ def principal_components(
     -------
     pcs : cells x p.
     loadings : genes x p.
+
+    Raises
+    ------
+    InputError
+        There are fewer than 3 reference cells or genes.
     """
     rows = reference_rows(normalized.obs)
+    most = most_components(int(rows.sum()), normalized.n_vars)
     scaling = fit_scaling(normalized.X[rows], max_value)
     scaled = scale(normalized.X, scaling)
-    p = min(n_pcs, min(scaled[rows].shape) - 1)
+    p = min(n_pcs, most)
     _, loadings = truncated_svd(scaled[rows], scaling.center, p, seed)
     return project(scaled, scaling.center, loadings), loadings
 
@@ -101,6 +130,42 @@ def integrate(
     )
 
 
+def corrected_components(
+    normalized: ad.AnnData,
+    saved: LatentSpace | None,
+    batch: BatchSettings,
+    max_value: float,
+    seed: int,
+    threads: int,
+) -> ad.AnnData:
+    """corrected.h5ad: principal components of all cells, corrected for batches.
+
+    Parameters
+    ----------
+    normalized : see `principal_components`.
+    saved : space of a saved prior on the genes of `normalized`, whose latents then are the PCs.
+    batch : number of PCs, and settings of the correction.
+    max_value, seed, threads : see `principal_components` and `correct_batches`.
+
+    Returns
+    -------
+    AnnData
+        See `integrate`.
+
+    Raises
+    ------
+    InputError
+        A batch key is no column of the cells (said before anything is computed), or there are too
+        few reference cells or genes.
+    """
+    require_columns(batch.keys, normalized.obs, "the cells")
+    if saved is None:
+        pcs, loadings = principal_components(normalized, batch.n_pcs, max_value, seed)
+    else:
+        pcs, loadings = least_squares_latents(normalized.X, saved), saved.loadings
+    return integrate(normalized, pcs, loadings, batch, seed, threads)
+
+
 def fit_space(
     normalized: ad.AnnData,
     corrected: ad.AnnData,
@@ -119,11 +184,16 @@ def fit_space(
     latent : number of dimensions.
     max_value : see `fit_scaling`.
     seed : see `truncated_svd`.
+
+    Raises
+    ------
+    InputError
+        There are fewer than 3 of these cells, or genes.
     """
+    most = min(latent.max_k, most_components(int(rows.sum()), normalized.n_vars))
     scaling = fit_scaling(normalized.X[rows], max_value)
     scaled = scale(normalized.X[rows], scaling)
     shift = correction(corrected)[rows]
-    most = min(latent.max_k, min(scaled.shape) - 1)
     values, loadings = truncated_svd(
         scaled, scaling.center, most, seed, shift, np.asarray(corrected.varm["loadings"])
     )

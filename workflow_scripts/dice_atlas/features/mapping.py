@@ -23,6 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 
+from dice_atlas.errors import InputError
 from dice_atlas.features.harmony import n_clusters
 from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.numerics.scaling import l2_normalize
@@ -39,6 +40,8 @@ LEAST_CLUSTERS = 3
 # Of a batch with fewer cells that have a mutual neighbour nothing is known: it stays.
 LEAST_ANCHORED = 10
 N_NEIGHBORS = 10
+# Fewer reference cells are no place to map to.
+LEAST_REFERENCE = 3
 
 
 def soft_assignment(
@@ -72,10 +75,19 @@ def reference_centroids(pcs: np.ndarray, sigma: float, seed: int) -> np.ndarray:
     pcs : cells x p, corrected for the reference's own batches.
     sigma : width of the soft assignment (config `batch.sigma`).
     seed : of the k-means that it starts from.
+
+    Raises
+    ------
+    InputError
+        There are fewer than 3 reference cells.
     """
     k = n_clusters(len(pcs))
-    if len(pcs) < k:
-        raise ValueError(f"{len(pcs)} reference cells are too few to be clustered")
+    if len(pcs) < LEAST_REFERENCE:
+        raise InputError(
+            f"batch.scope is mapped: seen {len(pcs)} reference cells, expected at least "
+            f"{LEAST_REFERENCE}, and better hundreds: add reference cells, or set batch.scope to "
+            "within_role or none"
+        )
     directions = l2_normalize(pcs)
     start = KMeans(k, n_init=3, max_iter=25, random_state=seed).fit(directions)
     centroids = l2_normalize(start.cluster_centers_)
@@ -210,8 +222,8 @@ def map_query(
 
     Raises
     ------
-    ValueError
-        The reference has fewer than two cells.
+    InputError
+        The reference has fewer than 3 cells.
     """
     centroids = reference_centroids(reference, sigma, seed)
     corrected = np.array(query, dtype=np.float64)

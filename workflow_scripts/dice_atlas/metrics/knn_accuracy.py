@@ -36,9 +36,8 @@ def knn_accuracy(
         n_neighbors = len(reference)
         note = f"{n_neighbors} neighbours: the reference has no more labelled cells"
     names_of, codes = np.unique(np.asarray(reference_labels).astype(str), return_inverse=True)
-    index, _ = Neighbors(np.asarray(reference, float)).nearest(
-        np.asarray(query, float), n_neighbors
-    )
+    among = Neighbors(np.asarray(reference, float))
+    index, _ = among.nearest(np.asarray(query, float), n_neighbors)
     votes = np.zeros((len(query), len(names_of)), dtype=np.int64)
     np.add.at(votes, (np.arange(len(query))[:, None], codes[index]), 1)
     # Of a tie the first by name.
@@ -47,4 +46,5 @@ def knn_accuracy(
         truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
     )
     values = (float((predicted == truth).mean()), float(balanced))
+    note = note or among.note
     return {name: Score(value, note) for name, value in zip(names, values, strict=True)}

@@ -38,10 +38,13 @@ def mean_lisi(
     if perplexity <= 1:
         return {name: undefined(f"{n_cells} cells are too few") for name in columns}
     k = min(n_cells - 1, round(3 * perplexity))
-    indices, distances = Neighbors(np.asarray(embedding, float)).nearest_others(k)
+    among = Neighbors(np.asarray(embedding, float))
+    indices, distances = among.nearest_others(k)
     weights = perplexity_weights(distances, perplexity)
     return {
-        name: Score(float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note)
+        name: Score(
+            float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note or among.note
+        )
         for name, labels in columns.items()
     }
 
@@ -63,9 +66,11 @@ def mean_lisi_nearest(embedding: np.ndarray, labels: np.ndarray, n: int = NEARES
         note = f"{n} neighbours: {n + 1} cells are too few for more"
     if n < 1:
         return undefined("one cell only")
-    indices, _ = Neighbors(np.asarray(embedding, float)).nearest_others(n)
+    among = Neighbors(np.asarray(embedding, float))
+    indices, _ = among.nearest_others(n)
     weights = np.full(indices.shape, 1.0 / n)
-    return Score(float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note)
+    value = float(inverse_simpson(np.asarray(labels)[indices], weights).mean())
+    return Score(value, note or among.note)
 
 
 def inverse_simpson(neighbor_labels: np.ndarray, weights: np.ndarray) -> np.ndarray:

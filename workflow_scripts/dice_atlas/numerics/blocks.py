@@ -1,6 +1,6 @@
 """Rows of a matrix on disk or in memory, block by block: reading them, and appending them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -21,8 +21,16 @@ def row_slices(n_rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
 
 def read_rows(path: str | Path, rows: slice, key: str = "X") -> sp.csr_matrix:
     """Neighbouring rows of a CSR matrix of an h5ad."""
+    (block,) = read_each(path, [rows], key)
+    return block
+
+
+def read_each(path: str | Path, slices: Iterable[slice], key: str = "X") -> Iterator[sp.csr_matrix]:
+    """Values of several stretches of rows of a CSR matrix of an h5ad, which is opened once."""
     with h5py.File(path, "r") as file:
-        return sp.csr_matrix(sparse_dataset(file[key])[rows])
+        matrix = sparse_dataset(file[key])
+        for rows in slices:
+            yield sp.csr_matrix(matrix[rows])
 
 
 def read_blocks(

@@ -113,6 +113,11 @@ def write_names(
     Returns
     -------
     The texts, in the order of their anchors.
+
+    Raises
+    ------
+    TypeError
+        The figure is drawn by another backend than Agg: it was made outside `styled`.
     """
     if not anchors:
         return []
@@ -126,7 +131,11 @@ def write_names(
     ]  # fmt: skip
     figure = figure_of(axes)
     figure.draw_without_rendering()
-    assert isinstance(figure.canvas, FigureCanvasAgg)  # the one of figures that become PNG files
+    if not isinstance(figure.canvas, FigureCanvasAgg):
+        raise TypeError(
+            f"seen a figure on {type(figure.canvas).__name__}, expected Agg's canvas, which knows "
+            "the sizes of texts: make the figure in plots.style.styled()"
+        )
     renderer = figure.canvas.get_renderer()
     boxes = [text.get_window_extent(renderer) for text in texts]
     sizes = np.array([(box.width + 6, box.height + 2) for box in boxes])

@@ -1,6 +1,5 @@
 """The QC figure of one sample: distributions before and after filtering, with the limits."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,7 +24,6 @@ def draw_qc(cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str)
     settings, bands : the limits that were used.
     title : over the figure.
     """
-    matplotlib.use("Agg")
     # Most experiments have no spike-ins.
     absent = {metric.name for metric in METRICS if metric.apart and not cells[metric.name].any()}
     titles = {name: title for name, title in TITLES.items() if name not in absent}

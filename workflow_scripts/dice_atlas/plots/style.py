@@ -58,13 +58,15 @@ SETTINGS = {
 
 
 def styled() -> AbstractContextManager[None]:
-    """Context in which figures have the report's look."""
+    """Context in which figures have the report's look; Agg draws them, whatever MPLBACKEND says."""
+    mpl.use("Agg")
     return mpl.rc_context(SETTINGS)
 
 
 def figure_of(axes: Axes) -> Figure:
     """The figure of axes, which matplotlib would let stand in a subfigure."""
-    assert isinstance(axes.figure, Figure)  # there is no subfigure here
+    if not isinstance(axes.figure, Figure):
+        raise TypeError(f"seen axes of a {type(axes.figure).__name__}, expected those of a figure")
     return axes.figure
 
 

@@ -157,7 +157,7 @@ def draw_scores(axes: Axes, data: ReportData) -> None:
         both, bins=np.linspace(0, 1, 41).tolist(), stacked=True, color=[GREY, BLUE],
         label=[f"unassigned ({len(both[0]):,})", f"assigned ({len(both[1]):,})"],
     )  # fmt: skip
-    threshold = data.config["annotate"]["unassigned_below"]
+    threshold = data.settings.calls.unassigned_below
     axes.axvline(threshold, color=ORANGE, lw=1.2, ls="--", label=f"threshold {threshold:g}")
     axes.set_title("Scores of the query cells")
     axes.set_xlabel("cell_type_score")

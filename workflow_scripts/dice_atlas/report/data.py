@@ -13,6 +13,7 @@ import pandas as pd
 from dice_atlas.counts.criteria import PATTERNS
 from dice_atlas.names import UNASSIGNED
 from dice_atlas.report.expression import expression_by_cluster
+from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
 
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
@@ -76,8 +77,13 @@ class ReportData:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The validated config of the run."""
+        """The validated config of the run; `settings` has the stages' in their types."""
         return self.provenance["config"]
+
+    @cached_property
+    def settings(self) -> RunSettings:
+        """Settings of the run's stages."""
+        return RunSettings.from_config(self.config)
 
     @property
     def dice(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from dice_atlas.numerics.blocks import read_rows
+from dice_atlas.numerics.blocks import read_each
 from dice_atlas.tables import read_part
 
 MOST_CELLS = 20_000
@@ -47,9 +47,12 @@ def expression_by_cluster(
     codes, order = pd.factorize(pd.Series(clusters).astype(str), sort=True)
     cells = np.zeros(len(order), dtype=np.int64)
     total, present = np.zeros((2, len(order), len(genes)))
-    for start in drawn_blocks(len(codes), seed, most):
-        rows = slice(start, min(start + BLOCK_ROWS, len(codes)))
-        block = read_rows(path, rows)[:, columns]
+    drawn = [
+        slice(start, min(start + BLOCK_ROWS, len(codes)))
+        for start in drawn_blocks(len(codes), seed, most)
+    ]
+    for rows, expression in zip(drawn, read_each(path, drawn), strict=True):
+        block = expression[:, columns]
         own, size = codes[rows], rows.stop - rows.start
         member = sp.csr_matrix((np.ones(size), (own, np.arange(size))), shape=(len(order), size))
         cells += np.bincount(own, minlength=len(order))

@@ -49,15 +49,15 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
          f"resolution {chosen.iloc[0]:g}" if len(chosen) else ""),
     ]  # fmt: skip
     if data.transferred and len(data.query):
-        total, settings = len(data.query), data.config["annotate"]
+        total, settings = len(data.query), data.settings.calls
         lost = (data.query["cell_type"] == UNASSIGNED).mean()
         found += [
             (percent(confident(data.query).mean(), total), "confident labels",
-             f"one label at {settings['coverage']:.0%} coverage"),
+             f"one label at {settings.coverage:.0%} coverage"),
             (percent(lost, total), "unassigned",
-             unassigned_rules(settings["unassigned_below"], settings["outside_below"])),
+             unassigned_rules(settings.unassigned_below, settings.outside_below)),
         ]  # fmt: skip
-        right = data.metric("accuracy_known", settings["final"])
+        right = data.metric("accuracy_known", data.settings.spaces.final)
         if right is not None:
             cells = known_cells(data)
             found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
@@ -72,7 +72,7 @@ def unassigned_rules(least_score: float, least_p: float) -> str:
 
 def truth_cells(data: ReportData) -> pd.Series:
     """Number of query cells by their truth."""
-    final = data.config["annotate"]["final"]
+    final = data.settings.spaces.final
     own = data.confusion[data.confusion["space"] == final]
     return own.groupby("truth")["cells"].sum()
 
@@ -99,18 +99,18 @@ def summary(data: ReportData) -> str:
     )
     if not data.transferred:
         return text + "No labels were transferred: that takes a labelled reference and a query."
-    query, settings = data.query, data.config["annotate"]
+    query, final = data.query, data.settings.spaces.final
     lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
     text += (
         f"The query's labels come from {plural(types, 'cell type')} of the reference, transferred "
-        f"in the {SPACE_NAMES[settings['final']]} space. "
+        f"in the {SPACE_NAMES[final]} space. "
         f"{percent(confident(query).mean(), total)} of the query cells have a confident label "
         f"(assigned, and the only one in the cell's prediction set at "
-        f"{settings['coverage']:.0%} coverage); "
+        f"{data.settings.calls.coverage:.0%} coverage); "
         f"{percent(lost, total)} are unassigned."
     )
-    right = data.metric("accuracy_known", settings["final"])
+    right = data.metric("accuracy_known", final)
     if right is None:
         if truth_cells(data).sum():
             return text + " None of the given truth's names is a label of the reference."
@@ -155,7 +155,7 @@ def quality(data: ReportData) -> Iterator[str]:
 
 
 def batches(data: ReportData) -> Iterator[str]:
-    """What Harmony could not do, and roles that do not mix."""
+    """What the batch correction could not do, and roles that do not mix."""
     if not data.correction["applied"]:
         if data.obs["batch"].nunique() == 1:
             yield "All cells are of one batch: there was nothing to correct, nor to check."
@@ -166,7 +166,7 @@ def batches(data: ReportData) -> Iterator[str]:
                 "Reference and query are one batch each, so nothing was corrected: what sets the "
                 "two apart may be technical."
             )
-    mixing = data.metric("ilisi_role", data.config["cluster"]["embedding"], "all")
+    mixing = data.metric("ilisi_role", data.settings.cluster.embedding, "all")
     if mixing is not None and mixing < 1.1:
         yield (
             f"Reference and query hardly mix in the embedding (iLISI {mixing:.2f}; 1 is not at "
@@ -251,7 +251,7 @@ def outside(data: ReportData) -> Iterator[str]:
 
 def evidence(data: ReportData) -> Iterator[str]:
     """Types with little calibration, cells with few anchors, empty prediction sets."""
-    query, coverage = data.query, data.config["annotate"]["coverage"]
+    query, coverage = data.query, data.settings.calls.coverage
     calibration = of_transfer(data.calibration)
     held = calibration["label"].value_counts()
     names = [label for label in data.reference["cell_type"].unique() if label != UNASSIGNED]
@@ -298,8 +298,8 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
 
 def against_truth(data: ReportData) -> Iterator[str]:
     """Prediction sets that miss their coverage; types that the reference lacks; the other space."""
-    settings, n = data.config["annotate"], known_cells(data)
-    final, coverage = settings["final"], settings["coverage"]
+    n = known_cells(data)
+    final, coverage = data.settings.spaces.final, data.settings.calls.coverage
     lacking = truth_cells(data)
     lacking = lacking[~lacking.index.isin(data.reference["cell_type"])]
     if len(lacking):

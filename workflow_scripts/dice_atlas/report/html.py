@@ -46,7 +46,7 @@ def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
 
 def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | None]:
     """The tables of the page by name; None where there is nothing to show."""
-    spaces = list(data.config["annotate"]["spaces"]) if data.transferred else []
+    spaces = list(data.settings.spaces.spaces) if data.transferred else []
     metrics, embeddings = data.metrics, list(EMBEDDINGS)
     return {
         "types": tables.type_table(data) if data.transferred else None,

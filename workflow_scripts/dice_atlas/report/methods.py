@@ -82,7 +82,7 @@ def counts(data: ReportData) -> str:
 
 
 def features(data: ReportData) -> str:
-    """Normalisation, genes, Harmony, loadings."""
+    """Normalisation, genes, batch correction, loadings."""
     config, genes = data.config, data.genes
     n = int((genes["selected"] == "True").sum())
     text = (
@@ -109,22 +109,20 @@ def features(data: ReportData) -> str:
             else f"{n:,} highly variable genes (Seurat v3's criterion within each batch, Stuart et "
             f"al. 2019; {how}) were {scaled}"
         )
-    batch, notes = config["batch"], "; ".join(map(str, data.correction["notes"]))
+    batch, notes = data.settings.batch, "; ".join(map(str, data.correction["notes"]))
     if data.correction["applied"]:
-        penalty = "estimated" if batch["lambda"] is None else f"{batch['lambda']:g}"
         text += (
-            f"{batch['n_pcs']} principal components were corrected by Harmony (Korsunsky et al. "
-            f"2019; theta {batch['theta']:g}, sigma {batch['sigma']:g}, lambda {penalty}, at most "
-            f"{batch['max_iter']} iterations)"
+            f"{batch.n_pcs} principal components were corrected by {batch.corrector.title} "
+            f"({batch.corrector.citation}; {batch.own.described()})"
             + (
                 " and by mapping the query on the reference's clusters (in the manner of Symphony, "
                 "Kang et al. 2021)"
-                if batch["scope"] == "mapped"
+                if batch.scope == "mapped"
                 else ""
             )
             + f": {notes}. "
         )
-    elif batch["scope"] == "none":
+    elif batch.scope == "none":
         text += "Batches were not corrected. "
     else:
         text += f"Batches were not corrected ({notes}). "
@@ -153,19 +151,20 @@ def denoising(data: ReportData) -> str:
     noise = LIKELIHOODS[dice["likelihood"]]
     if dice["likelihood"] == "gaussian":
         noise += f" of variance {by_role(dice['noise_variance'], '.3g')} per scaled gene"
-    rho = config["denoise"]["rho"]
+    settings = data.settings.denoise
+    rho = settings.rho
     if dice["method"] == "exact":
         level = by_role(dice["s"], ".3f")
         return text + (
-            f"in its closed form ({noise}, rho {rho['end']:g}, so noise level {level}): "
+            f"in its closed form ({noise}, rho {rho.end:g}, so noise level {level}): "
             f"the posterior mean, and {dice['samples']} posterior samples"
-            f"{' in bfloat16' if config['denoise'].get('precision') == 'bfloat16' else ''} for the "
+            f"{' in bfloat16' if settings.precision == 'bfloat16' else ''} for the "
             "uncertainty."
         )
     return text + (
-        f"by split Gibbs sampling ({noise}, rho from {rho['start']:g} to {rho['end']:g} "
-        f"({rho['schedule']}) in {config['denoise']['iterations']} iterations"
-        f"{skipped(dice, config['denoise']['iterations'])}, "
+        f"by split Gibbs sampling ({noise}, rho from {rho.start:g} to {rho.end:g} "
+        f"({rho.schedule}) in {settings.iterations} iterations"
+        f"{skipped(dice, settings.iterations)}, "
         f"{dice['samples']} chains per cell)."
     )
 
@@ -192,33 +191,33 @@ def by_role(values: Mapping[str, float], form: str) -> str:
 
 def transfer(data: ReportData) -> str:
     """Labels, scores, prediction sets."""
-    settings = data.config["annotate"]
+    settings, reduction = data.settings, data.settings.reduction
+    anchors, weights, calls = settings.anchors, settings.weights, settings.calls
     labelled = int((data.reference["cell_type"] != UNASSIGNED).sum())
     spaces = {
-        "pca": f"Seurat's own ({settings['reduction']}, {settings['dims']} dimensions of at most "
-        f"{settings['nfeatures']:,} genes)",
+        "pca": f"Seurat's own ({reduction.method}, {reduction.dims} dimensions of at most "
+        f"{reduction.nfeatures:,} genes)",
         "dice": "the denoised one",
     }
-    used = [spaces[space] for space in settings["spaces"]]
-    version = settings["seurat_version"]
-    given = "none" if settings["k.filter"] is None else settings["k.filter"]
+    used = [spaces[space] for space in settings.spaces.spaces]
+    given = "none" if anchors.k_filter is None else anchors.k_filter
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
-        f"cells with the anchor algorithm of Seurat {version} (Stuart et al. 2019; k.anchor "
-        f"{settings['k.anchor']}, k.filter {given}, k.score {settings['k.score']}, k.weight "
-        f"{settings['k.weight']}, sd.weight {settings['sd.weight']:g}) in "
+        f"cells with the anchor algorithm of Seurat {weights.seurat_version} (Stuart et al. "
+        f"2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {anchors.k_score}, k.weight "
+        f"{weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
         f"{plural(len(used), 'space')}: {' and '.join(used)}"
     )
-    text += f"; the labels of the {'denoised' if settings['final'] == 'dice' else 'PCA'} space "
+    text += f"; the labels of the {'denoised' if settings.spaces.final == 'dice' else 'PCA'} space "
     text += "were kept. " if len(used) > 1 else "are the final ones. "
-    text += f"Cells with a best score below {settings['unassigned_below']:g} are unassigned"
-    if settings["outside_below"]:
-        text += f", and those with cell_type_p_reference below {settings['outside_below']:g}"
+    text += f"Cells with a best score below {calls.unassigned_below:g} are unassigned"
+    if calls.outside_below:
+        text += f", and those with cell_type_p_reference below {calls.outside_below:g}"
     text += "."
     calibration = of_transfer(data.calibration)
     if len(calibration):
         text += (
-            f" Prediction sets of {settings['coverage']:.0%} coverage are split-conformal, type by "
+            f" Prediction sets of {calls.coverage:.0%} coverage are split-conformal, type by "
             f"type, from {len(calibration):,} reference cells that were held out (a quarter "
             "of each type) and labelled from the others."
         )
@@ -227,13 +226,13 @@ def transfer(data: ReportData) -> str:
 
 def clustering(data: ReportData) -> str:
     """Graph, clusters, UMAP, markers, versions."""
-    settings, versions = data.config["cluster"], data.provenance["versions"]
+    settings, versions = data.settings.cluster, data.provenance["versions"]
     names = {"dice": "denoised", "harmony": "batch-corrected", "pca": "uncorrected"}
     chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"].iloc[0]
     return (
-        f"On the graph of {settings['n_neighbors']} nearest neighbours in the "
-        f"{names[settings['embedding']]} space, clusters were found by the Leiden algorithm (Traag "
-        f"et al. 2019; {settings['flavor']}) at {plural(len(data.resolutions), 'resolution')}; "
+        f"On the graph of {settings.n_neighbors} nearest neighbours in the "
+        f"{names[settings.embedding]} space, clusters were found by the Leiden algorithm (Traag "
+        f"et al. 2019; {settings.flavor}) at {plural(len(data.resolutions), 'resolution')}; "
         f"resolution {chosen:g} was chosen without labels: the highest that is about as stable "
         "as any on subsamples. The map is a UMAP (McInnes et al. 2018) of the same graph. "
         "Markers were ranked by a Wilcoxon rank-sum test of each cluster against the rest (scanpy "

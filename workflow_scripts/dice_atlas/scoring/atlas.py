@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.resolution import ClusterSettings
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.metrics.knn_accuracy import knn_accuracy

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.resolution import ClusterSettings, scan_embedding
+from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
@@ -11,6 +12,7 @@ from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.score import Score, undefined
 from dice_atlas.metrics.silhouette import mean_silhouette
+from dice_atlas.numerics.neighbors import search_note
 
 # Fewer cells make no graph worth clustering.
 MIN_CLUSTERED = 20
@@ -42,9 +44,14 @@ def cluster_scores(
         return dict.fromkeys(names, undefined(why))
     scan = scan_embedding(embedding, cluster, seed, sd)
     chosen = scan.table[scan.table["chosen"]].iloc[0]
-    note = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
-    scores = {"n_clusters": Score(float(chosen["n_clusters"]), note)}
-    return scores | partition_agreement(truth, scan.chosen)
+    chosen_of = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
+    about = search_note(len(embedding))
+    scores = {"n_clusters": Score(float(chosen["n_clusters"]), chosen_of)}
+    scores |= partition_agreement(truth, scan.chosen)
+    return {
+        name: Score(score.value, "; ".join(filter(None, (score.note, about))))
+        for name, score in scores.items()
+    }
 
 
 def mixing_scores(embedding: np.ndarray, obs: pd.DataFrame) -> dict[str, Score]:

@@ -1,77 +1,16 @@
 """Anchors between reference and query cells: found, filtered and scored (as in Seurat)."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.numerics.neighbors import EXACT_UP_TO, Neighbors
+from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.numerics.scaling import l2_normalize
+from dice_atlas.transfer.settings import AnchorSettings
 
 logger = logging.getLogger(__name__)
-
-# Neighbours of the anchor support where anchors get no scores (k.score: null).
-SUPPORT = 30
-
-
-@dataclass(frozen=True)
-class AnchorSettings:
-    """Settings of FindTransferAnchors, by Seurat's names with "_" for ".".
-
-    `exact_up_to`: cells up to which neighbours are exact.
-    """
-
-    k_anchor: int = 5
-    k_filter: int | None = 200
-    k_score: int | None = 30
-    max_features: int = 200
-    exact_up_to: int = EXACT_UP_TO
-
-    @property
-    def support(self) -> int:
-        """Neighbours among which a cell's anchor support is counted, scores or not."""
-        return self.k_score or SUPPORT
-
-    @classmethod
-    def from_config(cls, annotate: Mapping[str, Any]) -> "AnchorSettings":
-        """Settings from the `annotate` section of the config."""
-        dotted = ("k.anchor", "k.filter", "k.score", "max.features", "exact_up_to")
-        return cls(*(annotate[name] for name in dotted))
-
-    def fitted(self, n_reference: int, n_query: int) -> "AnchorSettings":
-        """Settings that so few cells allow, each change with a warning.
-
-        Seurat stops where k.score or k.anchor reach the number of cells; here they are
-        lowered to one below it, since small samples happen. k.filter is as in Seurat: off if
-        it exceeds either number of cells.
-        """
-        most = max(min(n_reference, n_query) - 1, 1)
-        changes: dict[str, Any] = {}
-        for name in ("k_anchor", "k_score"):
-            value = getattr(self, name)
-            if value is not None and value > most:
-                changes[name] = most
-                logger.warning(
-                    "%s is %d, but there are %d reference and %d query cells: %d is used",
-                    name.replace("_", "."),
-                    value,
-                    n_reference,
-                    n_query,
-                    most,
-                )
-        if self.k_filter is not None and self.k_filter > min(n_reference, n_query):
-            changes["k_filter"] = None
-            logger.warning(
-                "k.filter is %d, more than the %d reference or the %d query cells: anchors "
-                "are not filtered",
-                self.k_filter,
-                n_reference,
-                n_query,
-            )
-        return replace(self, **changes)
 
 
 @dataclass(frozen=True)

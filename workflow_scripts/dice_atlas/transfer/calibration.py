@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
-from dice_atlas.transfer.anchors import AnchorSettings
 from dice_atlas.transfer.labels import score_columns, transfer_labels, winners
 from dice_atlas.transfer.novelty import anchor_support
+from dice_atlas.transfer.settings import AnchorSettings, WeightSettings
 from dice_atlas.transfer.spaces import Space
-from dice_atlas.transfer.weights import WeightSettings
 
 logger = logging.getLogger(__name__)
 

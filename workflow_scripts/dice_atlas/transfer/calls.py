@@ -1,10 +1,7 @@
 """What is said of each query cell: label or unassigned, second label, prediction set."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -16,31 +13,9 @@ from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
 from dice_atlas.transfer.labels import LabelScores, transfer_labels
 from dice_atlas.transfer.novelty import reference_p_values
-from dice_atlas.transfer.weights import WeightSettings
+from dice_atlas.transfer.settings import CallSettings, WeightSettings
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CallSettings:
-    """When a cell gets its label, and the share of sets that shall hold the truth.
-
-    Attributes
-    ----------
-    unassigned_below : least score of an assigned cell.
-    outside_below : least p value of an assigned cell; 0: no limit.
-    coverage : of the prediction sets, 0 to 1.
-    """
-
-    unassigned_below: float
-    outside_below: float
-    coverage: float
-
-    @classmethod
-    def from_config(cls, annotate: Mapping[str, Any]) -> "CallSettings":
-        """Settings from the `annotate` section of the config."""
-        names = ("unassigned_below", "outside_below", "coverage")
-        return cls(*(annotate[name] for name in names))
 
 
 def read_annotation(path: str | Path) -> pd.DataFrame:

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.names import SCORE
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.weights import WeightSettings, anchor_weights
+from dice_atlas.transfer.settings import WeightSettings
+from dice_atlas.transfer.weights import anchor_weights
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ LEAST_SUPPORT = 0.7
 MIN_CELLS = 10
 
 
-def anchor_support(anchors: Anchors, embedding: np.ndarray, k: int, exact_up_to: int) -> np.ndarray:
+def anchor_support(
+    anchors: Anchors, embedding: np.ndarray, k: int, exact_up_to: int | None
+) -> np.ndarray:
     """Share of the k query cells nearest to each, itself among them, that have an anchor (cells).
 
     A cell of a type that the reference has lies among cells that are mutual neighbours of
@@ -28,7 +30,7 @@ def anchor_support(anchors: Anchors, embedding: np.ndarray, k: int, exact_up_to:
     anchors : between the reference and these cells.
     embedding : query cells x dims.
     k : cells, or all of the query where it has fewer.
-    exact_up_to : more cells than these have approximate neighbours.
+    exact_up_to : more cells than these have approximate neighbours, see `Neighbors`.
     """
     has_anchor = np.zeros(len(embedding))
     has_anchor[anchors.query] = 1.0

@@ -9,11 +9,11 @@ import pandas as pd
 
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
-from dice_atlas.transfer.anchors import Anchors, AnchorSettings, top_dim_features
+from dice_atlas.transfer.anchors import Anchors, top_dim_features
 from dice_atlas.transfer.calibration import calibration_table
 from dice_atlas.transfer.dataset import common_to_samples, read_expression, reference_features
-from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, ReductionSettings, Space
-from dice_atlas.transfer.weights import WeightSettings
+from dice_atlas.transfer.settings import AnchorSettings, ReductionSettings, WeightSettings
+from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
 
 
 def expression_space(

@@ -1,30 +1,16 @@
 """The spaces that anchors can be found in: Seurat's own reductions, or a given embedding."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
-from dice_atlas.transfer.anchors import Anchors, AnchorSettings, find_anchors, top_dim_features
+from dice_atlas.transfer.anchors import Anchors, find_anchors, top_dim_features
 from dice_atlas.transfer.reduction import cca, pcaproject
+from dice_atlas.transfer.settings import AnchorSettings
 
 REDUCTIONS = {"pcaproject": pcaproject, "cca": cca}
-
-
-@dataclass(frozen=True)
-class ReductionSettings:
-    """Settings of Seurat's own space: `method` (pcaproject or cca), `dims`, variable genes."""
-
-    method: str
-    dims: int
-    nfeatures: int
-
-    @classmethod
-    def from_config(cls, annotate: Mapping[str, Any]) -> "ReductionSettings":
-        """Settings from the `annotate` section of the config."""
-        return cls(annotate["reduction"], annotate["dims"], annotate["nfeatures"])
 
 
 class Space(Protocol):

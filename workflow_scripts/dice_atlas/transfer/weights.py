@@ -1,36 +1,15 @@
 """Weights of the anchors for every query cell (Seurat's TransferData)."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from dice_atlas.numerics.neighbors import EXACT_UP_TO, Neighbors
+from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.transfer.anchors import Anchors
+from dice_atlas.transfer.settings import WeightSettings
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class WeightSettings:
-    """Settings of TransferData, by Seurat's names with "_" for ".".
-
-    `seurat_version`: v3, v4 or v5 (as v4); `exact_up_to`: cells up to which neighbours are exact.
-    """
-
-    k_weight: int = 50
-    sd_weight: float = 1.0
-    seurat_version: str = "v4"
-    exact_up_to: int = EXACT_UP_TO
-
-    @classmethod
-    def from_config(cls, annotate: Mapping[str, Any]) -> "WeightSettings":
-        """Settings from the `annotate` section of the config."""
-        names = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
-        return cls(*(annotate[name] for name in names))
 
 
 def anchor_weights(

@@ -1,0 +1,33 @@
+"""Settings of the clusters; nothing heavy is imported, so that every environment can read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Section `cluster` of the config.
+
+    Attributes
+    ----------
+    embedding : dice, harmony or pca.
+    resolutions : of Leiden, all are tried.
+    n_neighbors : of the graph, the cell itself counted.
+    flavor : leidenalg or igraph.
+    """
+
+    embedding: str
+    resolutions: tuple[float, ...]
+    n_neighbors: int
+    flavor: str
+
+    @classmethod
+    def from_config(cls, cluster: Mapping[str, Any]) -> "ClusterSettings":
+        """Settings from the `cluster` section of the config."""
+        return cls(
+            cluster["embedding"],
+            tuple(cluster["resolutions"]),
+            cluster["n_neighbors"],
+            cluster["flavor"],
+        )
