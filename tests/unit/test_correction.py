@@ -36,6 +36,8 @@ def asked(monkeypatch):
     made = Corrector("Tenfold", "", HarmonySettings.from_config, "here:tenfold")
     monkeypatch.setattr(correctors, "CORRECTORS", {**CORRECTORS, "tenfold": made})
     monkeypatch.setattr("dice_atlas.features.correction.load", {"here:tenfold": tenfold}.get)
+    # Of so few cells every batch would be said to be small.
+    monkeypatch.setattr("dice_atlas.features.correction.FEW_CELLS", 0)
     return calls
 
 
@@ -91,6 +93,29 @@ def test_a_key_that_is_no_column_is_named(asked):
     with pytest.raises(InputError, match=r"batch\.keys: donor is no column of the cells; "):
         correct_batches(PCS, CELLS, replace(SETTINGS, keys=("batch", "donor")), 0)
     assert asked == []
+
+
+def harmonized(batches, n):
+    """Harmony within the reference, for the batches of its n cells."""
+    cells = pd.DataFrame({"role": "reference", "batch": batches})
+    pcs = np.random.default_rng(0).standard_normal((n, 5))
+    return correct_batches(pcs, cells, batch_settings(), 0, 1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 40])
+def test_batches_of_one_cell_are_refused(n):
+    """On 2 cells in 2 batches Harmony never ends; barcodes are no batches."""
+    with pytest.raises(InputError, match=rf"{n} cells of the reference have {n} batches.*barcodes"):
+        harmonized([f"AC{i}" for i in range(n)], n)
+
+
+def test_small_batches_and_removed_variance_are_said(caplog):
+    _, notes = harmonized([f"b{i // 2}" for i in range(40)], 40)
+    assert "20 of 20 batches in batch have fewer than 20 cells" in notes[0]
+    assert "the correction removed" in notes[0]
+    assert "are these batches?" in caplog.text
+    _, notes = harmonized(["a", "b"] * 50, 100)
+    assert notes == ["reference: corrected (batch: 2 batches, 100 cells)"]
 
 
 def test_settings_are_those_of_the_config():

@@ -206,10 +206,12 @@ NOT_SECTIONS = {
     "dice/saved.py": {"card", "about"},
     "dice/schedule.py": {"latent"},
     "dice/settings.py": {"latent"},
+    "features/card.py": {"card"},
     "report/data.py": {"uns", "files"},
     "report/html.py": {"files"},
     "report/maps.py": {"entries"},
     "report/methods.py": {"dice"},
+    "report/tables.py": {"inputs"},
 }
 # Their subject is the config itself, as it came and as it is written down.
 RAW = ("settings.py", "sheet.py", "atlas/provenance.py")

@@ -10,12 +10,18 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from dice_atlas.errors import InputError
 from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.mapping import map_query
 from dice_atlas.registry import load
 from dice_atlas.tables import require_columns
 
 logger = logging.getLogger(__name__)
+
+# Batches of fewer cells show little of what a batch does to its cells.
+FEW_CELLS = 20
+# A correction that removes more of the variance has taken it for a batch effect.
+MOST_REMOVED = 0.5
 
 
 class Correct(Protocol):
@@ -55,7 +61,7 @@ def correct_batches(
     Raises
     ------
     InputError
-        A batch key is no column of the cells.
+        A batch key is no column of the cells, or see `require_batches`.
     """
     keys = list(settings.keys)
     require_columns(keys, cells, "the cells")
@@ -77,10 +83,12 @@ def correct_batches(
         if not varying:
             notes.append(f"{group}: one batch only, not corrected")
         else:
+            small = require_batches(metadata[varying], group)
             sizes = "; ".join(f"{key}: {metadata[key].nunique()} batches" for key in varying)
             corrected[rows], told = correct(
                 pcs[rows], metadata[varying], settings.own, seed, threads
             )
+            told += [*small, *removed_variance(pcs[rows], corrected[rows], group)]
             about = "; ".join([f"corrected ({sizes}, {int(rows.sum())} cells)", *told])
             notes.append(f"{group}: {about}")
         logger.info("%s, %s", settings.method, notes[-1])
@@ -95,3 +103,47 @@ def correct_batches(
         )
         logger.info("mapping, %s", notes[-1])
     return corrected, notes
+
+
+def require_batches(batches: pd.DataFrame, group: str) -> list[str]:
+    """What is to be said of the sizes of batches; refuses those that are no batches.
+
+    Parameters
+    ----------
+    batches : the batch keys, a row per cell.
+    group : of the cells, for messages.
+
+    Raises
+    ------
+    InputError
+        Batches have fewer than two cells on average: Harmony would take each cell for its own
+        batch, or never end.
+    """
+    notes = []
+    for key in batches:
+        sizes = batches[key].value_counts()
+        if 2 * len(sizes) > len(batches):
+            raise InputError(
+                f"batch.keys: the {len(batches)} cells of the {group} have {len(sizes)} batches in "
+                f"{key!r} (such as {', '.join(sizes.index[:3])}), expected batches of many cells; "
+                "is it a column of barcodes? Correct `batch` in the sample sheet or batch.keys, or "
+                "set batch.scope to none"
+            )
+        few = int((sizes < FEW_CELLS).sum())
+        if few:
+            notes.append(
+                f"{few} of {len(sizes)} batches in {key} have fewer than {FEW_CELLS} cells"
+            )
+            logger.warning("%s: %s", group, notes[-1])
+    return notes
+
+
+def removed_variance(pcs: np.ndarray, corrected: np.ndarray, group: str) -> list[str]:
+    """A note if the correction removed much of the variance of the PCs (cells x p)."""
+    before, after = pcs.var(axis=0).sum(), corrected.var(axis=0).sum()
+    share = 1 - after / before if before > 0 else 0.0
+    if share <= MOST_REMOVED:
+        return []
+    note = f"the correction removed {100 * share:.0f} % of the variance"
+    logger.warning("%s: %s; are these batches?", group, note)
+    return [note]
