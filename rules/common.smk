@@ -6,13 +6,23 @@ import re
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import CliException
+from snakemake.logging import logger
 from snakemake.sourcecache import HostingProviderFile
 
 # The clone that this file is part of; none where Snakemake fetches file by file, as it does for
 # `snakefile: github(...)`. Not workflow.basedir: in a module that is the user's own folder.
 RULES = workflow.current_basedir
 CLONE = Path(RULES).parent if isinstance(RULES, os.PathLike) else None
+
+
+class Refusal(CliException):
+    """A sentence for the user, which Snakemake prints alone.
+
+    To other errors it adds the places in the rules where they were raised.
+    """
+
+    __traceback__ = property(lambda self: None, lambda self, value: None)
 
 
 def repository_file(path):
@@ -44,7 +54,7 @@ def require_library():
         address = "ADDRESS@TAG"
         if isinstance(RULES, HostingProviderFile):
             address = f"https://{RULES.host}/{RULES.repo}@{RULES.ref}"
-        raise WorkflowError(
+        raise Refusal(
             f"the package dice-atlas: seen {seen}, expected {expected} where snakemake is installed: "
             f"{RULES} is no clone and has no library; pip install 'dice-atlas @ git+{address}'"
         )
@@ -62,11 +72,12 @@ from dice_atlas.settings import (
     require_saved_prior,
     require_scvi,
     require_sets,
+    require_single_keys,
     validate_config,
 )
 from dice_atlas.counts.formats import member_files
 from dice_atlas.names import SPACES as ALL_SPACES
-from dice_atlas.sheet import read_sheet, require_files
+from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
 # slow each other down many times over.
@@ -93,6 +104,8 @@ def read_samples(path):
 
 
 try:
+    if workflow.is_main_process:
+        require_single_keys(workflow.configfiles)
     # A new dict: in a module `config` is the user's own.
     config = validate_config(
         config, repository_file("config/schemas/config.schema.json")
@@ -111,7 +124,10 @@ try:
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    raise Refusal(str(error)) from None
+if workflow.is_main_process:
+    for sentence in sheet_warnings(SHEET, default_file(config["samples"])):
+        logger.warning(f"Warning: {sentence}")
 
 SAMPLES = list(SHEET)
 REFERENCES = [name for name in SAMPLES if SHEET[name]["role"] == "reference"]
@@ -288,7 +304,7 @@ def refuse_a_short_queue():
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     needed = shards + len(SPACES) + 6
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
-        raise WorkflowError(
+        raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "
             f"at least {needed} jobs: raise `jobs`, lower denoise.shards, or take slurm-array-jobs "
             "out of the profile"
