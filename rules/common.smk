@@ -1,9 +1,11 @@
 # What all rules share: validated settings, the sample sheet, paths, resources.
 # All functions of the workflow live here (the rule files hold rules only).
+import atexit
 import importlib.metadata
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import CliException
@@ -65,6 +67,7 @@ if CLONE:
 else:
     require_library()
 from dice_atlas.errors import InputError
+from dice_atlas.logs import last_words
 from dice_atlas.settings import (
     require_batch_keys,
     require_gene_names,
@@ -78,11 +81,17 @@ from dice_atlas.settings import (
 from dice_atlas.counts.formats import member_files
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
+from dice_atlas.texts import unusable_path
+
+if CLONE and unusable_path(str(CLONE)):
+    raise Refusal(f"the folder of the workflow: {unusable_path(str(CLONE))}")
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
 # slow each other down many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+STARTED = time.time()
+MOST_FAILURES = 10
 DEMO = "resources/demo/"
 DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
 
@@ -309,3 +318,30 @@ def refuse_a_short_queue():
             f"at least {needed} jobs: raise `jobs`, lower denoise.shards, or take slurm-array-jobs "
             "out of the profile"
         )
+
+
+def failures():
+    """What the jobs that failed in this run said last, a few lines each."""
+    said = []
+    for job in workflow.dag.needrun_jobs():
+        # A log of this run. One of an earlier run is of a job that was not reached.
+        logs = [
+            log
+            for log in map(str, job.log)
+            if os.path.exists(log) and os.path.getmtime(log) > STARTED - 1
+        ]
+        values = ", ".join(job.wildcards_dict.values())
+        where = f"{job.rule.name} ({values})" if values else job.rule.name
+        said += [f"{where}: {last_words(log)}\n    log: {log}" for log in logs]
+    return said
+
+
+def print_failures():
+    """Print what failed once more, when all else is said: Snakemake's own lines say no reason."""
+    said = failures()
+    if not said:
+        return
+    more = len(said) - MOST_FAILURES
+    rest = [f"and {more} more jobs"] if more > 0 else []
+    text = "\n".join([*said[:MOST_FAILURES], *rest])
+    atexit.register(print, f"\nWhat failed:\n{text}", file=sys.stderr)
