@@ -48,9 +48,13 @@ include: "rules/report.smk"
 include: "rules/benchmark.smk"
 
 
-# Snakemake runs this of the main Snakefile only, not of a module.
+# Snakemake runs these of the main Snakefile only, not of a module.
 onstart:
     refuse_a_short_queue()
+
+
+onerror:
+    print_failures()
 
 
 rule all:

@@ -127,12 +127,13 @@ rule embed_scvi:
         runtime=runtime(120),
         gpu=config["gpu"],
     params:
-        python="python" if deploys_conda() else SCVI_PYTHON,
+        # Functions: Snakemake looks for wildcards in texts.
+        python=lambda wildcards: "python" if deploys_conda() else SCVI_PYTHON,
         # Not workflow.source_path(): its path is another one in every run.
-        script=Path(repository_file("workflow_scripts/embed_scvi.py")),
+        script=lambda wildcards: repository_file("workflow_scripts/embed_scvi.py"),
     shell:
-        "{params.python} {params.script} --input {input.split} --output {output.embedding}"
-        " --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        "{params.python:q} {params.script:q} --input {input.split:q} --output {output.embedding:q}"
+        " --seed {wildcards.seed:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule score_benchmark:

@@ -1,18 +1,30 @@
 # What all rules share: validated settings, the sample sheet, paths, resources.
 # All functions of the workflow live here (the rule files hold rules only).
+import atexit
 import importlib.metadata
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import CliException
+from snakemake.logging import logger
 from snakemake.sourcecache import HostingProviderFile
 
 # The clone that this file is part of; none where Snakemake fetches file by file, as it does for
 # `snakefile: github(...)`. Not workflow.basedir: in a module that is the user's own folder.
 RULES = workflow.current_basedir
 CLONE = Path(RULES).parent if isinstance(RULES, os.PathLike) else None
+
+
+class Refusal(CliException):
+    """A sentence for the user, which Snakemake prints alone.
+
+    To other errors it adds the places in the rules where they were raised.
+    """
+
+    __traceback__ = property(lambda self: None, lambda self, value: None)
 
 
 def repository_file(path):
@@ -44,7 +56,7 @@ def require_library():
         address = "ADDRESS@TAG"
         if isinstance(RULES, HostingProviderFile):
             address = f"https://{RULES.host}/{RULES.repo}@{RULES.ref}"
-        raise WorkflowError(
+        raise Refusal(
             f"the package dice-atlas: seen {seen}, expected {expected} where snakemake is installed: "
             f"{RULES} is no clone and has no library; pip install 'dice-atlas @ git+{address}'"
         )
@@ -55,6 +67,7 @@ if CLONE:
 else:
     require_library()
 from dice_atlas.errors import InputError
+from dice_atlas.logs import last_words
 from dice_atlas.settings import (
     require_batch_keys,
     require_gene_names,
@@ -62,16 +75,23 @@ from dice_atlas.settings import (
     require_saved_prior,
     require_scvi,
     require_sets,
+    require_single_keys,
     validate_config,
 )
 from dice_atlas.counts.formats import member_files
 from dice_atlas.names import SPACES as ALL_SPACES
-from dice_atlas.sheet import read_sheet, require_files
+from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
+from dice_atlas.texts import unusable_path
+
+if CLONE and unusable_path(str(CLONE)):
+    raise Refusal(f"the folder of the workflow: {unusable_path(str(CLONE))}")
 
 # Threads that wait must not spin: two jobs of torch on the same cores, or a busy node, would
 # slow each other down many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+STARTED = time.time()
+MOST_FAILURES = 10
 DEMO = "resources/demo/"
 DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
 
@@ -93,6 +113,8 @@ def read_samples(path):
 
 
 try:
+    if workflow.is_main_process:
+        require_single_keys(workflow.configfiles)
     # A new dict: in a module `config` is the user's own.
     config = validate_config(
         config, repository_file("config/schemas/config.schema.json")
@@ -111,7 +133,10 @@ try:
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    raise Refusal(str(error)) from None
+if workflow.is_main_process:
+    for sentence in sheet_warnings(SHEET, default_file(config["samples"])):
+        logger.warning(f"Warning: {sentence}")
 
 SAMPLES = list(SHEET)
 REFERENCES = [name for name in SAMPLES if SHEET[name]["role"] == "reference"]
@@ -288,8 +313,35 @@ def refuse_a_short_queue():
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     needed = shards + len(SPACES) + 6
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
-        raise WorkflowError(
+        raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "
             f"at least {needed} jobs: raise `jobs`, lower denoise.shards, or take slurm-array-jobs "
             "out of the profile"
         )
+
+
+def failures():
+    """What the jobs that failed in this run said last, a few lines each."""
+    said = []
+    for job in workflow.dag.needrun_jobs():
+        # A log of this run. One of an earlier run is of a job that was not reached.
+        logs = [
+            log
+            for log in map(str, job.log)
+            if os.path.exists(log) and os.path.getmtime(log) > STARTED - 1
+        ]
+        values = ", ".join(job.wildcards_dict.values())
+        where = f"{job.rule.name} ({values})" if values else job.rule.name
+        said += [f"{where}: {last_words(log)}\n    log: {log}" for log in logs]
+    return said
+
+
+def print_failures():
+    """Print what failed once more, when all else is said: Snakemake's own lines say no reason."""
+    said = failures()
+    if not said:
+        return
+    more = len(said) - MOST_FAILURES
+    rest = [f"and {more} more jobs"] if more > 0 else []
+    text = "\n".join([*said[:MOST_FAILURES], *rest])
+    atexit.register(print, f"\nWhat failed:\n{text}", file=sys.stderr)

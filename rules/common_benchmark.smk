@@ -33,7 +33,9 @@ def benchmark_sheet():
         if "scvi" in BENCHMARK["methods"] and not deploys_conda():
             require_scvi(SCVI_PYTHON)
     except InputError as error:
-        raise WorkflowError(str(error)) from None
+        # Snakemake wraps every other error of an input function into its own, with a traceback.
+        logger.error(f"Error: {error}")
+        raise SystemExit(1) from None
     return sheet
 
 

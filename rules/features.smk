@@ -19,7 +19,8 @@ rule select_genes:
     params:
         genes=config["genes"],
         min_cells=config["qc"]["min_cells"],
-        batch_keys=config["batch"]["keys"],
+        # A function: Snakemake looks for wildcards in texts.
+        batch_keys=lambda wildcards: config["batch"]["keys"],
     script:
         "../workflow_scripts/select_genes.py"
 

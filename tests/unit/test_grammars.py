@@ -12,14 +12,16 @@ from dice_atlas.counts.genes import without_numbers
 from dice_atlas.counts.subset import parse_subset
 from dice_atlas.dice.posterior import shard_rows
 from dice_atlas.errors import InputError
-from dice_atlas.sheet import read_sheet, read_table
+from dice_atlas.sheet import read_sheet
+from dice_atlas.spreadsheet import read_table
+from dice_atlas.texts import HIDDEN
 from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config/schemas/samples.schema.json"
-# Any letter, number, sign or space of any script, but for what ends lines.
-ANY = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+# Any letter, number, sign or space of any script, but for what nobody sees.
+ANY = st.characters(exclude_categories=HIDDEN)
 
 
 def words(exclude: str = "", least: int = 1):

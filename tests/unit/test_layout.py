@@ -12,7 +12,7 @@ SCRIPTS = ROOT / "workflow_scripts"
 LIBRARY = SCRIPTS / "dice_atlas"
 # A room may import from its own line and from those above it.
 RANKS = (
-    ("__init__", "names", "errors", "files", "logs", "tables", "registry", "holdout"),
+    ("__init__", "names", "errors", "files", "logs", "tables", "registry", "holdout", "texts"),
     ("numerics",),
     ("counts", "features", "clustering", "metrics"),
     ("dice",),
@@ -20,7 +20,7 @@ RANKS = (
     ("scoring", "atlas", "plots"),
     ("report", "viewer", "benchmark"),
     # What the Snakefile reads before any job.
-    ("settings", "sheet"),
+    ("schemas", "spreadsheet", "settings", "sheet"),
 )
 RANK = {room: i for i, rooms in enumerate(RANKS) for room in rooms}
 MOST_LINES = 25
@@ -212,6 +212,7 @@ NOT_SECTIONS = {
     "report/maps.py": {"entries"},
     "report/methods.py": {"dice"},
     "report/tables.py": {"inputs"},
+    "schemas.py": {"rule"},
 }
 # Their subject is the config itself, as it came and as it is written down.
 RAW = ("settings.py", "sheet.py", "atlas/provenance.py")

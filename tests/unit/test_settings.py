@@ -21,6 +21,7 @@ from dice_atlas.settings import (
     require_gene_names,
     require_roles,
     require_saved_prior,
+    require_single_keys,
     validate_config,
 )
 from dice_atlas.sheet import REQUIRED_COLUMNS
@@ -94,6 +95,51 @@ def test_what_yaml_makes_of_off_and_whole_numbers(validate):
     assert type(filled["seed"]) is int
 
 
+def test_lists_of_numbers_that_come_as_text(validate):
+    given = {"cluster": {"resolutions": ["0.5", "1e0"]}, "normalization": {"target_sum": "1e4"}}
+    filled = validate({**MINIMAL, **given})
+    assert filled["cluster"]["resolutions"] == [0.5, 1]
+    assert filled["normalization"]["target_sum"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nqc: {min_genes: 3}\nseed: 2\n", "the key seed stands twice, in lines 1 and 3"),
+        ("qc:\n  min_genes: 3\n  n_mads: 1\n  min_genes: 4\n",
+         "the key qc.min_genes stands twice, in lines 2 and 4"),
+        ("qc: {n_mads: 1}\nbatch: {}\nqc: {}\n", "the key qc stands twice, in lines 1 and 3"),
+        ('{"a": [{"b": 1,\n "b": 2}]}', "the key a.0.b stands twice, in lines 1 and 2"),
+        ("a: 1\n'a': 2\n", "the key a stands twice, in lines 1 and 2"),
+    ],
+)  # fmt: skip
+def test_a_key_that_stands_twice(tmp_path, text, message):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(f"{path}: {message}; expected once")):
+        require_single_keys([path, path])
+
+
+def test_keys_that_stand_once(tmp_path, root):
+    require_single_keys([root / "config/config.yaml", *root.glob("config/*/*.yaml")])
+    for text in ("a: &x {b: 1}\nc: *x\nd: {b: 1}\n", "a: &x [*x]\n", "a: [", "", "\tx", "1: 2\n"):
+        (tmp_path / "my.yaml").write_text(text)
+        require_single_keys([tmp_path / "my.yaml", tmp_path / "gone.yaml"])
+
+
+def test_paths_that_snakemake_would_not_take(tmp_path):
+    with pytest.raises(InputError, match=r"genes.names: seen 'a{x}.csv', but Snakemake takes {x}"):
+        require_gene_names("a{x}.csv")
+    folder = tmp_path / "{x}"
+    folder.mkdir()
+    for name in ("prior.safetensors", "card.json", "loss.tsv"):
+        (folder / name).touch()
+    with pytest.raises(InputError, match=r"prior.path: seen .*Snakemake takes {x}"):
+        require_saved_prior(str(folder), {})
+    with pytest.raises(InputError, match="no such file"):
+        require_gene_names("x" * 5000)
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
@@ -124,6 +170,54 @@ def test_what_yaml_makes_of_off_and_whole_numbers(validate):
             "denoise.rho: end (2) is larger than start (1)",
         ),
         ("latent: {k: 60}", "latent.k: seen 60, expected at most max_k (50)"),
+        (
+            "normalization: {target_sum: .nan}",
+            "normalization.target_sum: seen nan, expected a number above 0",
+        ),
+        (
+            "normalization: {max_value: .inf}",
+            "normalization.max_value: seen inf, expected a number",
+        ),
+        ("qc: {n_mads: -.inf}", "qc.n_mads: seen -inf, expected a number above 0, or null"),
+        ("cluster: {resolutions: [1, .nan]}", "cluster.resolutions.1: seen nan, expected"),
+        ("denoise: {noise_variance: .inf}", "denoise.noise_variance: seen inf, expected auto, or"),
+        ("benchmark: {sweeps: {rho: [.inf]}}", "benchmark.sweeps.rho.0: seen inf"),
+        ("nonsense: [.nan]", "nonsense.0: seen nan"),
+        (f"qc: {{min_genes: {10**12}}}", f"qc.min_genes: seen {10**12}, expected a whole number"),
+        ("latent: {k: 3000000000}", "latent.k: seen 3000000000, expected auto, or a whole number"),
+        ('atlas: "x\\n"', "atlas: seen 'x\\n', with the character U+000A, which nobody sees"),
+        ('benchmark: {name: "x\\n"}', "benchmark.name: seen 'x\\n', with the character U+000A"),
+        ('samples: "a\\0b"', "samples: seen 'a\\x00b', with the character U+0000"),
+        (
+            'report: {title: "a\\u202eb"}',
+            "report.title: seen 'a\\u202eb', with the character U+202E",
+        ),
+        ('batch: {keys: ["a\\tb"]}', "batch.keys.0: seen 'a\\tb', with the character U+0009"),
+        ('"a\\x01": 1', "a\\u0001: a key with the character U+0001"),
+        ("qc: {mito_pattern: 'a{99999999999999999999999}'}", "expected a regular expression"),
+        (f"atlas: {'x' * 101}", "at most 100"),
+        ("qc: &q {min_cells: *q}", "a section is part of itself"),
+        *(
+            (f"seed: '{text}'", f"seed: seen '{text}', expected a whole number")
+            for text in (
+                "2001-99-99",
+                "0b",
+                "!!int x",
+                "!!timestamp x",
+                "!!bool x",
+                "!!python/name:os.x",
+                "[" * 3000,
+                "9" * 5000,
+                "a: b: c",
+                "&a *b",
+                "%",
+                "`",
+                "- -",
+                "? ",
+                ".inf",
+                "1_0",
+            )
+        ),
         # No YAML when the text of a number is read as such.
         ("seed: '{'", "seed: seen '{', expected a whole number"),
         ("seed: '@1'", "seed: seen '@1', expected a whole number"),

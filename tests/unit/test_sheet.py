@@ -5,7 +5,7 @@ import os
 import pytest
 from dice_atlas.counts.formats import member_files
 from dice_atlas.errors import InputError
-from dice_atlas.sheet import read_sheet, require_files
+from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 
 HEAD = "sample\tpath\trole\tbatch"
 GOOD = f"{HEAD}\ns1\ta.h5ad\tquery\tA\n"
@@ -90,11 +90,34 @@ def test_paths_are_relative_to_the_sheet(schema, tmp_path, monkeypatch):
         (f"{GOOD}s1\tb\tquery\tA\n", ["line 3, column sample: 's1' stands twice"]),
         ("sample\tpath\trole\ns1\ta\tquery\n",
          ["missing column(s) batch; seen: sample, path, role"]),
-        ("sample;path;role;batch\n", ["missing column(s)", "tabs or commas", "no sample"]),
+        ("sample path role batch\n",
+         ["missing column(s)", "tabs, commas or semicolons", "no sample"]),
         (f"{HEAD}\n", ["no sample; expected one row per sample"]),
         (f"{HEAD}\tsite\tsite\n", ["column(s) site stand twice"]),
         (f"{HEAD}\tcell_type\n", ["column(s) cell_type are written by the workflow"]),
-        (f"{HEAD}\t\tsite\n", ["column 5 has no name"]),
+        (f"{HEAD}\t\tsite\ns1\ta\tquery\tA\tx\ty\n", ["column 5 has no name"]),
+        (f"{HEAD}\t.\t..\ta/b\t__x\t_index\tp\u202eq\ts\u200bt\n",
+         ["column '.': HDF5 takes it for a folder", "column '..': HDF5",
+          "column 'a/b': HDF5 takes the part before the / for a folder",
+          "column '__x': anndata keeps names with __", "_index are written by the workflow",
+          "has the character U+202E, which nobody sees; give it another name", "U+200B"]),
+        (f"{HEAD}\ns1\ta\tquery\tA\x01\n",
+         ["line 2, column batch: seen 'A\\x01', with the character U+0001, which nobody sees"]),
+        (f"{HEAD}\ns1\ta\tquery\tA\u2028B\n", ["the character U+2028"]),
+        (f"{HEAD}\ns1\t{{x}}/a\tquery\tA\n",
+         ["column path: seen '{x}/a', but Snakemake takes {x} in a path for a wildcard; rename"]),
+        (f"{HEAD}\tlabels\ns1\ta\treference\tA\t{{a,b}}.csv\n", ["column labels: seen"]),
+        (f"{HEAD}\ttruth\ns1\ta\tquery\tA\tx{{}}.csv\n", ["column truth: seen", "takes {} in"]),
+        (f"{HEAD}\n{'s' * 101}\ta\tquery\tA\n", ["at most 100"]),
+        (f"{HEAD}\tmin_genes\ns1\ta\tquery\tA\t{10**10}\n",
+         ["seen '10000000000', expected a whole"]),
+        (f"{HEAD}\tmax_mito_percent\ns1\ta\tquery\tA\t7,5\n",
+         ["seen '7,5', expected a percentage", "write the number with a decimal point"]),
+        (f"{HEAD}\tmito_pattern\ns1\ta\tquery\tA\ta{{{10**30}}}\n", ["expected a regular"]),
+        ("sample,path,role,batch,labels\ns1,a,query,A\n",
+         ["line 2: 4 values for 5 columns", "Write a comma for an empty value"]),
+        ("sample;path;role;batch;labels\ns1;a;query\n", ["3 values for 5 columns", "a semicolon"]),
+        ('sample,path,role,batch\ns1,"a,query,A\n', ["line 2: a quoted value is not closed"]),
         (f"{HEAD}\tmin_gene\n", ["column min_gene: is min_genes meant?"]),
         (f"{HEAD}\tmin_cells\n", ["set qc.min_cells"]),
         (f"{HEAD}\tmin_genes\tn_mads\ns1\ta\tquery\tA\t2.5\tnan\n",
@@ -106,7 +129,7 @@ def test_paths_are_relative_to_the_sheet(schema, tmp_path, monkeypatch):
          ["seen 'no', expected annotate, remove or off"]),
         (f"{HEAD}\tsubset\ns1\ta\tquery\tA\tdonor:1\n", ["column subset: seen 'donor:1'"]),
         (f"{GOOD}s2\ta\tquery\tA\tx\n", ["line 3: 5 values for 4 columns", "separator (tab)"]),
-        ('sample,path,role,batch\n"s\n1",a,query,A\n', ["goes over two lines"]),
+        ('sample,path,role,batch\n"s\n1",a,query,A\n', ["line 2: a quoted value is not closed"]),
         ("# nothing\n", ["is empty"]),
         (f"{HEAD}\tlabels\nr1\ta.h5ad\treference\tA\tx\nr2\tb\treference\tA\t\n",
          ["reference sample(s) r2 have no labels but others have"]),
@@ -124,6 +147,75 @@ def test_errors(read, text, messages):
         assert message in str(error.value)
 
 
+ROWS = [
+    ["sample", "path", "role", "batch", "labels"],
+    ["r1", "a.h5ad", "reference", "A", "cell type"],
+    ["q1", "b, c", "query", "B", ""],
+]
+
+
+def exported(separator, wide=0):
+    """The rows as a spreadsheet writes them, with empty columns on the right and empty rows."""
+    quoted = [[f'"{v}"' if separator in v else v for v in row] + [""] * wide for row in ROWS]
+    blank = [[""] * (len(ROWS[0]) + wide)] * 3
+    return "".join(separator.join(row) + "\r\n" for row in [*quoted, *blank])
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_sheets_as_spreadsheets_export_them(tmp_path, schema, monkeypatch, separator, encoding):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.tsv").write_text("\n".join("\t".join(row) for row in ROWS) + "\n")
+    expected = read_sheet("plain.tsv", schema)
+    assert expected["q1"]["path"] == "b, c"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for text in (
+        exported(separator),
+        exported(separator, wide=4),
+        f"sep={separator}\r\n{exported(separator)}",
+        separator * 4 + "\n" + exported(separator),
+        exported(separator).replace("\r\n", "\r"),
+        f"# by hand{separator}{separator}\n{exported(separator)}",
+    ):
+        (tmp_path / "sheet").write_bytes((mark + text).encode(encoding))
+        assert read_sheet("sheet", schema) == expected
+
+
+def test_an_empty_column_in_the_middle_is_none(read):
+    header, row = "sample,,path,role,batch,,labels,,", "r1,,a.h5ad,reference,A,,kind,,"
+    assert read(f"{header}\n{row}\n,,,,,,,,\n")["r1"]["labels"] == "kind"
+    with pytest.raises(InputError, match="column 2 has no name"):
+        read(f"{header}\n{row.replace('r1,', 'r1,x')}\n")
+
+
+def test_an_editor_may_cut_the_tabs_at_the_end_of_a_line(read):
+    sheet = read(f"{HEAD}\tlabels\ttruth\nr1\ta.h5ad\treference\tA\tkind\nq1\tb\tquery\tB\n")
+    assert [row["labels"] for row in sheet.values()] == ["kind", ""]
+
+
+def test_a_file_of_a_10x_folder_with_braces(read, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("{x}matrix.mtx", "barcodes.tsv", "genes.tsv"):
+        (tmp_path / "in" / name).touch()
+    with pytest.raises(InputError, match=r"sample s1, column path: seen 'in/{x}matrix.mtx'"):
+        require_files(read(f"{HEAD}\ns1\tin\tquery\tA\n"), "s", "demo", "no/{sample}")
+
+
+def test_fields_that_no_step_looks_at(read, root, schema, monkeypatch):
+    sheet = read(
+        f"{HEAD}\tlabels\ttruth\nr1\ta.h5ad\treference\tA\tx\ty\nq1\tb.h5ad\tquery\tB\tx\ty\n"
+        "q2\tb.h5ad\tquery\tB\tx\t"
+    )
+    cut, labels, truth = sheet_warnings(sheet, "samples.tsv")
+    assert cut == "samples.tsv: its last line has no end; is the sheet whole?"
+    assert "the column labels of the query sample(s) q1, q2 is not used" in labels
+    assert "move it to the column truth, or leave it empty" in labels
+    assert "the column truth of the reference sample(s) r1 is not used" in truth
+    monkeypatch.chdir(root)
+    for path in ("config/samples.tsv", *map(str, root.glob("config/examples/*.tsv"))):
+        assert sheet_warnings(read_sheet(path, schema), path) == []
+
+
 def test_names_that_share_a_start_are_fine(read):
     # Only <name>_ could be the start of another sample's cell ids.
     sheet = read(f"{GOOD}s10\tb\tquery\tA\ns1-b\tc\tquery\tA\n")
@@ -133,9 +225,23 @@ def test_names_that_share_a_start_are_fine(read):
 def test_unreadable_sheets(tmp_path, schema):
     with pytest.raises(InputError, match="does not exist; set `samples`"):
         read_sheet(tmp_path / "no.tsv", schema)
-    (tmp_path / "a.tsv").write_bytes(GOOD.encode("utf-16"))
-    with pytest.raises(InputError, match="not UTF-8"):
-        read_sheet(tmp_path / "a.tsv", schema)
+    for content, message in {
+        GOOD.replace("A", "K\u00f6ln").encode(
+            "latin-1"
+        ): r"line 2: is not UTF-8 text \(seen the byte 0xf6",
+        GOOD.encode("utf-16")[:-1]: "is not UTF-8 text",
+        GOOD.encode("utf-16-le"): "has NUL characters",
+        b"PK\x03\x04...": "is an Excel or LibreOffice workbook, expected text; save it as csv",
+        b"\xd0\xcf\x11\xe0...": "is an old Excel workbook",
+        b"\x1f\x8b...": "is a gzipped file",
+        b"\n,,,\n": "is empty",
+        b"": "is empty",
+    }.items():
+        (tmp_path / "a.tsv").write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read_sheet(tmp_path / "a.tsv", schema)
+    with pytest.raises(InputError, match=r"cannot be read .Is a directory.; expected a file"):
+        read_sheet(tmp_path, schema)
     (tmp_path / "b.tsv").write_bytes(GOOD.replace("\n", "\r\n").encode("utf-8-sig"))
     assert list(read_sheet(tmp_path / "b.tsv", schema)) == ["s1"]
 

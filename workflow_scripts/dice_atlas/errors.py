@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,11 @@ DAMAGED = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 class InputError(ValueError):
     """Wrong input or settings. Its message is shown to the user as it stands."""
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """The lines of a message as an indented list."""
+    return "\n".join(f"  - {line}" for line in lines)
 
 
 def one_line(error: Exception) -> str:

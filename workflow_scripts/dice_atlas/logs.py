@@ -1,27 +1,45 @@
 """Logging of one job: its log file, the terminal, and how a failure is reported."""
 
+import errno
 import logging
+import os
+import re
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger("dice_atlas")
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+# How a line of FORMAT begins.
+ENTRY = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ([A-Z]+) ", re.MULTILINE)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# As HDF5, safetensors and others put it into the texts of errors of their own.
+FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "errno = 28", "os error 28")
 
 
 @contextmanager
 def job_log(path: str) -> Iterator[logging.Logger]:
     """Send logging and warnings to `path`; end the process with status 1 on an error.
 
-    An `InputError` becomes one sentence on the terminal; anything else a traceback.
+    An `InputError` and a full disk become one sentence on the terminal; anything else a traceback.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file_handler = logging.FileHandler(path, mode="w")
-    file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # A log on a full disk must not print a traceback for each of its lines.
+    logging.raiseExceptions = False
+    file_handler: logging.Handler = logging.NullHandler()
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file_handler = logging.FileHandler(path, mode="w")
+    except OSError as error:
+        if not is_full(error):
+            raise
+        refuse(full_disk(path))
+    file_handler.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()
     root.addHandler(file_handler)
     logger.setLevel(logging.INFO)
@@ -29,19 +47,93 @@ def job_log(path: str) -> Iterator[logging.Logger]:
     # A library may warn once per call: say each warning once.
     warnings.simplefilter("once")
     start = time.perf_counter()
+    hooks = sys.unraisablehook, sys.excepthook
+    # Cython prints errors that nobody can catch by both of them.
+    sys.unraisablehook, sys.excepthook = log_unraisable, log_uncaught
     try:
         yield logger
     except InputError as error:
-        logger.error("%s", error)
-        print(f"\nError: {error}\n", file=sys.stderr)
-        sys.exit(1)
-    except BaseException:
+        refuse(str(error))
+    except BaseException as error:
+        if is_full(error):
+            logger.info("where the disk was full", exc_info=True)
+            say(full_disk(path))
+            # Not sys.exit: HDF5 crashes when the process closes what could not be written.
+            os._exit(1)
         logger.exception("the job failed")
         raise
     finally:
         logger.info("%.1f s", time.perf_counter() - start)
+        sys.unraisablehook, sys.excepthook = hooks
         root.removeHandler(file_handler)
         file_handler.close()
+
+
+def log_unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+    """Log an error that nobody can catch, such as one while an object is thrown away."""
+    logger.info("ignored: %s", ignored.exc_value)
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """Log an error that a library prints in place of raising it."""
+    logger.info("ignored: %s", error)
+
+
+def say(message: str) -> None:
+    """A sentence in the log and on the terminal."""
+    logger.error("%s", message)
+    print(f"\nError: {message}\n", file=sys.stderr, flush=True)
+
+
+def refuse(message: str) -> NoReturn:
+    """End the process with a sentence in the log and on the terminal."""
+    say(message)
+    sys.exit(1)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that a disk or a quota is full."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in FULL or any(t in str(error) for t in FULL_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def full_disk(path: str | Path) -> str:
+    """The sentence about a disk without space."""
+    return (
+        f"the disk is full: no space is left where results go (the log is {path}) or in the folder "
+        "of temporary files; free some (`df -h . $TMPDIR` and `quota` show it), then run the same "
+        "command again; what is finished stays"
+    )
+
+
+def last_words(path: str | Path) -> str:
+    """What a job that failed said last: its error message, or why there is none.
+
+    Parameters
+    ----------
+    path : of the log, which `job_log` or another program wrote.
+    """
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    # What stands before the first entry, then level and message of each.
+    _, *entries = ENTRY.split(text)
+    pairs = zip(entries[::2], entries[1::2], strict=True)
+    errors = [message.strip() for level, message in pairs if level == "ERROR"]
+    if errors and "Traceback (most recent call last)" in errors[-1]:
+        reason = errors[-1].splitlines()[-1]
+        return f"{reason}; this is a fault of the workflow: please report it, with the log"
+    if errors:
+        return errors[-1]
+    if entries or not text.strip():
+        return (
+            "ended without a message: it was killed, perhaps for more memory or time than it had, "
+            "or the disk is full; give it more, then run the same command again"
+        )
+    return text.strip().splitlines()[-1]
 
 
 class Progress:

@@ -3,21 +3,26 @@
 import copy
 import difflib
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.counts.criteria import schema_properties
-from dice_atlas.errors import InputError
+from dice_atlas.errors import InputError, bullets
 from dice_atlas.features.card import card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
 from dice_atlas.names import EMBEDDINGS, SPACES
+from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
+from dice_atlas.texts import hidden, shown, unusable_path
+
+# How YAML writes null.
+NULLS = ("null", "Null", "NULL", "~")
 
 
 def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str, Any]:
@@ -35,17 +40,25 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
         not go together, in one message.
     """
     schema = config_schema(schema_path)
-    filled = as_meant(fill_defaults(copy.deepcopy(config), schema), schema)
-    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    # Keys and list positions, compared as text: a path may hold both.
-    problems = sorted(validator.iter_errors(filled), key=lambda e: [str(part) for part in e.path])
-    messages = [describe(problem) for problem in problems]
+    try:
+        filled = as_meant(fill_defaults(copy.deepcopy(config), schema), schema)
+        messages = list(unusable(filled, schema))
+    except RecursionError:
+        raise InputError(
+            "the config is not valid: a section is part of itself, expected sections of keys; "
+            "look at the anchors (&) and aliases (*) of the YAML"
+        ) from None
+    if not messages:
+        # Keys and list positions, compared as text: a path may hold both.
+        problems = validator_of(schema).iter_errors(filled)
+        ordered = sorted(problems, key=lambda error: [str(part) for part in error.path])
+        messages = [describe(problem) for problem in ordered]
     if not messages:
         messages = conflicts(filled)
     if messages:
         raise InputError(
             "the config is not valid (keys are described in config/README.md):\n"
-            + "\n".join(f"  - {message}" for message in messages)
+            + bullets(messages)
         )
     annotate = filled["annotate"]
     if annotate["k.filter"] == "auto":
@@ -106,17 +119,92 @@ def as_meant(value: Any, schema: dict[str, Any]) -> Any:
         return "off"
     if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and not Draft202012Validator(schema).is_valid(value):
-        try:
-            meant = yaml.safe_load(value)
-        except yaml.YAMLError:
-            return value
-        return meant if Draft202012Validator(schema).is_valid(meant) else value
+    if isinstance(value, str) and not is_valid(value, schema):
+        meant = None if value in NULLS else as_number(value)
+        return meant if is_valid(meant, schema) else value
+    if isinstance(value, list):
+        return [as_meant(item, schema.get("items", {})) for item in value]
     if isinstance(value, dict):
         parts = schema.get("properties", {})
         order = [key for key in parts if key in value] + [key for key in value if key not in parts]
         return {key: as_meant(value[key], parts.get(key, {})) for key in order}
     return value
+
+
+def unusable(value: Any, schema: dict[str, Any], key: str = "") -> Iterator[str]:
+    """Numbers that are none to count with and text that nobody can read, a sentence each."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            where = f"{key}.{name}" if key else str(name)
+            if hidden(str(name)):
+                yield f"{shown(where)}: a key with the character {hidden(str(name))}; type it again"
+            yield from unusable(part, schema.get("properties", {}).get(name, {}), where)
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            yield from unusable(part, schema.get("items", {}), f"{key}.{i}")
+    elif is_unusable(value, schema):
+        expected = schema.get("description", "a finite number")
+        most = f" of at most {LARGEST}" if isinstance(value, int) else ""
+        yield f"{key}: seen {value}, expected {expected}{most}"
+    elif isinstance(value, str) and hidden(value):
+        yield (
+            f"{key}: seen {value!r}, with the character {hidden(value)}, which nobody sees; "
+            "expected printable text in one line; type it again"
+        )
+
+
+def repeated_keys(path: str | Path) -> list[str]:
+    """Keys that stand twice in one section of a config file, a sentence each.
+
+    YAML's readers take the last one without a word.
+
+    Parameters
+    ----------
+    path : of a file that has been read as a config; one that cannot be parsed repeats nothing.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            root = yaml.compose(stream, yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return []
+    return [f"{path}: {text}" for text in repetitions(root, "", set())]
+
+
+def repetitions(node: yaml.Node | None, key: str, seen: set[int]) -> Iterator[str]:
+    """Repeated keys below a node of YAML; `seen` are the nodes that were looked at."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for i, part in enumerate(node.value):
+            yield from repetitions(part, f"{key}.{i}", seen)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for name, part in node.value:
+        where = f"{key}.{name.value}".lstrip(".")
+        line = name.start_mark.line + 1
+        if isinstance(name, yaml.ScalarNode):
+            if name.value in lines:
+                yield (
+                    f"the key {where} stands twice, in lines {lines[name.value]} and {line}; "
+                    "expected once; remove one, or join the sections"
+                )
+            lines[name.value] = line
+        yield from repetitions(part, where, seen)
+
+
+def require_single_keys(paths: Iterable[str | Path]) -> None:
+    """Check that no key stands twice in a config file.
+
+    Raises
+    ------
+    InputError
+        One does, in one of the files.
+    """
+    problems = [text for path in dict.fromkeys(paths) for text in repeated_keys(path)]
+    if problems:
+        raise InputError("the config is not valid:\n" + bullets(problems))
 
 
 def describe(problem: ValidationError) -> str:
@@ -192,7 +280,7 @@ def require_saved_prior(
     absent = [
         name
         for name in ("prior.safetensors", "card.json", "loss.tsv")
-        if path and not (Path(path) / name).is_file()
+        if path and not os.path.isfile(os.path.join(path, name))
     ]
     if absent:
         raise InputError(
@@ -201,6 +289,8 @@ def require_saved_prior(
         )
     if not path:
         return
+    if unusable_path(path):
+        raise InputError(f"prior.path: {unusable_path(path)}")
     weights = Path(path) / "prior.safetensors"
     card = require_match(weights) if whole else read_card(card_of(weights))
     for key, value in normalization.items():
@@ -220,7 +310,9 @@ def require_gene_names(path: str | None) -> None:
     InputError
         It is not.
     """
-    if path and not Path(path).is_file():
+    if path and unusable_path(path):
+        raise InputError(f"genes.names: {unusable_path(path)}")
+    if path and not os.path.isfile(path):
         raise InputError(
             f"genes.names: no such file: {path}; expected a table of Ensembl ids and symbols, or "
             "an h5ad file whose var has both"
@@ -296,7 +388,7 @@ def require_sets(sheet: dict[str, dict[str, Any]], path: str, swept: list[str]) 
     if problems:
         raise InputError(
             f"{path} is no sheet of a benchmark, in which every row has a set and labels:\n"
-            + "\n".join(f"  - {problem}" for problem in problems)
+            + bullets(problems)
         )
     if unknown := [name for name in swept if name not in sets]:
         raise InputError(
@@ -313,7 +405,7 @@ def require_scvi(python: str) -> None:
     InputError
         It is not.
     """
-    if not Path(python).is_file():
+    if not os.path.isfile(python):
         raise InputError(
             f"benchmark.methods names scvi, but benchmark.scvi_python is not there: {python}; "
             "`make scvi` makes it, or take scvi out of the methods"

@@ -1,14 +1,11 @@
 """The sample sheet: read once, checked, paths resolved."""
 
-import csv
 import difflib
 import json
-import math
 import os
+import re
 from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, PATTERN_RULE, PATTERNS, SETTINGS
 from dice_atlas.counts.formats import (
@@ -18,12 +15,20 @@ from dice_atlas.counts.formats import (
     has_obs_columns,
     has_slots,
     is_label_table,
+    member_files,
 )
-from dice_atlas.errors import InputError
+from dice_atlas.errors import InputError, bullets
 from dice_atlas.names import INTERNAL, OBS
+from dice_atlas.schemas import as_number, is_valid
+from dice_atlas.spreadsheet import is_cut, read_table
+from dice_atlas.texts import column_problem, hidden, unusable_path
 
 REQUIRED_COLUMNS = ("sample", "path", "role", "batch")
 CORE_COLUMNS = (*REQUIRED_COLUMNS, "labels", "truth", "subset", "suffix", "slot", "expression")
+MEANING = {
+    "labels": "labels are transferred from references to queries",
+    "truth": "the labels that queries get are compared with their truth",
+}
 # Columns that the workflow writes into obs itself.
 RESERVED_COLUMNS = {*OBS, *METRIC_NAMES, *INTERNAL} - {"sample", "role", "batch"}
 
@@ -52,7 +57,12 @@ def read_sheet(
         With the row, the column, what was seen and what is allowed, for all problems at once.
     """
     path = Path(path)
-    columns, rows = read_table(path)
+    if not os.path.exists(path):
+        raise InputError(
+            f"the sample sheet {path} does not exist; set `samples` in the config (that of the "
+            "target benchmark: `benchmark.samples`)"
+        )
+    columns, rows = read_table(path, REQUIRED_COLUMNS)
     properties = json.loads(Path(schema_path).read_text())["properties"]
     properties |= {criterion.setting: dict(criterion.rule) for criterion in CRITERIA}
     properties |= dict.fromkeys(PATTERNS, PATTERN_RULE)
@@ -68,6 +78,7 @@ def read_sheet(
         sheet[name] = resolve_row(cells, path.parent, properties, moved or {})
         problems += [f"{where}, {text}" for text in check_obs_columns(sheet[name])]
         problems += [f"{where}, {text}" for text in check_slot(sheet[name])]
+        problems += [f"{where}, {text}" for text in check_paths(sheet[name])]
     if not rows:
         problems.append("no sample; expected one row per sample")
     if problems:
@@ -104,67 +115,17 @@ def require_files(
             reported = file == row["path"] and column != "path"
             if not file or reported or file.startswith(made):
                 continue
+            where = f"sample {name}, column {column.split('_')[0]}"
             if not os.path.exists(file):
-                problems.append(
-                    f"sample {name}, column {column.split('_')[0]}: no such file: {file}"
-                )
+                problems.append(f"{where}: no such file: {file}")
+                continue
+            strange = [part for part in member_files(file) if unusable_path(part)]
+            problems += [f"{where}: {unusable_path(part)}" for part in strange]
     if problems:
         raise InputError(
-            f"{path} names files that do not exist (paths are relative to the sheet's folder):\n"
-            + bullets(problems)
+            f"{path} names files that are not there or cannot be used (paths are relative to the "
+            "sheet's folder):\n" + bullets(problems)
         )
-
-
-def bullets(lines: list[str]) -> str:
-    """The lines of a message as an indented list."""
-    return "\n".join(f"  - {line}" for line in lines)
-
-
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header and numbered non-empty rows; lines that start with # are comments.
-
-    Parameters
-    ----------
-    path : tab-separated if its header has a tab, else comma-separated.
-
-    Raises
-    ------
-    InputError
-        The file does not exist, is no UTF-8 text or is empty, a value goes over two lines, or a
-        row has more values than the header has columns.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"the sample sheet {path} does not exist; set `samples` in the config (that of the "
-            "target benchmark: `benchmark.samples`)"
-        )
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            numbered = [(n, t) for n, t in enumerate(stream, 1) if t.strip() and t[0] != "#"]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text ({error}); save it as tsv or csv") from None
-    if not numbered:
-        raise InputError(f"{path} is empty; expected a header line and one row per sample")
-    delimiter = "\t" if "\t" in numbered[0][1] else ","
-    parsed = list(csv.reader((line for _, line in numbered), delimiter=delimiter))
-    if len(parsed) != len(numbered):
-        raise InputError(f"{path}: a quoted value goes over two lines; expected one row per line")
-    columns = [name.strip() for name in parsed[0]]
-    while columns and not columns[-1]:  # a spreadsheet's empty columns
-        columns.pop()
-    rows = []
-    for (line, _), fields in zip(numbered[1:], parsed[1:], strict=True):
-        values = [field.strip() for field in fields]
-        if not any(values):  # a spreadsheet's empty row
-            continue
-        if any(values[len(columns) :]):
-            raise InputError(
-                f"{path}, line {line}: {len(values)} values for {len(columns)} columns; "
-                f"is the separator ({'tab' if delimiter == chr(9) else 'comma'}) inside a value?"
-            )
-        values += [""] * (len(columns) - len(values))
-        rows.append((line, dict(zip(columns, values, strict=False))))
-    return columns, rows
 
 
 def check_columns(columns: list[str]) -> list[str]:
@@ -174,13 +135,16 @@ def check_columns(columns: list[str]) -> list[str]:
     if missing:
         problems.append(
             f"missing column(s) {', '.join(missing)}; seen: {', '.join(columns)}; expected "
-            "columns separated by tabs or commas"
+            "columns separated by tabs, commas or semicolons"
         )
     if "" in columns:
         problems.append(f"column {columns.index('') + 1} has no name")
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         problems.append(f"column(s) {', '.join(twice)} stand twice")
+    for name in filter(column_problem, columns):
+        if name:
+            problems.append(f"column {name!r}: {column_problem(name)}; give it another name")
     taken = [name for name in columns if name in RESERVED_COLUMNS]
     if taken:
         problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
@@ -207,10 +171,45 @@ def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
         text = cells.get(column, "")
         if column not in cells or (not text and column not in REQUIRED_COLUMNS):
             continue
-        validator = Draft202012Validator(rule, format_checker=Draft202012Validator.FORMAT_CHECKER)
-        if not validator.is_valid(typed(text, rule)):
-            problems.append(f"column {column}: seen {text!r}, expected {rule['description']}")
+        if not is_valid(typed(text, rule), rule):
+            comma = numeric(rule) and re.fullmatch(r"-?\d*,\d+", text)
+            mend = "; write the number with a decimal point" if comma else ""
+            problems.append(f"column {column}: seen {text!r}, expected {rule['description']}{mend}")
+    for column, text in cells.items():
+        if hidden(text):
+            problems.append(
+                f"column {column}: seen {text!r}, with the character {hidden(text)}, which nobody "
+                "sees; expected printable text; type it again"
+            )
     return problems
+
+
+def check_paths(row: dict[str, Any]) -> list[str]:
+    """What is wrong with the names of the files of a row, a sentence each."""
+    problems = []
+    for column in ("path", "labels_source", "truth_source"):
+        own = column != "path" and row[column] == row["path"]
+        if not own and unusable_path(row[column]):
+            problems.append(f"column {column.split('_')[0]}: {unusable_path(row[column])}")
+    return problems
+
+
+def sheet_warnings(sheet: dict[str, dict[str, Any]], path: str | Path) -> list[str]:
+    """What a sheet says that no step will look at, a sentence each.
+
+    Such fields change no result, and a sheet may serve several purposes: they are no errors.
+    """
+    sentences = []
+    if is_cut(Path(path)):
+        sentences.append(f"{path}: its last line has no end; is the sheet whole?")
+    for role, column, other in (("query", "labels", "truth"), ("reference", "truth", "labels")):
+        names = [name for name, row in sheet.items() if row["role"] == role and row[column]]
+        if names:
+            sentences.append(
+                f"{path}: the column {column} of the {role} sample(s) {', '.join(names)} is not "
+                f"used: {MEANING[column]}; move it to the column {other}, or leave it empty"
+            )
+    return sentences
 
 
 def check_obs_columns(row: dict[str, Any]) -> list[str]:
@@ -247,17 +246,14 @@ def check_slot(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def numeric(rule: dict[str, Any]) -> bool:
+    """Whether a column holds numbers."""
+    return rule.get("type") in ("integer", "number")
+
+
 def typed(text: str, rule: dict[str, Any]) -> Any:
     """The cell's text as a number where its column holds numbers and it reads as one."""
-    if rule.get("type") not in ("integer", "number"):
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(number):
-        return text
-    return int(number) if number.is_integer() else number
+    return as_number(text) if numeric(rule) else text
 
 
 def resolve_row(

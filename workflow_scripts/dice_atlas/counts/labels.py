@@ -12,11 +12,11 @@ import pandas as pd
 
 from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.readers import read_obs
-from dice_atlas.counts.stored import CONTROLS
 from dice_atlas.counts.subset import column_text, keep_mask, parse_subset
 from dice_atlas.counts.tables import fields, open_text, require_text, separator_of, warn_of_cut
 from dice_atlas.errors import InputError, reading
 from dice_atlas.names import SEPARATOR, UNASSIGNED
+from dice_atlas.texts import hidden
 
 logger = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ def cleaned(label: str, where: str) -> str:
     text = re.sub(r"[ \u00a0\u2007\u202f]+", " ", unicodedata.normalize("NFC", label).strip())
     if text in NO_LABEL:
         return ""
-    if any(unicodedata.category(letter) in CONTROLS for letter in text):
+    if hidden(text):
         raise InputError(
             f"{where}: the label {label!r} has a control character, such as a line's end or a tab; "
             "expected printable text; remove it"

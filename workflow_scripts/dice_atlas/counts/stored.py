@@ -1,7 +1,6 @@
 """What every reader returns, and the one place where counts are made of it."""
 
 import logging
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,9 @@ from dice_atlas.counts.dense import native
 from dice_atlas.counts.features import gene_rows, require_cell_names
 from dice_atlas.counts.genes import gene_table, merge_repeated
 from dice_atlas.errors import InputError
+from dice_atlas.texts import hidden
 
 logger = logging.getLogger(__name__)
-
-# Unicode's categories of characters that tables and figures cannot hold.
-CONTROLS = ("Cc", "Cf", "Zl", "Zp")
 
 
 @dataclass(frozen=True)
@@ -130,11 +127,10 @@ def require_unique(barcodes: pd.Index, path: Path) -> None:
 
 def require_plain(names: pd.Index, path: Path, what: str) -> None:
     """Refuse names with control or format characters, which tables and figures cannot hold."""
-    together = "".join(names)
-    if together.isascii() and together.isprintable():  # nearly always
+    if not hidden("".join(names)):  # nearly always
         return
     for name in names:
-        if any(unicodedata.category(letter) in CONTROLS for letter in name):
+        if hidden(name):
             raise InputError(
                 f"{path}: {what} {name!r} has a control character, expected printable text; "
                 "was the file written with another encoding, or is it damaged?"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
+from dice_atlas.texts import hidden
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
     Raises
     ------
     InputError
-        There is no such column, or a cell has no value in it.
+        There is no such column, a cell has no value in it, or one with a hidden character.
     """
     if not spec.startswith(FROM_OBS):
         return np.full(len(obs), spec, dtype=object)
@@ -105,6 +106,11 @@ def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
         raise InputError(
             f"{source}: {n_empty} of {len(obs)} cells have no {column!r}, which `batch` is taken "
             "from; fill it in, or leave these cells out with `subset`"
+        )
+    if strange := next((value for value in values.unique() if hidden(value)), ""):
+        raise InputError(
+            f"{source}: the batch {strange!r} of the obs column {column!r} has the character "
+            f"{hidden(strange)}, which nobody sees; expected printable text; remove it"
         )
     return values.to_numpy(object)
 
