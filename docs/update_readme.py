@@ -15,6 +15,7 @@ SEPARATION = {
 }
 TRANSFER = {
     "accuracy_top": "accuracy of the transferred label, all query cells ↑",
+    "accuracy": "accuracy, unassigned cells counted as wrong ↑",
     "accuracy_assigned": "accuracy where a label is assigned ↑",
     "unassigned": "share unassigned",
     "set_coverage": "prediction sets that hold the truth (0.9 asked)",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from dice_atlas.counts.keys import cell_keys
-from dice_atlas.holdout import calibration_cells, training_rows
+from dice_atlas.holdout import calibration_cells, repeated_cells, training_rows
 
 
 def test_a_share_of_every_class_is_held_out():
@@ -83,3 +83,24 @@ def test_keys_are_of_barcode_and_content_alone():
     again = cell_keys(sp.csr_matrix(counts), barcodes)
     assert [i for i in range(30) if again[i] != keys[i]] == [3]
     assert cell_keys(sp.csr_matrix(counts), ["x", *barcodes[1:]])[0] != keys[0]
+
+
+def test_the_same_cells_in_reference_and_query_are_found():
+    rng = np.random.default_rng(0)
+
+    def sample(name, role, barcodes, seed=1):
+        counts = np.random.default_rng(seed).integers(500, 5000, (len(barcodes), 2))
+        return pd.DataFrame(
+            {"sample": name, "role": role, "n_genes": counts[:, 0], "total_counts": counts[:, 1]},
+            index=[f"{name}_{barcode}" for barcode in barcodes],
+        )
+
+    barcodes = [f"AC{i}" for i in range(100)]
+    reference = sample("r_1", "reference", barcodes)
+    other = sample("q", "query", barcodes, seed=2)  # other cells with the same barcodes
+    assert repeated_cells(pd.concat([reference, other])) == []
+    copy = sample("q", "query", barcodes)
+    part = copy.iloc[rng.permutation(100)[:30]]
+    assert repeated_cells(pd.concat([reference, part])) == [("r_1", "q", 30)]
+    assert repeated_cells(pd.concat([reference.iloc[:40], copy.iloc[25:]])) == []  # 15 of 40
+    assert repeated_cells(reference) == []

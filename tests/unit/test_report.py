@@ -64,6 +64,7 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
             "sample": np.where(query, np.where(one_sample | (np.arange(n) < 180), "q1", "q2"), "r"),
             "role": np.where(query, "query", "reference"),
             "batch": np.where(query, "b", "a"),
+            "n_genes": 300,
             "total_counts": rng.integers(500, 5000, n),
             "cell_type": np.where(lost, "unassigned", label) if transfer else "unassigned",
             "cell_type_score": np.where(query & transfer, np.where(lost, 0.3, 0.8), np.nan),
@@ -366,6 +367,19 @@ def test_warnings_name_what_deserves_a_look(make_files):
     assert "promise less: q1." in apart
     # The fixture's truth of these cells is "unassigned".
     assert "14 query cells have a truth that the reference lacks: unassigned." in text
+
+
+def test_odd_references_are_named(make_files):
+    data = read_report_data(make_files(), 2)
+    assert not [*findings.repeated(data), *findings.labelled(data)]
+    copy = data.obs[data.obs["role"] == "reference"].assign(role="query", sample="copy")
+    data.obs = pd.concat([data.obs, copy.set_axis([f"copy_{name}" for name in copy.index])])
+    # Names are <sample>_<barcode>; these of the test have no sample before them.
+    assert "Samples r (reference) and copy (query) have 100 cells" in next(findings.repeated(data))
+    few = data.obs["role"] == "reference"
+    data.obs.loc[data.obs.index[few][:80], "cell_type"] = "unassigned"
+    del data.__dict__["reference"]
+    assert "Only 20 of the 100 reference cells have a label" in next(findings.labelled(data))
 
 
 def test_methods_say_what_was_done(make_files):

@@ -108,3 +108,31 @@ def require_same_cells(seen: Sequence[str], expected: Sequence[str], what: str) 
         f"{what} do not hold the same cells in the same order ({difference}); they come from "
         "different runs: remove both files and start again"
     )
+
+
+def repeated_cells(obs: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Reference sample, query sample and the number of cells that are in both.
+
+    Only pairs are listed of which the smaller sample has half of its cells in the other: single
+    cells may agree by chance.
+
+    Parameters
+    ----------
+    obs : of all cells, index `<sample>_<barcode>`; `sample`, `role`, `n_genes`, `total_counts`.
+    """
+    cells = obs[["sample", "role", "n_genes", "total_counts"]].reset_index(drop=True)
+    cells = cells.astype({"sample": str, "role": str})
+    cells["barcode"] = [
+        str(name).removeprefix(f"{sample}_")
+        for name, sample in zip(obs.index, cells["sample"], strict=True)
+    ]
+    reference, query = (cells[cells["role"] == role] for role in ("reference", "query"))
+    both = reference.merge(
+        query, on=["barcode", "n_genes", "total_counts"], suffixes=("", "_query")
+    )
+    sizes = cells["sample"].value_counts()
+    return [
+        (str(one), str(other), int(n))
+        for (one, other), n in both.groupby(["sample", "sample_query"]).size().items()
+        if n >= min(sizes[one], sizes[other]) / 2
+    ]

@@ -223,14 +223,12 @@ def check_obs_columns(row: dict[str, Any]) -> list[str]:
     ]
     named += ["subset"] if row["subset"] else []
     named += ["batch"] if row["batch"].startswith("obs:") else []
+    table = "a csv or tsv file with the columns barcode,label"
+    expected = {"labels": table, "truth": table, "batch": "the name of the batch"}
     return [
         f"column {column}: seen {row[column]!r}, a column of the cells in the sample's file, but "
         f"{row['path'] or 'an empty path'} has none ({', '.join(OBS_SUFFIXES)} have); expected "
-        + (
-            "a csv or tsv file with the columns barcode,label"
-            if column in ("labels", "truth")
-            else "an empty field for such a file"
-        )
+        + expected.get(column, "an empty field for such a file")
         for column in named
     ]
 

@@ -1,5 +1,6 @@
 """obs, obsm and uns of the atlas, put together from the files of the stages."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from dice_atlas.atlas.columns import (
     sample_obs,
     score_matrix,
 )
-from dice_atlas.holdout import require_same_cells
+from dice_atlas.holdout import repeated_cells, require_same_cells
 from dice_atlas.tables import read_by_space, read_text_table
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ def assemble(
     """
     latents, denoised = ad.read_h5ad(files.latents), ad.read_h5ad(files.denoised)
     obs = sample_obs(files.samples, sheet)
+    for one, other, n in repeated_cells(obs):
+        logger.warning(
+            "%s (reference) and %s (query) have %d cells with the same barcode and counts: are "
+            "they the same data?", one, other, n,
+        )  # fmt: skip
     clusters = read_text_table(files.clusters)
     umap = read_text_table(files.umap, "umap1", "umap2")
     for cells, name in (

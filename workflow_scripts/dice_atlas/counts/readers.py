@@ -67,6 +67,8 @@ def recognise(path: Path) -> Format:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; expected {KNOWN}; correct `path` in the sheet")
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path}: is empty (0 bytes), expected {KNOWN}; copy it again")
     for kind in FORMATS:
         if load(kind.recognise)(path):
             return kind

@@ -138,7 +138,12 @@ def read_layout(path: Path) -> Layout:
                 comments, line = comments + 1, stream.readline()
             second = stream.readline()
     except DAMAGED as error:
-        raise InputError(f"{path}: cannot be read as text ({error}); copy it again") from error
+        mend = "copy it again"
+        if isinstance(error, gzip.BadGzipFile):
+            mend = "if it is not compressed, remove .gz from its name, else copy it again"
+        raise InputError(f"{path}: cannot be read as text ({error}); {mend}") from error
+    if not line.strip():
+        raise InputError(f"{path}: is empty, expected a table of genes x cells; copy it again")
     separator = separator_of(line, second, path)
     header, first = fields(line, separator), fields(second, separator)
     width = len(first)

@@ -223,7 +223,7 @@ def choose_genes(
             f"{min_cells} cells or more (qc.min_cells), expected at least {MIN_COMMON}; look at "
             "qc.tsv for the cells that are left"
         )
-    if n_top > eligible.sum():
+    if saved is None and n_top > eligible.sum():
         logger.warning(
             "genes.n_top is %d, but only %d genes are in all samples and in %d or more cells: "
             "all of them are taken",

@@ -113,9 +113,10 @@ def perplexity_weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
             break
         flat, peaked = open_ & (excess > 0), open_ & (excess <= 0)
         low[flat], high[peaked] = beta[flat], beta[peaked]
-        middle = np.where(
-            np.isinf(high), beta * 2, np.where(np.isinf(low), beta / 2, (low + high) / 2)
-        )
+        with np.errstate(invalid="ignore"):  # the sum of both infinities, which is not taken
+            middle = np.where(
+                np.isinf(high), beta * 2, np.where(np.isinf(low), beta / 2, (low + high) / 2)
+            )
         beta = np.where(open_, middle, beta)
         weights, entropy = weights_entropy(distances, beta)
     return weights

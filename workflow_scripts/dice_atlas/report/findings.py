@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from dice_atlas.holdout import repeated_cells
 from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
@@ -124,7 +125,14 @@ def summary(data: ReportData) -> str:
 
 def warnings(data: ReportData) -> list[str]:
     """What a reader should look at first."""
-    checks = [quality(data), batches(data), clusters(data), denoising(data)]
+    checks = [
+        repeated(data),
+        labelled(data),
+        quality(data),
+        batches(data),
+        clusters(data),
+        denoising(data),
+    ]
     if data.transferred and len(data.query):
         checks += [unassigned(data), outside(data), evidence(data), against_truth(data)]
     return [text for check in checks for text in check]
@@ -152,6 +160,25 @@ def quality(data: ReportData) -> Iterator[str]:
     none = data.qc[data.qc["doublet_rate"].isna() & (data.qc["doublets"] != "off")]
     if len(none):
         yield f"No doublet scores could be had for {listed(list(none['sample']))}."
+
+
+def labelled(data: ReportData) -> Iterator[str]:
+    """A reference of which few cells have a label."""
+    given = data.reference["cell_type"] != UNASSIGNED
+    if data.transferred and given.mean() < MUCH_LOST:
+        yield (
+            f"Only {int(given.sum()):,} of the {len(given):,} reference cells have a label: is the "
+            "label table the right one?"
+        )
+
+
+def repeated(data: ReportData) -> Iterator[str]:
+    """Cells that are in the reference and in the query: the same file, or a copy of it."""
+    for one, other, n in repeated_cells(data.obs):
+        yield (
+            f"Samples {one} (reference) and {other} (query) have {n:,} cells with the same barcode "
+            "and counts: are they the same data? Labels and accuracies then say nothing."
+        )
 
 
 def batches(data: ReportData) -> Iterator[str]:
@@ -263,6 +290,12 @@ def evidence(data: ReportData) -> Iterator[str]:
         yield (
             f"Too few held-out reference cells to calibrate these types on their own, so that "
             f"their prediction sets are less certain: {listed(few)}."
+        )
+    least = data.settings.calls.outside_below
+    if len(calibration) and 0 < least <= 1 / (1 + len(calibration)):
+        yield (
+            f"With {plural(len(calibration), 'held-out reference cell')}, cell_type_p_reference is "
+            f"never below {least:g}: no cell is unassigned for it."
         )
     missed = out_of_reach(calibration, coverage)
     if missed:

@@ -54,8 +54,12 @@ def fitted_on(data: ReportData) -> str:
 def limits(values: pd.Series) -> str:
     """One limit, or the range of those that samples have."""
     kept = sorted(set(values.dropna()))
-    texts = [f"{value:g}" for value in (kept if len(kept) == 1 else kept[:: len(kept) - 1 or 1])]
-    return " to ".join(texts) + (" (by sample)" if len(texts) > 1 else "")
+    return " to ".join(f"{value:g}" for value in dict.fromkeys([kept[0], kept[-1]]))
+
+
+def by_sample(values: pd.Series) -> str:
+    """What is said behind a limit that is not the same for all samples."""
+    return " (by sample)" if values.nunique() > 1 else ""
 
 
 def counts(data: ReportData) -> str:
@@ -64,7 +68,7 @@ def counts(data: ReportData) -> str:
     numbers = qc["role"].value_counts()
     roles = [f"{numbers[role]} {role}" for role in ("reference", "query") if role in numbers]
     rules = [
-        criterion.phrase.format(limits(qc[criterion.setting]))
+        criterion.phrase.format(limits(qc[criterion.setting])) + by_sample(qc[criterion.setting])
         for criterion in CRITERIA
         if (qc[criterion.setting] != criterion.off).any()
     ]
@@ -72,6 +76,7 @@ def counts(data: ReportData) -> str:
     text += f"cells with {' or '.join(rules)} were removed" if rules else "no limit was set"
     if qc["n_mads"].notna().any():
         text += f", and cells beyond the median ± {limits(qc['n_mads'])} MADs"
+        text += by_sample(qc["n_mads"])
     text += f"; {int(qc['cells_kept'].sum()):,} of {int(qc['cells_in'].sum()):,} cells were kept."
     scored = sorted(set(qc.loc[qc["doublets"] != "off", "doublets"]))
     if scored:
@@ -200,11 +205,11 @@ def transfer(data: ReportData) -> str:
         "dice": "the denoised one",
     }
     used = [spaces[space] for space in settings.spaces.spaces]
-    given = "none" if anchors.k_filter is None else anchors.k_filter
+    given, score = ("none" if k is None else k for k in (anchors.k_filter, anchors.k_score))
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
         f"cells with the anchor algorithm of Seurat {weights.seurat_version} (Stuart et al. "
-        f"2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {anchors.k_score}, k.weight "
+        f"2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, k.weight "
         f"{weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
         f"{plural(len(used), 'space')}: {' and '.join(used)}"
     )
