@@ -70,6 +70,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.logs import last_words
 from dice_atlas.settings import (
     require_batch_keys,
+    require_counts,
     require_gene_names,
     require_roles,
     require_saved_prior,
@@ -132,6 +133,7 @@ try:
     )
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)
+    require_counts(config, SHEET)
 except InputError as error:
     raise Refusal(str(error)) from None
 if workflow.is_main_process:

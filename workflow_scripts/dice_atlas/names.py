@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 UNASSIGNED = "unassigned"  # the cell type of a cell that got no label
+LOG1P = "log1p"  # in the sheet's column `expression`: a file without counts
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score
 SPACES = ("pca", "dice")  # in which labels are transferred
@@ -57,6 +58,7 @@ OBSM = {
 # What was decided about a sample's file: key of uns["dice_atlas"]["inputs"][sample]["decided"], and
 # its title in the report.
 DECIDED = {
+    "values": "values",
     "matrix": "matrix",
     "passed_over": "passed over",
     "gene_names": "gene names",

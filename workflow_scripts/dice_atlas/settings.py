@@ -17,7 +17,7 @@ from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError, bullets
 from dice_atlas.features.card import card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import EMBEDDINGS, SPACES
+from dice_atlas.names import EMBEDDINGS, LOG1P, SPACES
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.texts import hidden, shown, unusable_path
 
@@ -352,6 +352,23 @@ def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> N
         raise InputError(
             "genes.mode: seen intersection (of the reference's and the query's variable genes), "
             f"but all samples of the sheet are {roles.pop()}; set genes.mode to joint"
+        )
+
+
+def require_counts(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> None:
+    """Check that all samples have counts if the likelihood is one of counts.
+
+    Raises
+    ------
+    InputError
+        A sample has log-normalised expression alone.
+    """
+    logged = [name for name, row in sheet.items() if row["expression"] == LOG1P]
+    likelihood = config["denoise"]["likelihood"]
+    if logged and likelihood in ("poisson", "negative_binomial"):
+        raise InputError(
+            f"denoise.likelihood: seen {likelihood}, a distribution of counts, but the sample(s) "
+            f"{', '.join(logged)} have expression log1p, and so no counts; set it to gaussian"
         )
 
 

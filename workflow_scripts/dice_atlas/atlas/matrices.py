@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import write_elem
 
+from dice_atlas.counts.logged import logged_samples
 from dice_atlas.numerics.blocks import SparseAppender, read_blocks
 from dice_atlas.numerics.scaling import log1p_normalize
 from dice_atlas.tables import read_part
@@ -57,7 +58,9 @@ def unite_genes(tables: Sequence[pd.DataFrame]) -> GeneUnion:
     return GeneUnion(names, ids, n_samples, columns)
 
 
-def count_blocks(path: str | Path, columns: np.ndarray, n_genes: int) -> Iterator[sp.csr_matrix]:
+def count_blocks(
+    path: str | Path, columns: np.ndarray, n_genes: int, kind: type = np.int32
+) -> Iterator[sp.csr_matrix]:
     """Raw counts of a sample, a block of cells at a time, in the columns of the atlas.
 
     Parameters
@@ -65,10 +68,11 @@ def count_blocks(path: str | Path, columns: np.ndarray, n_genes: int) -> Iterato
     path : filtered.h5ad.
     columns : column of the atlas for each of its genes.
     n_genes : genes of the atlas.
+    kind : of the values.
     """
     for _, block in read_blocks(path):
         moved = sp.csr_matrix(
-            (block.data.astype(np.int32), columns[block.indices].astype(np.int32), block.indptr),
+            (block.data.astype(kind), columns[block.indices].astype(np.int32), block.indptr),
             shape=(block.shape[0], n_genes),
         )
         moved.sort_indices()
@@ -80,7 +84,8 @@ def write_matrices(
 ) -> np.ndarray:
     """Append X (log1p, float32) and layers/counts (int32) of all samples to the h5ad `path`.
 
-    Never holds more than one block of cells. Totals are those over all genes of the cell.
+    Never holds more than one block of cells. Totals are those over all genes of the cell. If the
+    file of any sample held log-normalised expression, there is no layers/counts.
 
     Parameters
     ----------
@@ -95,17 +100,24 @@ def write_matrices(
         Number of cells with a count, per gene.
     """
     n_genes = len(genes.names)
-    n_cells = np.zeros(n_genes, dtype=np.int64)
+    n_cells, logged = np.zeros(n_genes, dtype=np.int64), logged_samples(samples)
     with h5py.File(path, "r+") as file:
         expression = SparseAppender(file, "X", n_genes, np.float32)
-        counts = SparseAppender(file["layers"], "counts", n_genes, np.int32)
+        counts = None if logged else SparseAppender(file["layers"], "counts", n_genes, np.int32)
         for sample, columns in zip(samples, genes.columns, strict=True):
-            for block in count_blocks(sample, columns, n_genes):
-                totals = np.asarray(block.sum(axis=1, dtype=np.int64)).ravel()
-                counts.append(block)
+            total = logged.get(str(sample))
+            kind = np.int32 if total is None else np.float32
+            for block in count_blocks(sample, columns, n_genes, kind):
+                totals = (
+                    np.asarray(block.sum(axis=1, dtype=np.int64)).ravel()
+                    if total is None
+                    else np.full(block.shape[0], total)
+                )
+                if counts is not None:
+                    counts.append(block)
                 expression.append(log1p_normalize(block, totals, target_sum))
                 n_cells += np.bincount(block.indices[block.data > 0], minlength=n_genes)
-            logger.info("%s is written, %d cells so far", sample, counts.n_rows)
+            logger.info("%s is written, %d cells so far", sample, expression.n_rows)
     return n_cells
 
 

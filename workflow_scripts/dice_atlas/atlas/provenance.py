@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dice_atlas.files import sha256
+from dice_atlas.names import LOG1P
 from dice_atlas.tables import read_part
 
 PACKAGES = (
@@ -60,6 +61,11 @@ def provenance(
         "prior_sha256": sha256(prior),
         "dice": as_json(dict(dice)),
     }
+    logged = [name for name, source in sources.items() if source.get("expression") == LOG1P]
+    if logged:
+        found["without_counts"] = (
+            f"log-normalised samples: {', '.join(logged)}; there is no layers['counts']"
+        )
     if labels is not None:
         found["labels"] = labels
     return found

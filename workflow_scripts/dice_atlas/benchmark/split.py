@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.logged import is_logged
 from dice_atlas.errors import InputError
 from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.features.latents import (
@@ -75,10 +76,15 @@ def gather(samples: Sequence[ad.AnnData], min_genes: Sequence[int]) -> ad.AnnDat
     Raises
     ------
     InputError
-        A sample has no labelled cell with enough genes, or the samples share no gene.
+        A sample has no counts, no labelled cell with enough genes, or the samples share no gene.
     """
     kept = []
     for sample, least in zip(samples, min_genes, strict=True):
+        if is_logged(sample):
+            raise InputError(
+                f"sample {sample.obs['sample'].iloc[0]}: seen log-normalised expression, expected "
+                "raw counts: the benchmark's methods need them; leave the sample out"
+            )
         counts = sp.csr_matrix(sample.X)
         obs = sample.obs[["sample", "role", "batch", "label"]].astype(str)
         obs["total_counts"] = np.asarray(counts.sum(axis=1)).ravel()

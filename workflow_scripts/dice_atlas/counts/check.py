@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from dice_atlas.counts.logged import linear
 from dice_atlas.errors import InputError
+from dice_atlas.names import LOG1P
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def check_raw_counts(X: sp.spmatrix | np.ndarray, source: str) -> sp.csr_matrix:
 
 
 def check_log1p(X: sp.spmatrix | np.ndarray, source: str) -> sp.csr_matrix:
-    """Return log-normalised expression as canonical CSR float32, or say why it is none.
+    """Return expression as canonical CSR float32, of its logarithms, or say why they are none.
 
     Parameters
     ----------
@@ -100,11 +102,11 @@ def check_log1p(X: sp.spmatrix | np.ndarray, source: str) -> sp.csr_matrix:
     if n_cells == 0 or n_genes == 0 or values.count_nonzero() == 0:
         problem = f"seen {n_cells} cells x {n_genes} genes, {values.count_nonzero()} values above 0"
     if problem:
-        raise InputError(f"{source}: {problem}; {LOG1P.expected}; {LOG1P.mend}")
+        raise InputError(f"{source}: {problem}; {LOGARITHMS.expected}; {LOGARITHMS.mend}")
     values = sp.csr_matrix(values, dtype=np.float32)
     values.sum_duplicates()
     values.eliminate_zeros()
-    return values
+    return linear(values, source)
 
 
 def problem_of_log1p(values: np.ndarray, expression: sp.csr_matrix | None = None) -> str:
@@ -187,11 +189,11 @@ COUNTS = Check(
     problem_of,
     check_raw_counts,
 )
-LOG1P = Check(
+LOGARITHMS = Check(
     "log-normalised values",
     "expected log1p of normalised counts: 0 or more, with decimals",
     "see `expression: log1p` in config/README.md",
     problem_of_log1p,
     check_log1p,
 )
-CHECKS = {"": COUNTS, "counts": COUNTS, "log1p": LOG1P}
+CHECKS = {"": COUNTS, "counts": COUNTS, LOG1P: LOGARITHMS}

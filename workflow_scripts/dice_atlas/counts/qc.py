@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, METRICS, PATTERNS, REASONS
 from dice_atlas.counts.doublets import score_doublets
+from dice_atlas.counts.logged import is_logged
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -80,12 +81,12 @@ def set_apart(sample: ad.AnnData, settings: QcSettings) -> ad.AnnData:
         A pattern is no regular expression, or no gene is left.
     """
     name = str(sample.obs["sample"].iloc[0])
-    totals = np.asarray(sample.X.sum(axis=1, dtype=np.int64)).ravel()
+    totals = cell_sums(sample.X)
     keep = np.ones(sample.n_vars, dtype=bool)
     for metric in (metric for metric in METRICS if metric.apart):
         pattern = settings.patterns[metric.pattern]
         columns = matching_genes(sample.var_names, pattern, metric.pattern, name)
-        own = np.asarray(sample.X[:, columns].sum(axis=1, dtype=np.int64)).ravel()
+        own = cell_sums(sample.X[:, columns])
         sample.obs[metric.name] = 100.0 * own / np.maximum(totals, 1)
         keep[columns] = False
         if columns.size:
@@ -97,6 +98,12 @@ def set_apart(sample: ad.AnnData, settings: QcSettings) -> ad.AnnData:
             "spike_pattern, expected genes of the cells beside spike-ins; correct qc.spike_pattern"
         )
     return sample if keep.all() else sample[:, keep].copy()
+
+
+def cell_sums(counts: sp.csr_matrix) -> np.ndarray:
+    """Sum of each cell's values: whole numbers of whole numbers, however large."""
+    kind = np.int64 if counts.dtype.kind in "iu" else np.float64
+    return np.asarray(counts.sum(axis=1, dtype=kind)).ravel()
 
 
 def cell_metrics(
@@ -121,7 +128,7 @@ def cell_metrics(
     InputError
         A pattern is no regular expression.
     """
-    total = np.asarray(counts.sum(axis=1, dtype=np.int64)).ravel()
+    total = cell_sums(counts)
     n_genes = np.asarray((counts > 0).sum(axis=1)).ravel().astype(np.int64)
     table = pd.DataFrame({"n_genes": n_genes, "total_counts": total})
     for metric in METRICS:
@@ -134,7 +141,7 @@ def cell_metrics(
                 "%s: no gene matches %s %r: %s is 0 everywhere and no limit of it removes a cell",
                 sample, metric.pattern, settings.patterns[metric.pattern], metric.name,
             )  # fmt: skip
-        of_genes = np.asarray(counts[:, columns].sum(axis=1, dtype=np.int64)).ravel()
+        of_genes = cell_sums(counts[:, columns])
         table[metric.name] = 100.0 * of_genes / np.maximum(total, 1)
     return table
 
@@ -184,6 +191,8 @@ def mad_limits(metrics: pd.DataFrame, n_mads: float) -> dict[str, tuple[float, f
     limits = {}
     for metric in (metric for metric in METRICS if metric.mad):
         values = metrics[metric.name].to_numpy(float)
+        if np.isnan(values).all():
+            continue
         if metric.mad == "both":
             lower, upper = median_band(np.log1p(values), n_mads)
             limits[metric.name] = (float(np.expm1(lower)), float(np.expm1(upper)))
@@ -246,12 +255,18 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
     cells = cell_metrics(sample.X, sample.var_names, settings, name)
     for metric in (metric for metric in METRICS if metric.apart):
         cells[metric.name] = sample.obs[metric.name].to_numpy()
+    logged = is_logged(sample)
+    if logged:
+        # All cells have the same; shares of normalised expression are those of the counts.
+        cells["total_counts"] = np.nan
     cells.insert(0, "cell", sample.obs_names.to_numpy(object))
     reasons, bands = removal_reasons(cells, settings)
     require_cells(cells, reasons, settings, name)
     passed = np.flatnonzero(reasons == "")
     cells["doublet_score"], cells["predicted_doublet"] = np.nan, False
-    if settings.doublets != "off":
+    if logged and settings.doublets != "off":
+        logger.warning("%s: no doublet scores: its file holds no counts", name)
+    elif settings.doublets != "off":
         scores, predicted, threshold = score_doublets(sample[passed], seed, name)
         bands = {**bands, "doublet_score": (-np.inf, threshold)}
         cells.loc[passed, "doublet_score"] = scores

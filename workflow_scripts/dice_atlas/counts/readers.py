@@ -35,9 +35,9 @@ def read_counts(
     Returns
     -------
     AnnData
-        `X`: CSR int32 (float32 of log1p), cells x genes. obs: index = barcodes, columns as in the
-        file. var: index = unique gene symbols, column `gene_id` = Ensembl id or "". uns `format`:
-        what was read; `decided`: what was decided about the file.
+        `X`: CSR int32, cells x genes (of log1p float32, see `logged`). obs: index = barcodes,
+        columns as in the file. var: index = unique gene symbols, column `gene_id` = Ensembl id or
+        "". uns `format`: what was read; `decided`: what was decided about the file.
 
     Raises
     ------

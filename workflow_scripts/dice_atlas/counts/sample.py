@@ -10,13 +10,15 @@ from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.genes import merge_repeated, read_names, renamed
 from dice_atlas.counts.keys import cell_keys
 from dice_atlas.counts.labels import read_labels
+from dice_atlas.counts.logged import has_one_total, total_of
 from dice_atlas.counts.readers import read_counts
 from dice_atlas.counts.subset import FROM_OBS, batch_values, parse_subset
 from dice_atlas.files import sha256
+from dice_atlas.names import LOG1P
 
 
 def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnData:
-    """The canonical raw counts of one sample.
+    """The canonical raw counts of one sample (of log1p: linear expression, see `logged`).
 
     Parameters
     ----------
@@ -63,6 +65,13 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     if row["labels"]:
         n_labelled = int((columns["label"] != "").sum())
         decided["labels"] = f"{n_labelled} of {len(cells)} cells have a label"
+    if row["expression"] == LOG1P:
+        source |= {"expression": LOG1P, "total": total_of(X)}
+        decided["values"] = "log-normalised, no counts; " + (
+            f"cells sum to {source['total']:g}"
+            if has_one_total(X)
+            else f"cells sum to no single total, {source['total']:g} is assumed"
+        )
     source["decided"] = decided
     return ad.AnnData(X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source})
 

@@ -255,7 +255,8 @@ def compute_latents(
                 scaled[rows], space.scaling.center, space.loadings
             )
     fitted = reference_rows(normalized.obs)
-    depth = normalized.obs["total_counts"].to_numpy()[fitted] / target_sum
+    # Cells of log-normalised samples have no depth; likelihoods of counts are refused with them.
+    depth = normalized.obs["total_counts"].fillna(target_sum).to_numpy()[fitted] / target_sum
     summary["gene_variance"], summary["gene_dispersion"] = gene_noise(
         normalized.X[fitted], depth, uncorrected[fitted], space
     )

@@ -9,6 +9,7 @@ import anndata as ad
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.logged import cell_totals
 from dice_atlas.errors import InputError
 from dice_atlas.numerics.scaling import log1p_normalize
 
@@ -71,8 +72,7 @@ def normalize_samples(
                 "Remove features/genes.tsv and start again"
             )
         counts = sp.csr_matrix(sample.X)[:, position]
-        totals = sample.obs["total_counts"].to_numpy()
-        blocks.append(log1p_normalize(counts, totals, target_sum))
+        blocks.append(log1p_normalize(counts, cell_totals(sample), target_sum))
         cells.append(sample.obs)
     obs = pd.concat(cells)
     for column in obs.select_dtypes(["category", "object"]).columns:

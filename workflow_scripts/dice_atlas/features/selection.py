@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.counts.genes import is_ensembl
+from dice_atlas.counts.logged import is_logged
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import read_card
 from dice_atlas.features.variable_genes import (
@@ -18,9 +19,11 @@ from dice_atlas.features.variable_genes import (
     clipped_squares,
     fit_trend,
     moments,
+    normalized_dispersion,
     rank_over_batches,
     variance_standardized,
 )
+from dice_atlas.names import LOG1P
 from dice_atlas.tables import require_columns
 
 logger = logging.getLogger(__name__)
@@ -132,6 +135,9 @@ def stream_groups(
 ) -> dict[Group, GroupVariance]:
     """Standardised variances of `genes` in every group, reading each file twice, one at a time.
 
+    Samples of log-normalised expression make groups of their own, with standardised dispersions:
+    the trend of variance on mean is one of counts.
+
     Raises
     ------
     InputError
@@ -141,13 +147,20 @@ def stream_groups(
     for group, counts in _blocks(paths, genes, keys):
         block = moments(counts)
         whole[group] = whole[group] + block if group in whole else block
-    trend = {group: fit_trend(m.mean, m.variance) for group, m in whole.items()}
-    squares = {group: np.zeros(len(genes)) for group in whole}
+    of_counts = {group: m for group, m in whole.items() if LOG1P not in group}
+    trend = {group: fit_trend(m.mean, m.variance) for group, m in of_counts.items()}
+    squares = {group: np.zeros(len(genes)) for group in of_counts}
     for group, counts in _blocks(paths, genes, keys):
-        m = whole[group]
-        squares[group] += clipped_squares(counts, m.mean, trend[group], np.sqrt(m.n))
+        if group in of_counts:
+            m = whole[group]
+            squares[group] += clipped_squares(counts, m.mean, trend[group], np.sqrt(m.n))
     return {
-        group: GroupVariance(m, variance_standardized(m, squares[group], trend[group]))
+        group: GroupVariance(
+            m,
+            variance_standardized(m, squares[group], trend[group])
+            if group in of_counts
+            else normalized_dispersion(m),
+        )
         for group, m in whole.items()
     }
 
@@ -160,8 +173,9 @@ def _blocks(
         sample = ad.read_h5ad(path)
         counts = sp.csr_matrix(sample.X)[:, sample.var_names.get_indexer(genes)]
         groups = groups_of(sample.obs, keys, path)
+        kind = (LOG1P,) if is_logged(sample) else ()
         for group in dict.fromkeys(groups):
-            yield group, counts[np.flatnonzero([g == group for g in groups])]
+            yield (*group, *kind), counts[np.flatnonzero([g == group for g in groups])]
 
 
 def saved_genes(card: str | Path, present: pd.Index) -> list[str]:

@@ -17,6 +17,7 @@ from skmisc.loess import loess
 logger = logging.getLogger(__name__)
 
 SPAN = 0.3
+N_BINS = 20  # of log1p mean, for `normalized_dispersion`
 # Messages with which skmisc raises where R's loess, the same code, warns.
 ONLY_WARNINGS = (
     "pseudoinverse used at",
@@ -185,6 +186,31 @@ def variance_standardized(
     """
     z_of_zero = -whole.mean / regular_sd
     return (squares + z_of_zero * z_of_zero * (whole.n - whole.detected)) / max(whole.n - 1, 1)
+
+
+def normalized_dispersion(whole: Moments) -> np.ndarray:
+    """Dispersion of expression that is no counts, standardised among genes of a like mean (genes).
+
+    The criterion of Seurat's first versions (Satija et al. 2015) as scanpy has it (flavor
+    "seurat"): log of variance by mean, minus its mean over the genes of the same of 20 bins of
+    log1p mean, by its standard deviation there. Genes that do not vary come last.
+
+    Parameters
+    ----------
+    whole : sums over normalised expression, on the linear scale.
+    """
+    mean = np.where(whole.mean == 0, 1e-12, whole.mean)
+    with np.errstate(divide="ignore"):
+        dispersion = np.log(whole.variance / mean)
+    dispersion[~np.isfinite(dispersion)] = np.nan
+    bins = pd.cut(np.log1p(mean), N_BINS, labels=False)
+    grouped = pd.Series(dispersion).groupby(bins)
+    center, spread = (grouped.transform(how).to_numpy() for how in ("mean", "std"))
+    # A gene alone in its bin has the score 1.
+    alone = np.isnan(spread) & ~np.isnan(dispersion)
+    scores = np.where(alone, 1.0, (dispersion - center) / np.where(spread > 0, spread, np.nan))
+    lowest = np.nanmin(scores) if np.isfinite(scores).any() else 0.0
+    return np.where(np.isfinite(scores), scores, lowest - 1.0)
 
 
 def variable_genes(counts: sp.csr_matrix, n_top: int) -> tuple[np.ndarray, np.ndarray]:

@@ -126,6 +126,7 @@ def summary(data: ReportData) -> str:
 def warnings(data: ReportData) -> list[str]:
     """What a reader should look at first."""
     checks = [
+        logged(data),
         repeated(data),
         labelled(data),
         quality(data),
@@ -169,6 +170,15 @@ def labelled(data: ReportData) -> Iterator[str]:
         yield (
             f"Only {int(given.sum()):,} of the {len(given):,} reference cells have a label: is the "
             "label table the right one?"
+        )
+
+
+def logged(data: ReportData) -> Iterator[str]:
+    """Samples without counts."""
+    if "without_counts" in data.provenance:
+        yield (
+            f"The atlas has no raw counts ({data.provenance['without_counts']}): these samples "
+            "have no doublet scores and no counts per cell."
         )
 
 

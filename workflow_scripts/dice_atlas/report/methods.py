@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dice_atlas.counts.criteria import CRITERIA
-from dice_atlas.names import UNASSIGNED
+from dice_atlas.names import LOG1P, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.findings import plural
 
@@ -72,7 +72,14 @@ def counts(data: ReportData) -> str:
         for criterion in CRITERIA
         if (qc[criterion.setting] != criterion.off).any()
     ]
-    text = f"Raw counts of {plural(len(qc), 'sample')} ({', '.join(roles)}) were filtered: "
+    logged = [
+        name
+        for name, source in data.provenance["inputs"].items()
+        if source.get("expression") == LOG1P
+    ]
+    values = f"Raw counts (of {', '.join(logged)}: log-normalised expression)"
+    text = values if logged else "Raw counts"
+    text += f" of {plural(len(qc), 'sample')} ({', '.join(roles)}) were filtered: "
     text += f"cells with {' or '.join(rules)} were removed" if rules else "no limit was set"
     if qc["n_mads"].notna().any():
         text += f", and cells beyond the median ± {limits(qc['n_mads'])} MADs"

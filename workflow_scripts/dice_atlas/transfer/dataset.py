@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.logged import cell_totals
 from dice_atlas.errors import InputError
 from dice_atlas.features.selection import (
     MIN_COMMON_SHARE,
@@ -16,6 +17,7 @@ from dice_atlas.features.selection import (
     read_gene_names,
     stream_groups,
 )
+from dice_atlas.features.variable_genes import rank_over_batches
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -60,9 +62,13 @@ def reference_features(paths: Sequence[str | Path], n_features: int) -> list[str
     common = common_genes(names)
     references = [path for path in paths if _role(path) == "reference"]
     genes = common_genes({str(path): names[str(path)] for path in references})
-    (group,) = stream_groups(references, genes, []).values()
-    order = np.argsort(-group.standardized, kind="stable")
-    best = genes[order[group.whole.total[order] > 0][:n_features]]
+    groups = list(stream_groups(references, genes, []).values())
+    order = np.argsort(-groups[0].standardized, kind="stable")
+    if len(groups) > 1:  # counts, and samples of log-normalised expression
+        ranked = rank_over_batches([group.standardized for group in groups], n_features)
+        order = np.argsort(ranked["rank"].to_numpy(), kind="stable")
+    total = np.sum([group.whole.total for group in groups], axis=0)
+    best = genes[order[total[order] > 0][:n_features]]
     features = best[best.isin(common)]
     logger.info(
         "%d variable genes of the reference, %d of them in every sample", len(best), len(features)
@@ -90,8 +96,8 @@ def read_expression(paths: Sequence[str | Path], genes: Sequence[str]) -> sp.csr
     for path in paths:
         sample = ad.read_h5ad(path)
         counts = sp.csr_matrix(sample.X)
-        totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-        blocks.append(log_normalize(counts[:, sample.var_names.get_indexer(genes)], totals))
+        chosen = counts[:, sample.var_names.get_indexer(genes)]
+        blocks.append(log_normalize(chosen, cell_totals(sample)))
     return sp.vstack(blocks, format="csr")
 
 
