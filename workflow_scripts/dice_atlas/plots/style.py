@@ -1,7 +1,7 @@
 """Look of the figures: palettes and one set of matplotlib settings."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -39,8 +39,6 @@ INK, SOFT, LINE = "#1F2933", "#52606D", "#D9E2EC"
 BLUE, LIGHT_BLUE, ORANGE = "#0B5A91", "#7FB3D5", "#D55E00"
 # Inches of a figure that fills the page (100 CSS pixels to the inch).
 FULL_WIDTH = 11.9
-# Names are text: a $ begins no formula.
-PLAIN = {"text.parse_math": False}
 SETTINGS = {
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
@@ -63,8 +61,8 @@ SETTINGS = {
 
 
 @contextmanager
-def plain(settings: Mapping[str, object] = PLAIN) -> Iterator[None]:
-    """Context in which figures are made and saved: matplotlib's defaults, and `settings`.
+def plain() -> Iterator[None]:
+    """Context in which figures are made and saved: matplotlib's defaults, and names are text.
 
     What the user's matplotlibrc or MPLBACKEND says counts for nothing. Ticks and their texts are
     made while a figure is saved: that must happen in the same context.
@@ -72,13 +70,17 @@ def plain(settings: Mapping[str, object] = PLAIN) -> Iterator[None]:
     mpl.use("Agg")
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(dict(settings))
+        # Else a $ begins a formula.
+        mpl.rcParams["text.parse_math"] = False
         yield
 
 
-def styled() -> AbstractContextManager[None]:
+@contextmanager
+def styled() -> Iterator[None]:
     """Context in which figures have the report's look; see `plain`."""
-    return plain(PLAIN | SETTINGS)
+    with plain():
+        mpl.rcParams.update(SETTINGS)
+        yield
 
 
 class LogNumbers(LogFormatterSciNotation):
