@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test unit test-times test-slurm bench scvi oracle readme lint lock clean
+.PHONY: demo test unit fuzz test-times test-slurm bench scvi oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -18,6 +18,11 @@ test: $(VENV)/.ready-dev
 # The tests that run no workflow.
 unit: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest tests/unit
+
+# Configs, sheets, tables and damaged files that nobody thought of: 10,000 cases, others each time.
+FUZZ_CASES ?= 10000
+fuzz: $(VENV)/.ready-dev
+	FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz
 
 # All tests, and how long each folder of them takes, in CONTRIBUTING.md.
 test-times: $(VENV)/.ready-dev

@@ -235,7 +235,7 @@ def demo(once) -> Copy:
 
 
 # Folders of tests by how long their files take: long ones first, or one worker ends alone.
-FOLDERS = ("slurm", "workflow", "data", "unit")
+FOLDERS = ("slurm", "workflow", "data", "fuzz", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

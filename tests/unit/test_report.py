@@ -287,6 +287,14 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     assert {"umap_types", "confusion", "reliability", "markers", "composition"} <= names
 
 
+def test_characters_that_nobody_sees_are_written_out(make_files, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONFIG, "report", {"title": "a\u202eb\u200bc <i>", "n_markers": 2})
+    page = rendered(make_files(), tmp_path)
+    assert "a\\u202eb\\u200bc <i>" in page.words
+    assert not {"\u202e", "\u200b"} & set(page.words)
+    assert "i" not in page.tags
+
+
 KINDS = {
     "no transfer": ({"transfer": False}, "No labels were transferred", "cell_type_score"),
     "no truth": ({"truth": False}, "The sample sheet gives no truth", "labels right"),

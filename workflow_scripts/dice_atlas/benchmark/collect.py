@@ -10,6 +10,7 @@ import pandas as pd
 from dice_atlas.benchmark.figures import METRICS, all_figures
 from dice_atlas.benchmark.tables import paired_differences, summarize, variant_differences
 from dice_atlas.files import atomic_path
+from dice_atlas.plots.style import styled
 
 COMPARED = "dice_exact"
 
@@ -84,7 +85,8 @@ def write_figures(
         temporary.mkdir()
         figures = all_figures(tables["scores"], tables["differences"], tables["curves"], layouts)
         for name, figure in figures:
-            figure.savefig(temporary / f"{name}.png", dpi=110)
+            with styled():
+                figure.savefig(temporary / f"{name}.png", dpi=110)
             plt.close(figure)
             drawn.append(name)
     return drawn

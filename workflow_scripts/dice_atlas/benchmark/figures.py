@@ -12,7 +12,18 @@ from matplotlib.ticker import MaxNLocator
 from dice_atlas.baselines.methods import METHODS
 from dice_atlas.benchmark.tables import ALL, summarize
 from dice_atlas.plots.points import drawn_rows, point_size
-from dice_atlas.plots.style import BLUE, FULL_WIDTH, GREY, LINE, SOFT, TYPE_COLORS, palette, styled
+from dice_atlas.plots.style import (
+    BLUE,
+    FULL_WIDTH,
+    GREY,
+    LINE,
+    SOFT,
+    TYPE_COLORS,
+    add_legend,
+    log_x,
+    palette,
+    styled,
+)
 
 # Methods of which curves are drawn first, then the others.
 FIRST = ("pca", "dice_exact", "dice_gibbs", "knn_5", "dice_no_labels", "kernel", "alra", "magic")
@@ -73,8 +84,9 @@ def umaps(
         axes.set_title(name_of(method))
         summary = f"ARI {value[method, 'ari']:.2f}   cLISI {value[method, 'clisi']:.2f}"
         axes.set_xlabel(summary, loc="left", fontsize=8.5, color=SOFT)
-    handles = markers({label: colors[label] for label in sorted(set(labels))})
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    names = sorted(set(labels))
+    handles = markers({label: colors[label] for label in names})
+    add_legend(figure, handles, names, loc="outside lower center", ncols=min(len(names), 5))
     figure.suptitle(f"{name}: query, protocol paper", x=0.01, ha="left", fontweight="bold")
     return figure
 
@@ -169,7 +181,7 @@ def curves(table: pd.DataFrame, protocol: str, methods: Sequence[str]) -> Figure
             chosen = own[own["chosen"]]
             axes.plot(chosen["resolution"], chosen["ari"], "o", ms=4, alpha=0.6,
                       color=colors[method], mew=0)  # fmt: skip
-        axes.set_xscale("log")
+        log_x(axes)
         axes.set_xlabel("resolution")
         axes.set_ylabel("ARI")
         axes.set_title(name)

@@ -1,5 +1,7 @@
 """The QC figure of one sample: distributions before and after filtering, with the limits."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,12 +9,23 @@ from matplotlib.figure import Figure
 
 from dice_atlas.counts.criteria import METRICS
 from dice_atlas.counts.qc import Bands, QcSettings
+from dice_atlas.files import atomic_path
+from dice_atlas.plots.style import plain
 
 BEFORE, AFTER, LIMIT = "#b9c0c9", "#2f6f9f", "#b5392c"
 TITLES = {metric.name: metric.title for metric in METRICS} | {"doublet_score": "Doublet score"}
 LOG_SCALED = tuple(metric.name for metric in METRICS if metric.log)
 # Inches of one histogram.
 WIDTH, HEIGHT = 2.5, 2.9
+
+
+def write_qc(
+    cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str, path: str | Path
+) -> None:
+    """Draw and write the figure; see `draw_qc`."""
+    with plain(), atomic_path(path) as temporary:
+        # No software version in the file, or equal figures would differ.
+        draw_qc(cells, settings, bands, title).savefig(temporary, metadata={"Software": None})
 
 
 def draw_qc(cells: pd.DataFrame, settings: QcSettings, bands: Bands, title: str) -> Figure:

@@ -1,13 +1,16 @@
 """Look of the figures: palettes and one set of matplotlib settings."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.ticker import LogFormatterSciNotation
 
 from dice_atlas.names import UNASSIGNED
 
@@ -57,10 +60,53 @@ SETTINGS = {
 }
 
 
-def styled() -> AbstractContextManager[None]:
-    """Context in which figures have the report's look; Agg draws them, whatever MPLBACKEND says."""
+@contextmanager
+def plain() -> Iterator[None]:
+    """Context in which figures are made and saved: matplotlib's defaults, and names are text.
+
+    What the user's matplotlibrc or MPLBACKEND says counts for nothing. Ticks and their texts are
+    made while a figure is saved: that must happen in the same context.
+    """
     mpl.use("Agg")
-    return mpl.rc_context(SETTINGS)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        # Else a $ begins a formula.
+        mpl.rcParams["text.parse_math"] = False
+        yield
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Context in which figures have the report's look; see `plain`."""
+    with plain():
+        mpl.rcParams.update(SETTINGS)
+        yield
+
+
+class LogNumbers(LogFormatterSciNotation):
+    """Numbers of a logarithmic axis as plain text, where matplotlib would write formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The number at a tick, "" where it has no place."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def log_x(axes: Axes) -> None:
+    """Make the horizontal axis logarithmic."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogNumbers())
+    axes.xaxis.set_minor_formatter(LogNumbers(labelOnlyBase=False))
+
+
+def add_legend(
+    owner: Figure | Axes, handles: Sequence[Any], names: Sequence[str], **options: Any
+) -> Legend:
+    """A legend of any names; matplotlib itself leaves out those that begin with _."""
+    places = [str(i) for i in range(len(names))]
+    made = owner.legend(list(handles), places, **options)
+    for text, name in zip(made.get_texts(), names, strict=True):
+        text.set_text(name)
+    return made
 
 
 def figure_of(axes: Axes) -> Figure:

@@ -19,6 +19,7 @@ from dice_atlas.plots.style import (
     LINE,
     ORANGE,
     SOFT,
+    add_legend,
     ink_on,
     palette,
     styled,
@@ -51,11 +52,13 @@ def composition(data: ReportData) -> Figure:
     with styled():
         figure, axes = plt.subplots(figsize=(FULL_WIDTH, height + under))
         left = np.zeros(len(shares))
+        handles = []
         for name in order:
-            axes.barh(
-                ticks, shares[name], left=left, color=colors[name], label=name,
+            bars = axes.barh(
+                ticks, shares[name], left=left, color=colors[name],
                 edgecolor="white", linewidth=0.6, height=0.78,
             )  # fmt: skip
+            handles.append(bars)
             left += shares[name].to_numpy()
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.5, len(shares) - 0.5)
@@ -63,10 +66,10 @@ def composition(data: ReportData) -> Figure:
         axes.set_xlabel("share of the sample's cells")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        figure.legend(
-            loc="outside right upper" if beside else "outside lower left", ncols=columns,
+        add_legend(
+            figure, handles, order, ncols=columns, alignment="left",
+            loc="outside right upper" if beside else "outside lower left",
             handlelength=1, handleheight=1, title="cluster" if key == "cluster" else None,
-            alignment="left",
         )  # fmt: skip
     return figure
 

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dice_atlas.plots.style import styled
 from dice_atlas.report import annotation, maps, stages
 from dice_atlas.report.data import ReportData
 
@@ -60,7 +61,8 @@ def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write and close a figure, in 256 colours: a third of the size, and no eye sees it."""
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    with styled():
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
     plt.close(figure)
     with Image.open(path) as picture:
         reduced = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)

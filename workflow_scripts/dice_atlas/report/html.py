@@ -18,6 +18,7 @@ from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.findings import facts, summary, warnings
 from dice_atlas.report.methods import REFERENCES, methods
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
+from dice_atlas.texts import shown
 
 QC_DPI = 150
 
@@ -63,6 +64,11 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
     }
 
 
+def visible(value: Any) -> Any:
+    """A value of the page; characters of a text that nobody sees are written out."""
+    return type(value)(shown(value)) if isinstance(value, str) else value
+
+
 def render(
     data: ReportData,
     figures: Mapping[str, str | Path],
@@ -93,6 +99,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=visible,
     )
     return environment.get_template(Path(template_path).name).render(
         title=settings.title or name,

@@ -20,6 +20,7 @@ from dice_atlas.plots.style import (
     ROLE_COLORS,
     SAMPLE_COLORS,
     SOFT,
+    add_legend,
     figure_of,
     natural,
     palette,
@@ -131,16 +132,18 @@ def draw_categories(
     )  # fmt: skip
     frame(axes, points)
     handles = [
-        axes.plot([], [], "o", ms=6, color=colors.get(name, GREY), label=text)[0]
-        for name, text in list(entries.items())[:MOST_NAMES]
+        axes.plot([], [], "o", ms=6, color=colors.get(name, GREY))[0]
+        for name in list(entries)[:MOST_NAMES]
     ]
-    texts = [str(handle.get_label()) for handle in handles]
+    texts = list(entries.values())[:MOST_NAMES]
+    columns = legend_columns(texts, width)
     if len(entries) > MOST_NAMES:
-        handles.append(axes.plot([], [], " ", label=f"{len(entries) - MOST_NAMES} more")[0])
-    axes.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(-0.01, -EDGE / inches(axes)[1]),
-        borderaxespad=0, borderpad=0.2, handletextpad=0.2, columnspacing=1.2,
-        ncols=legend_columns(texts, width),
+        handles.append(axes.plot([], [], " ")[0])
+        texts.append(f"{len(entries) - MOST_NAMES} more")
+    add_legend(
+        axes, handles, texts, loc="upper left",
+        bbox_to_anchor=(-0.01, -EDGE / inches(axes)[1]), borderaxespad=0, borderpad=0.2,
+        handletextpad=0.2, columnspacing=1.2, ncols=columns,
     )  # fmt: skip
 
 

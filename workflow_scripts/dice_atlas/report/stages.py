@@ -7,7 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from dice_atlas.plots.style import BLUE, FULL_WIDTH, LIGHT_BLUE, LINE, ORANGE, SOFT, styled
+from dice_atlas.plots.style import (
+    BLUE,
+    FULL_WIDTH,
+    LIGHT_BLUE,
+    LINE,
+    ORANGE,
+    SOFT,
+    log_x,
+    styled,
+)
 from dice_atlas.report.data import ReportData, top_markers
 
 # Genes and clusters that a dot plot can name legibly.
@@ -60,7 +69,7 @@ def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
         )  # fmt: skip
     n = int(chosen["n_clusters"])
     axes.set_title(f"Resolution {chosen['resolution']:g}: {n} cluster{'s' if n != 1 else ''}")
-    axes.set_xscale("log")
+    log_x(axes)
     axes.set_xlabel("Leiden resolution, log scale (numbers: clusters)")
     axes.set_ylim(min(0.0, np.nanmin(table[["stability", "silhouette"]], initial=0)), 1.12)
     axes.legend(loc="lower left")

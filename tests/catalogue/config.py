@@ -1,0 +1,123 @@
+"""Config"""
+
+from pathlib import Path
+
+import yaml
+from dice_atlas.settings import (
+    require_batch_keys,
+    require_gene_names,
+    require_roles,
+    require_saved_prior,
+    require_scvi,
+    require_single_keys,
+    validate_config,
+)
+
+from catalogue import Entry
+
+ORDER = 1
+SCHEMA = Path(__file__).resolve().parents[2] / "config/schemas/config.schema.json"
+ROW = {"role": "query", "extra": {}}
+
+
+def config(text):
+    """Validates the config that a text of YAML says."""
+
+    def make(folder):
+        return validate_config({"atlas": "a", "samples": "s", **yaml.safe_load(text)}, SCHEMA)
+
+    return make
+
+
+def twice(folder):
+    (folder / "my.yaml").write_text("seed: 1\nseed: 2\n")
+    require_single_keys([folder / "my.yaml"])
+
+
+def other_roles(folder):
+    filled = validate_config(
+        {"atlas": "a", "samples": "s", "genes": {"mode": "intersection"}}, SCHEMA
+    )
+    require_roles(filled, {"q": ROW})
+
+
+ENTRIES = [
+    Entry(
+        "unknown key ...; did you mean ...?",
+        "A key is misspelt, or stands in another section.",
+        "Take the key that the message names. config/README.md lists all keys.",
+        config("qc: {min_gene: 3}"),
+    ),
+    Entry(
+        "seen ..., expected ...",
+        "A value is of another kind or out of range.",
+        "Write a value such as the message describes.",
+        config("seed: many"),
+    ),
+    Entry(
+        "seen nan, expected",
+        "`.nan` and `.inf` are numbers to YAML, but none to compute with.",
+        "Write a finite number.",
+        config("normalization: {target_sum: .nan}"),
+    ),
+    Entry(
+        "the key ... stands twice, in lines ... and ...; expected once",
+        "YAML would take the last one without a word.",
+        "Remove one, or join the two sections.",
+        twice,
+    ),
+    Entry(
+        "with the character ..., which nobody sees; expected printable text in one line",
+        "A text has a line's end, a tab or an invisible character, often by copying it.",
+        "Type it again.",
+        config('atlas: "x\\n"'),
+    ),
+    Entry(
+        "a section is part of itself",
+        "An alias (*) of YAML stands inside of its own anchor (&).",
+        "Write the section out.",
+        config("qc: &a {min_cells: *a}"),
+    ),
+    Entry(
+        "annotate.final: seen ..., expected one of annotate.spaces",
+        "The final labels are to come from a space in which none are transferred.",
+        "Add the space to `annotate.spaces`, or change `annotate.final`.",
+        config("annotate: {spaces: [pca]}"),
+    ),
+    Entry(
+        "latent.k: seen ..., expected at most max_k",
+        "More latent dimensions are asked for than are computed.",
+        "Raise `latent.max_k`, too.",
+        config("latent: {k: 60}"),
+    ),
+    Entry(
+        "genes.names: no such file: ...",
+        "The table of gene names is not there. Its path is relative to the folder of the run.",
+        "Correct the path.",
+        lambda folder: require_gene_names("gone.csv"),
+    ),
+    Entry(
+        "prior.path: ... has no ...; expected the folder results/<atlas>/prior of an earlier run",
+        "The folder is not that of a saved prior, or a file of it was not copied.",
+        "Copy the whole folder `prior/` of the earlier run.",
+        lambda folder: require_saved_prior("gone", {}),
+    ),
+    Entry(
+        "batch.keys: seen ..., expected columns of the sample sheet: ...",
+        "Batches are to be corrected for a column that the sheet does not have.",
+        "Add the column to the sheet, or take one that the message names.",
+        lambda folder: require_batch_keys(["site"], {"q": ROW}),
+    ),
+    Entry(
+        "genes.mode: seen intersection ..., but all samples of the sheet are ...",
+        "There is no reference, or no query, to intersect with.",
+        "Set `genes.mode: joint`.",
+        other_roles,
+    ),
+    Entry(
+        "benchmark.methods names scvi, but benchmark.scvi_python is not there: ...",
+        "scVI has an environment of its own.",
+        "Run `make scvi`, or take scvi out of the methods.",
+        lambda folder: require_scvi("gone/python"),
+    ),
+]
