@@ -91,6 +91,7 @@ lock:
 	{ echo "# scVI's own environment, made by \`make lock\` from requirements-scvi.in. Python 3.11."; \
 		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//'; } > requirements-scvi.txt
 	rm -rf .lock-venv
+	$(PYTHON) envs/lock_image.py
 
 clean:
 	rm -rf results resources/demo .snakemake build workflow_scripts/*.egg-info

@@ -1,5 +1,6 @@
 """How many cases are tried, how files are damaged, and what may come of it."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -7,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from dice_atlas.counts import hdf5
 from dice_atlas.errors import InputError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -88,6 +90,9 @@ def apart(read: Callable[[], object]) -> None:
     child = os.fork()
     if not child:
         status = 0
+        os.setsid()
+        # Of a structure that never ends: the reader's own patience is made for slow disks.
+        hdf5.PATIENCE = MOST_SECONDS / 4
         try:
             resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -99,7 +104,9 @@ def apart(read: Callable[[], object]) -> None:
         finally:
             os._exit(status)
     os.close(goes)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what it had started
     with open(came, "rb") as stream:
         said = stream.read().decode()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status == 0, said or f"ended by {signal.Signals(-status).name}"

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import sys
 
 import pytest
@@ -44,11 +45,37 @@ def test_env_pins_are_the_locks(root, env):
 
 def test_the_image_has_the_lock_and_its_python(root):
     text = (root / "envs/Dockerfile").read_text()
-    assert "COPY requirements.txt" in text
-    assert "pip install --no-cache-dir -r /tmp/requirements.txt" in text
-    python = re.search(r"FROM python:(\S+?)-", text)[1]
+    assert "COPY envs/image.txt" in text
+    assert "pip install --no-cache-dir --require-hashes -r /tmp/image.txt" in text
+    python = re.search(r"BASE=python:(\S+?)-", text)[1]
     for path in (root / "envs").glob("*.yaml"):
         assert f"python={python}" in yaml.safe_load(path.read_text())["dependencies"]
+
+
+def test_the_image_s_user_is_not_root(root):
+    users = re.findall(r"^USER (\S+)", (root / "envs/Dockerfile").read_text(), re.MULTILINE)
+    assert users == ["atlas"]
+
+
+def test_the_image_s_packages_are_those_of_the_lock_with_checksums(root):
+    lines = (root / "envs/image.txt").read_text().splitlines()[1:]
+    parts = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines]
+    assert all(parts)
+    image = {part[1]: part[2] for part in parts}
+    locked = {name.lower().replace("_", "-"): version for name, version in lock(root).items()}
+    assert locked.items() <= image.items()
+    # The others are what torch needs on Linux.
+    beside = image.keys() - locked.keys()
+    assert all(re.match("cuda|nvidia|triton", name) for name in beside), beside
+
+
+def test_lines_of_the_image_s_lock(root):
+    made = runpy.run_path(str(root / "envs/lock_image.py"))
+    item = {
+        "metadata": {"name": "Some_Thing", "version": "1.2"},
+        "download_info": {"archive_info": {"hashes": {"sha256": "ab"}}},
+    }
+    assert made["lines"]({"install": [item]}) == ["some-thing==1.2 --hash=sha256:ab"]
 
 
 def test_every_rule_env_exists(root):
