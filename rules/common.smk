@@ -67,6 +67,7 @@ if CLONE:
 else:
     require_library()
 from dice_atlas.errors import InputError
+from dice_atlas.inputs import require_unchanged
 from dice_atlas.logs import last_words
 from dice_atlas.settings import (
     require_batch_keys,
@@ -113,6 +114,13 @@ def read_samples(path):
     return read_sheet(default_file(path), schema, moved={str(demo): DEMO})
 
 
+def forced(rule):
+    """Whether the command line asks to run a rule again."""
+    # Not workflow.dag_settings: it is filled in after this file was read.
+    asked = set(sys.argv)
+    return bool(asked & {"--forceall", "-F"}) or any(a.endswith(rule) for a in asked)
+
+
 try:
     if workflow.is_main_process:
         require_single_keys(workflow.configfiles)
@@ -127,6 +135,12 @@ try:
         made=DEMO,
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
+    if workflow.is_main_process and not forced("load_counts"):
+        require_unchanged(
+            SHEET,
+            f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
+            f"results/{config['atlas']}/logs/inputs.json",
+        )
     require_gene_names(config["genes"]["names"])
     require_saved_prior(
         config["prior"]["path"], config["normalization"], workflow.is_main_process

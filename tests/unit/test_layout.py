@@ -20,7 +20,7 @@ RANKS = (
     ("scoring", "atlas", "plots"),
     ("report", "viewer", "benchmark"),
     # What the Snakefile reads before any job.
-    ("schemas", "spreadsheet", "settings", "sheet"),
+    ("inputs", "schemas", "spreadsheet", "settings", "sheet"),
 )
 RANK = {room: i for i, rooms in enumerate(RANKS) for room in rooms}
 MOST_LINES = 25
@@ -207,6 +207,7 @@ NOT_SECTIONS = {
     "dice/schedule.py": {"latent"},
     "dice/settings.py": {"latent"},
     "features/card.py": {"card"},
+    "inputs.py": {"sheet"},
     "report/data.py": {"uns", "files"},
     "report/html.py": {"files"},
     "report/maps.py": {"entries"},

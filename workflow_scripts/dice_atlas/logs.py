@@ -40,8 +40,9 @@ def job_log(path: str) -> Iterator[logging.Logger]:
             raise
         refuse(full_disk(path))
     file_handler.setFormatter(logging.Formatter(FORMAT))
-    root = logging.getLogger()
+    root, terminal = logging.getLogger(), terminal_handler()
     root.addHandler(file_handler)
+    root.addHandler(terminal)
     logger.setLevel(logging.INFO)
     logging.captureWarnings(True)
     # A library may warn once per call: say each warning once.
@@ -66,7 +67,19 @@ def job_log(path: str) -> Iterator[logging.Logger]:
         logger.info("%.1f s", time.perf_counter() - start)
         sys.unraisablehook, sys.excepthook = hooks
         root.removeHandler(file_handler)
+        root.removeHandler(terminal)
         file_handler.close()
+
+
+def terminal_handler() -> logging.Handler:
+    """Warnings about the user's files, for the terminal: a wrong one is seen before its results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    # Errors are said by `say`.
+    handler.addFilter(lambda record: record.levelno == logging.WARNING)
+    handler.addFilter(logging.Filter("dice_atlas.counts"))
+    return handler
 
 
 def log_unraisable(ignored: "sys.UnraisableHookArgs") -> None:
