@@ -16,6 +16,7 @@ PAGE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 SUBJECTS = {
     "unit": "functions of the library, against independent references",
     "data": "the same on real data sets; skipped where those are missing",
+    "fuzz": "configs, sheets, tables and damaged files as nobody writes them",
     "workflow": "runs of the workflow in copies of the repository",
     "slurm": "runs on a SLURM that the tests bring up; skipped without root on Debian",
 }
