@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +60,25 @@ def require_survival(path: str | Path) -> None:
 
 def read_structure(path: str | Path) -> None:
     """Read the attributes and texts of an HDF5 file; an exception will come again and be said."""
-
-    def visit(_: str, found: Any) -> None:
-        for name in found.attrs:
-            try:
-                found.attrs[name]
-            except Exception:
-                continue
-        if isinstance(found, h5py.Dataset) and h5py.check_string_dtype(found.dtype):
-            found[()]
-
     try:
         with h5py.File(path, "r") as file:
-            visit("", file)
-            file.visititems(visit)
+            read_members(file)
     except Exception:
         return
+
+
+def read_members(found: h5py.Group | h5py.Dataset) -> None:
+    """Read the attributes and texts of what is found, each on its own: the next may be the one."""
+    for name in found.attrs:
+        with suppress(Exception):
+            found.attrs[name]
+    if isinstance(found, h5py.Dataset):
+        if h5py.check_string_dtype(found.dtype):
+            found[()]
+        return
+    for name in found:
+        with suppress(Exception):
+            read_members(found[name])
 
 
 def require_own(group: h5py.Group, path: str | Path) -> None:
