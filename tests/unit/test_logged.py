@@ -47,12 +47,13 @@ def logs(counts, total=1e4, base=np.e, genes=None):
     return made if genes is None else made[:, genes].copy()
 
 
-def loaded(made, folder, expression, name="r", role="reference"):
+def loaded(made, folder, expression, name="r", role="reference", **limits):
     """As the rules load_counts and filter_cells leave it, with its path."""
     made.write_h5ad(folder / f"{name}_raw.h5ad")
     row = ROW | {"path": str(folder / f"{name}_raw.h5ad"), "expression": expression,
                  "sample": name, "role": role}  # fmt: skip
-    settings = qc_settings(min_genes=1, doublets="annotate", n_mads=5, spike_pattern="^NONE")
+    wanted = {"min_genes": 1, "doublets": "annotate", "n_mads": 5, "spike_pattern": "^NONE"}
+    settings = qc_settings(**wanted | limits)
     sample = set_apart(load_sample(row), settings)
     cells, bands = assess_cells(sample, settings, 0)
     path = folder / f"{name}.h5ad"
@@ -82,10 +83,40 @@ def test_a_part_of_the_genes_is_taken_as_it_is(counts, tmp_path, caplog):
     part = logs(counts, genes=np.arange(0, G, 2))
     path, cells, _ = loaded(part, tmp_path, "log1p")
     assert "do not sum to one total" in caplog.text
+    assert "(natural), " in caplog.text
+    assert "expected the same for all cells" in caplog.text
     genes = pd.DataFrame({"gene": part.var_names, "gene_id": ""})
     found = normalize_samples([path], genes, 1e4).X.toarray()
     kept = part.X.toarray()[cells["kept"].to_numpy()]
     np.testing.assert_allclose(found, kept, rtol=1e-3, atol=1e-4)
+
+
+def test_spike_ins_and_dropped_genes_do_not_count_into_the_totals(counts, tmp_path):
+    counts.X = sp.csr_matrix(counts.X.toarray() * np.where(np.arange(G) == 1, 5, 1))
+    genes = pd.DataFrame({"gene": counts.var_names[2:], "gene_id": ""})
+    limits = {"spike_pattern": "^ERCC-", "n_mads": None, "max_mito_percent": 100}
+    for kept in (counts.var_names, counts.var_names[1:]):
+        raw, own, _ = loaded(counts[:, kept].copy(), tmp_path, "", "raw", **limits)
+        path, cells, _ = loaded(logs(counts, 1e6, 2, kept), tmp_path, "log1p", **limits)
+        np.testing.assert_allclose(cells["percent_spike"], own["percent_spike"], rtol=1e-4)
+        expected = normalize_samples([raw], genes, 1e4).X.toarray()
+        found = normalize_samples([path], genes, 1e4).X.toarray()
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_files_of_several_totals_are_ranked_as_one(counts, tmp_path):
+    whole, _, _ = loaded(logs(counts), tmp_path, "log1p", "whole", n_mads=None)
+    first, _, _ = loaded(logs(counts[:70].copy()), tmp_path, "log1p", "a", n_mads=None)
+    second, _, _ = loaded(logs(counts[70:].copy(), 1e6), tmp_path, "log1p", "b", n_mads=None)
+    assert reference_features([first, second], 50) == reference_features([whole], 50)
+
+
+def test_genes_in_too_few_cells_come_after_all_others(counts, tmp_path):
+    path, _, _ = loaded(logs(counts), tmp_path, "log1p")
+    table = select_genes([path], 175, "joint", 3, ["batch"])
+    assert 175 < (table["n_cells"] >= 3).sum() < G
+    assert table["variance_standardized"].min() < -1
+    assert table["selected"].sum() == 175
 
 
 def test_quality_control_without_counts(counts, tmp_path, caplog):
@@ -96,6 +127,7 @@ def test_quality_control_without_counts(counts, tmp_path, caplog):
     assert cells["total_counts"].isna().all()
     assert cells["doublet_score"].isna().all()
     assert "no doublet scores: its file holds no counts" in caplog.text
+    assert row["doublets"] == "off"
     assert np.isnan(row["median_counts"])
     assert np.isnan(row["mad_max_total_counts"])
     assert is_logged(ad.read_h5ad(path))

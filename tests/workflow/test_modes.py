@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import torch  # noqa: F401 (names the condition of a skip)
 
 pytestmark = pytest.mark.workflow
@@ -95,6 +96,50 @@ def test_a_saved_prior_is_used_as_it_is_and_missing_genes_turn_on_gibbs(copy, sm
     accuracy = float(row["value"].iloc[0])
     assert len(query) == 351
     assert accuracy > 0.8
+
+
+def test_a_reference_without_counts_gives_the_labels_of_one_with_counts(copy, demo, small):
+    made = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")
+    made.X = made.X.astype(np.float32)
+    sc.pp.normalize_total(made, target_sum=1e6)
+    sc.pp.log1p(made, base=2)
+    made.write_h5ad(copy.folder / "logs.h5ad")
+    head = "sample\tpath\trole\tbatch\tlabels\tmin_genes\texpression\n"
+    rows = ("pbmc_ref", "../logs.h5ad", "reference", "A", "cell_type", "150", "log1p")
+    queries = [
+        (f"pbmc_q{i}", f"../resources/demo/pbmc_q{i}", "query", batch, "", "150", "")
+        for i, batch in ((1, "B"), (2, "C"))
+    ]
+    text = head + "".join("\t".join(row) + "\n" for row in (rows, *queries))
+    (copy.folder / "config/logs.tsv").write_text(text)
+    # With the demo's prior, the values are all that differs.
+    keys = {**small, "prior": {"path": "results/demo/prior"}, "qc": {"doublets": "remove"}}
+    config = copy.config("logs", atlas="logs", samples="config/logs.tsv", **keys)
+    copy.run("--configfile", config)
+    atlas, raw = read(copy, "logs"), read(demo, "demo")
+    assert not list(atlas.layers)
+    assert "pbmc_ref" in atlas.uns["dice_atlas"]["without_counts"]
+    shared = atlas.obs_names.intersection(raw.obs_names)
+    assert len(shared) > 0.9 * raw.n_obs
+    reference = atlas.obs["role"] == "reference"
+    assert atlas.obs["total_counts"].isna().tolist() == reference.tolist()
+    genes = raw.var_names
+    difference = atlas[shared, genes].X - raw[shared, genes].X
+    assert abs(difference).max() < 1e-4
+    query = raw.obs_names[raw.obs["role"] == "query"].intersection(shared)
+    equal = atlas.obs.loc[query, "cell_type"].astype(str) == raw.obs.loc[query, "cell_type"].astype(
+        str
+    )
+    print(f"equal labels: {equal.mean():.4f} of {len(query)}")
+    assert equal.mean() > 0.9
+    page = (copy.folder / "results/logs/report.html").read_text()
+    assert "of pbmc_ref: log-normalised expression" in page
+    assert "The log-normalised expression of pbmc_ref was brought to the same total" in page
+    # What takes counts is refused before anything runs.
+    keys |= {"denoise": {"likelihood": "poisson"}}
+    config = copy.config("poisson", atlas="poisson", samples="config/logs.tsv", **keys)
+    output = copy.run("-n", "--configfile", config, ok=False)
+    assert "denoise.likelihood: seen poisson, a distribution of counts" in output
 
 
 def test_reference_without_labels_and_the_papers_preset_and_gibbs(copy, small):

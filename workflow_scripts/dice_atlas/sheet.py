@@ -18,7 +18,7 @@ from dice_atlas.counts.formats import (
     member_files,
 )
 from dice_atlas.errors import InputError, bullets
-from dice_atlas.names import INTERNAL, OBS
+from dice_atlas.names import INTERNAL, LOG1P, OBS
 from dice_atlas.schemas import as_number, is_valid
 from dice_atlas.spreadsheet import is_cut, read_table
 from dice_atlas.texts import column_problem, hidden, unusable_path
@@ -78,6 +78,7 @@ def read_sheet(
         sheet[name] = resolve_row(cells, path.parent, properties, moved or {})
         problems += [f"{where}, {text}" for text in check_obs_columns(sheet[name])]
         problems += [f"{where}, {text}" for text in check_slot(sheet[name])]
+        problems += [f"{where}, {text}" for text in check_doublets(sheet[name])]
         problems += [f"{where}, {text}" for text in check_paths(sheet[name])]
     if not rows:
         problems.append("no sample; expected one row per sample")
@@ -241,6 +242,17 @@ def check_slot(row: dict[str, Any]) -> list[str]:
         f"column slot: seen {row['slot']!r}, one of several matrices, but "
         f"{row['path'] or 'an empty path'} has one ({', '.join(SLOT_SUFFIXES)} may have several); "
         "expected an empty field for such a file"
+    ]
+
+
+def check_doublets(row: dict[str, Any]) -> list[str]:
+    """The field `doublets`, where a file has no counts."""
+    wanted = row["qc"].get("doublets", "off")
+    if row["expression"] != LOG1P or wanted == "off":
+        return []
+    return [
+        f"column doublets: seen {wanted!r}, but the sample has expression {LOG1P}, and Scrublet "
+        "takes raw counts; expected off or an empty field"
     ]
 
 

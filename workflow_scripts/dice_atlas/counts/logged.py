@@ -18,8 +18,9 @@ from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
 
-# Sums of cells that differ less (standard deviation by mean) are the same total, rounded.
-SAME = 0.01
+# Cells have one total if so many of them sum to within this of the median. Rounding, and genes that
+# were dropped after the normalisation, move a sum a little.
+NEAR, MOST = 0.05, 0.95
 # Of expression whose cells do not sum to one total: the usual one.
 USUAL_TOTAL = 1e4
 BASES = {"natural": 1.0, "base 2": np.log(2.0), "base 10": np.log(10.0)}
@@ -28,7 +29,8 @@ BASES = {"natural": 1.0, "base 2": np.log(2.0), "base 10": np.log(10.0)}
 def linear(values: sp.csr_matrix, source: str) -> sp.csr_matrix:
     """Normalised expression of its logarithms, log(1 + x): of base e, 2 or 10.
 
-    The base is the one with which all cells sum to the same total; e where none is.
+    Of the bases with which cells sum to one total, the one with the least spread is taken, and
+    every cell is brought to that total; e where there is none.
 
     Parameters
     ----------
@@ -39,16 +41,35 @@ def linear(values: sp.csr_matrix, source: str) -> sp.csr_matrix:
     -------
     Cells x genes, float32.
     """
+    spreads, seen = {}, []
     for name, factor in BASES.items():
-        found = exponential(values, factor)
+        with np.errstate(over="ignore"):
+            found = exponential(values, factor)
+        totals = sums(found)
+        low, high = np.quantile(totals, [0.05, 0.95])
+        seen.append(f"{low:.4g} to {high:.4g} ({name})")
         if has_one_total(found):
-            logger.info("%s: the values are logarithms (%s)", source, name)
-            return found
+            spreads[name] = np.mean(np.abs(totals / np.median(totals) - 1))
+    if spreads:
+        name = min(spreads, key=spreads.__getitem__)
+        logger.info("%s: the values are logarithms (%s)", source, name)
+        found = exponential(values, BASES[name])
+        return brought_to(found, total_of(found))
     logger.warning(
-        "%s: cells do not sum to one total with logarithms of any base: taken as natural ones of "
-        "counts per %g", source, USUAL_TOTAL,
+        "%s: cells do not sum to one total with logarithms of any base: seen sums of %s, expected "
+        "the same for all cells, over all genes of the file. The values are taken as natural "
+        "logarithms of counts per %g; if they are not, give raw counts, or log1p of normalised "
+        "counts of all genes", source, ", ".join(seen), USUAL_TOTAL,
     )  # fmt: skip
     return exponential(values, 1.0)
+
+
+def brought_to(expression: sp.csr_matrix, total: float) -> sp.csr_matrix:
+    """Expression whose cells sum to a total, float32; a cell without any stays so."""
+    own = np.asarray(expression.sum(axis=1, dtype=np.float64)).ravel()
+    result = sp.csr_matrix(expression, dtype=np.float64, copy=True)
+    result.data *= np.repeat(total / np.where(own > 0, own, 1.0), np.diff(result.indptr))
+    return result.astype(np.float32)
 
 
 def exponential(values: sp.csr_matrix, factor: float) -> sp.csr_matrix:
@@ -65,9 +86,11 @@ def sums(expression: sp.csr_matrix) -> np.ndarray:
 
 
 def has_one_total(expression: sp.csr_matrix) -> bool:
-    """Whether all cells sum to the same total."""
+    """Whether nearly all cells sum to about the same total."""
     totals = sums(expression)
-    return bool(totals.size and totals.std() < SAME * totals.mean())
+    if not totals.size or not np.isfinite(totals).all():
+        return False
+    return bool(np.mean(np.abs(totals / np.median(totals) - 1) <= NEAR) >= MOST)
 
 
 def total_of(expression: sp.csr_matrix) -> float:

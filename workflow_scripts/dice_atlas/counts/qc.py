@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from dice_atlas.counts.criteria import CRITERIA, METRIC_NAMES, METRICS, PATTERNS, REASONS
 from dice_atlas.counts.doublets import score_doublets
-from dice_atlas.counts.logged import is_logged
+from dice_atlas.counts.logged import brought_to, has_one_total, is_logged
 from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,13 @@ def set_apart(sample: ad.AnnData, settings: QcSettings) -> ad.AnnData:
             f"sample {name}: all {sample.n_vars} genes (such as {sample.var_names[0]!r}) match "
             "spike_pattern, expected genes of the cells beside spike-ins; correct qc.spike_pattern"
         )
-    return sample if keep.all() else sample[:, keep].copy()
+    if keep.all():
+        return sample
+    left = sample[:, keep].copy()
+    if is_logged(sample) and has_one_total(sample.X):
+        # The total was one with these features; counts are normalised without them.
+        left.X = brought_to(left.X, float(sample.uns["source"]["total"]))
+    return left
 
 
 def cell_sums(counts: sp.csr_matrix) -> np.ndarray:
@@ -265,7 +271,10 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
     passed = np.flatnonzero(reasons == "")
     cells["doublet_score"], cells["predicted_doublet"] = np.nan, False
     if logged and settings.doublets != "off":
-        logger.warning("%s: no doublet scores: its file holds no counts", name)
+        logger.warning(
+            "%s: no doublet scores: its file holds no counts, which Scrublet takes; qc.doublets: "
+            "%s does nothing here", name, settings.doublets,
+        )  # fmt: skip
     elif settings.doublets != "off":
         scores, predicted, threshold = score_doublets(sample[passed], seed, name)
         bands = {**bands, "doublet_score": (-np.inf, threshold)}
@@ -314,14 +323,15 @@ def summary_row(
         "cells_in": len(cells),
         "cells_kept": len(kept),
         **{f"removed_{reason}": int((cells["reason"] == reason).sum()) for reason in REASONS},
-        **{f"median_{metric.short}": kept[metric.name].median() for metric in METRICS},
+        **{f"median_{metric.short}": median_of(kept[metric.name]) for metric in METRICS},
         # Without a threshold nothing was called.
         "doublet_rate": scored["predicted_doublet"].mean() if np.isfinite(threshold) else np.nan,
         "doublet_threshold": threshold,
         **settings.limits,
         **settings.patterns,
         "n_mads": np.nan if settings.n_mads is None else settings.n_mads,
-        "doublets": settings.doublets,
+        # Scrublet takes counts.
+        "doublets": "off" if is_logged(sample) else settings.doublets,
     }
     for metric in (metric for metric in METRICS if metric.mad):
         lower, upper = bands.get(metric.name, (np.nan, np.nan))
@@ -329,6 +339,11 @@ def summary_row(
             row[f"mad_min_{metric.name}"] = lower
         row[f"mad_max_{metric.name}"] = upper
     return row
+
+
+def median_of(values: pd.Series) -> float:
+    """The median; NaN where no value is known."""
+    return float(values.median()) if values.notna().any() else np.nan
 
 
 def join_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.counts.genes import is_ensembl
-from dice_atlas.counts.logged import is_logged
+from dice_atlas.counts.logged import USUAL_TOTAL, is_logged
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import read_card
 from dice_atlas.features.variable_genes import (
@@ -174,6 +174,9 @@ def _blocks(
         counts = sp.csr_matrix(sample.X)[:, sample.var_names.get_indexer(genes)]
         groups = groups_of(sample.obs, keys, path)
         kind = (LOG1P,) if is_logged(sample) else ()
+        if kind:
+            # Files of several totals may be of one group.
+            counts = counts * (USUAL_TOTAL / float(sample.uns["source"]["total"]))
         for group in dict.fromkeys(groups):
             yield (*group, *kind), counts[np.flatnonzero([g == group for g in groups])]
 
@@ -229,7 +232,9 @@ def choose_genes(
         Fewer than 50 genes are in `min_cells` cells or, of mode "intersection", variable in both
         roles.
     """
-    whole = sum((g.whole for g in list(groups.values())[1:]), next(iter(groups.values())).whole)
+    whole = added(list(groups.values()))
+    # Values of counts, and not mixed with those of log-normalised expression.
+    described = added([g for name, g in groups.items() if LOG1P not in name] or [*groups.values()])
     eligible = whole.detected >= max(min_cells, 1)
     if eligible.sum() < MIN_COMMON and saved is None:
         raise InputError(
@@ -259,8 +264,8 @@ def choose_genes(
         {
             "gene": genes,
             "n_cells": whole.detected,
-            "mean": whole.mean,
-            "variance": whole.variance,
+            "mean": described.mean,
+            "variance": described.variance,
             "variance_standardized": ranked["variance_standardized"],
             "n_batches": ranked["n_batches"],
             "rank": ranked["rank"],
@@ -268,6 +273,11 @@ def choose_genes(
         }
     )
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def added(groups: Sequence[GroupVariance]) -> Moments:
+    """Moments of one group or more together."""
+    return sum((g.whole for g in groups[1:]), groups[0].whole)
 
 
 def _groups_to_rank(groups: Mapping[Group, GroupVariance]) -> dict[Group, GroupVariance]:
@@ -288,10 +298,15 @@ def _groups_to_rank(groups: Mapping[Group, GroupVariance]) -> dict[Group, GroupV
 
 def _rank(groups: Mapping[Group, GroupVariance], eligible: np.ndarray, n_top: int) -> pd.DataFrame:
     """`rank_over_batches` of the eligible genes; the others get the last ranks."""
-    # A variance below every other keeps a gene out of each batch's best.
-    variances = [np.where(eligible, g.standardized, -1.0) for g in groups.values()]
+    # A variance below every other keeps a gene out of each batch's best; dispersions may be any.
+    variances = [
+        np.where(eligible, g.standardized, min(-1.0, g.standardized.min() - 1))
+        for g in groups.values()
+    ]
     table = rank_over_batches(variances, min(n_top, max(int(eligible.sum()), 1)))
-    table["variance_standardized"] = np.median([g.standardized for g in groups.values()], axis=0)
+    own = [g.standardized for name, g in groups.items() if LOG1P not in name]
+    own = own or [g.standardized for g in groups.values()]
+    table["variance_standardized"] = np.median(own, axis=0)
     return table
 
 

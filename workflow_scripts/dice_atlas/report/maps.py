@@ -247,7 +247,7 @@ def umap_confidence(data: ReportData, seed: int) -> Figure:
             "cell_type_entropy": ("cell_type_entropy (query)", "viridis"),
             **shown,
         }
-    else:
+    elif obs["total_counts"].notna().any():
         shown["log10_counts"] = ("log10 counts of the cell", "viridis_r")
         obs = obs.assign(log10_counts=np.log10(obs["total_counts"].clip(lower=1)))
     with styled():

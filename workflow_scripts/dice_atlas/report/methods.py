@@ -62,6 +62,12 @@ def by_sample(values: pd.Series) -> str:
     return " (by sample)" if values.nunique() > 1 else ""
 
 
+def logged_samples(data: ReportData) -> list[str]:
+    """Samples whose files held log-normalised expression and no counts."""
+    inputs = data.provenance["inputs"].items()
+    return [name for name, source in inputs if source.get("expression") == LOG1P]
+
+
 def counts(data: ReportData) -> str:
     """Quality control."""
     qc = data.qc
@@ -72,11 +78,7 @@ def counts(data: ReportData) -> str:
         for criterion in CRITERIA
         if (qc[criterion.setting] != criterion.off).any()
     ]
-    logged = [
-        name
-        for name, source in data.provenance["inputs"].items()
-        if source.get("expression") == LOG1P
-    ]
+    logged = logged_samples(data)
     values = f"Raw counts (of {', '.join(logged)}: log-normalised expression)"
     text = values if logged else "Raw counts"
     text += f" of {plural(len(qc), 'sample')} ({', '.join(roles)}) were filtered: "
@@ -93,6 +95,13 @@ def counts(data: ReportData) -> str:
     return text
 
 
+def taken_as_given(data: ReportData, logged: list[str]) -> str:
+    """Which of the samples had no total of their own that could be seen."""
+    inputs = data.provenance["inputs"]
+    unseen = [name for name in logged if "no single total" in inputs[name]["decided"]["values"]]
+    return f" (that of {', '.join(unseen)} assumed to be 10,000)" if unseen else ""
+
+
 def features(data: ReportData) -> str:
     """Normalisation, genes, batch correction, loadings."""
     config, genes = data.config, data.genes
@@ -101,6 +110,12 @@ def features(data: ReportData) -> str:
         "Counts were divided by the total of the cell, multiplied by "
         f"{config['normalization']['target_sum']:,} and log1p-transformed. "
     )
+    logged = logged_samples(data)
+    if logged:
+        text += (
+            f"The log-normalised expression of {', '.join(logged)} was brought to the same total"
+            f"{taken_as_given(data, logged)}. "
+        )
     whose = "prior's reference" if config["prior"]["path"] else fitted_on(data)
     scaled = (
         f"scaled with the mean and standard deviation of the {whose} and capped at "
@@ -115,11 +130,13 @@ def features(data: ReportData) -> str:
             "joint": "ranked over all batches",
             "intersection": f"those among the top {top:,} of both reference and query",
         }[config["genes"]["mode"]]
+        cited = "normalised dispersion, Satija et al., Nature Biotechnology 33, 2015"
+        of_logged = f"; of {', '.join(logged)} {cited}" if logged else ""
         text += (
             f"All {n:,} common genes, fewer than the {top:,} asked for, were {scaled}"
             if n == len(genes) < top
             else f"{n:,} highly variable genes (Seurat v3's criterion within each batch, Stuart et "
-            f"al. 2019; {how}) were {scaled}"
+            f"al. 2019{of_logged}; {how}) were {scaled}"
         )
     batch, notes = data.settings.batch, "; ".join(map(str, data.correction["notes"]))
     if data.correction["applied"]:
