@@ -112,26 +112,21 @@ def test_a_reference_without_counts_gives_the_labels_of_one_with_counts(copy, de
     ]
     text = head + "".join("\t".join(row) + "\n" for row in (rows, *queries))
     (copy.folder / "config/logs.tsv").write_text(text)
-    # With the demo's prior, the values are all that differs.
-    keys = {**small, "prior": {"path": "results/demo/prior"}, "qc": {"doublets": "remove"}}
+    # With a saved prior: nothing depends on which cells are held out from training.
+    keys = {**small, "prior": {"path": "results/demo/prior"}}
     config = copy.config("logs", atlas="logs", samples="config/logs.tsv", **keys)
     copy.run("--configfile", config)
     atlas, raw = read(copy, "logs"), read(demo, "demo")
     assert not list(atlas.layers)
     assert "pbmc_ref" in atlas.uns["dice_atlas"]["without_counts"]
-    shared = atlas.obs_names.intersection(raw.obs_names)
-    assert len(shared) > 0.9 * raw.n_obs
+    assert atlas.obs_names.tolist() == raw.obs_names.tolist()
     reference = atlas.obs["role"] == "reference"
     assert atlas.obs["total_counts"].isna().tolist() == reference.tolist()
-    genes = raw.var_names
-    difference = atlas[shared, genes].X - raw[shared, genes].X
-    assert abs(difference).max() < 1e-4
-    query = raw.obs_names[raw.obs["role"] == "query"].intersection(shared)
-    equal = atlas.obs.loc[query, "cell_type"].astype(str) == raw.obs.loc[query, "cell_type"].astype(
-        str
-    )
-    print(f"equal labels: {equal.mean():.4f} of {len(query)}")
-    assert equal.mean() > 0.9
+    assert abs(atlas[:, raw.var_names].X - raw.X).max() < 1e-4
+    for space, least in {"pca": 1.0, "dice": 0.9}.items():
+        # The demo's own prior was trained after another batch correction: PCs of its own.
+        labels, expected = (d.obs[f"cell_type_in_{space}"].astype(str) for d in (atlas, raw))
+        assert (labels == expected)[~reference].mean() >= least, space
     page = (copy.folder / "results/logs/report.html").read_text()
     assert "of pbmc_ref: log-normalised expression" in page
     assert "The log-normalised expression of pbmc_ref was brought to the same total" in page
