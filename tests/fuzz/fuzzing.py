@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import select
 import signal
 import traceback
 from collections.abc import Callable
@@ -104,6 +105,11 @@ def apart(read: Callable[[], object]) -> None:
         finally:
             os._exit(status)
     os.close(goes)
+    # The child's own alarm may never be set: a fork can stop before that.
+    ended = os.pidfd_open(child)
+    if not select.select([ended], [], [], 3 * MOST_SECONDS)[0]:
+        os.kill(child, signal.SIGKILL)
+    os.close(ended)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # what it had started
