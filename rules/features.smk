@@ -90,7 +90,7 @@ rule fit_loadings:
         runtime=runtime(60),
     params:
         # The calibration cells must be new to the loadings.
-        calibrated=TRANSFER,
+        calibrated=HAS_LABELS,
         latent=config["latent"],
         target_sum=config["normalization"]["target_sum"],
         max_value=config["normalization"]["max_value"],

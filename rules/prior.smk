@@ -23,7 +23,7 @@ rule train_prior:
         gpu=config["gpu"],
     params:
         # The calibration cells must be new to the prior.
-        calibrated=TRANSFER,
+        calibrated=HAS_LABELS,
         prior={k: v for k, v in config["prior"].items() if k != "path"},
         seed=config["seed"],
         device=config["device"],

@@ -64,6 +64,21 @@ def test_a_saved_prior_says_which_cells_it_was_not_trained_on(caplog):
     assert "lists none of the 40 reference cells" in caplog.text
 
 
+def test_a_listed_class_keeps_cells_that_give_labels():
+    keys = [f"c{i}" for i in range(40)]
+    labels = ["a"] * 20 + ["b"] * 20
+    held = calibration_cells(keys, labels, keys[:20])  # a part of what the prior was made of
+    assert len(held) == 5
+    assert held.max() < 20
+
+
+def test_a_cell_given_twice_is_held_out_twice():
+    keys = [f"c{i}" for i in range(21)] * 2
+    held = calibration_cells(keys, ["a"] * 42)
+    assert set(held[held < 21]) == set(held[held >= 21] - 21)
+    assert 10 <= len(held) <= 12
+
+
 def test_keys_are_of_barcode_and_content_alone():
     rng = np.random.default_rng(0)
     counts = rng.poisson(1.0, (30, 50))
@@ -75,11 +90,14 @@ def test_keys_are_of_barcode_and_content_alone():
     # The order of genes and the type of values say nothing, zeros in other genes neither.
     for same in (counts[:, order].astype(np.float32), np.hstack([counts, np.zeros((30, 5))])):
         assert cell_keys(sp.csr_matrix(same), barcodes) == keys
-    logged = np.log1p(counts)
-    assert cell_keys(sp.csr_matrix(logged), barcodes) == cell_keys(
-        sp.csr_matrix(logged[:, order]), barcodes
-    )
-    counts[3, 4] += 1
+    # Nor does what was done to them: their order within a cell is the same.
+    totals = counts.sum(axis=1, keepdims=True)
+    logged = np.log1p(counts / totals * 1e4).astype(np.float32)
+    assert cell_keys(sp.csr_matrix(logged[:, order]), barcodes) == keys
+    many = rng.poisson(1.0, (30, 2000))  # cells of one barcode, as several samples have them
+    assert len(set(cell_keys(sp.csr_matrix(many), ["x"] * 30))) == 30
+    assert cell_keys(sp.csr_matrix((2, 5)), ["x", "y"])  # cells without any count
+    counts[3, np.flatnonzero(counts[3] == 1)[0]] += 1
     again = cell_keys(sp.csr_matrix(counts), barcodes)
     assert [i for i in range(30) if again[i] != keys[i]] == [3]
     assert cell_keys(sp.csr_matrix(counts), ["x", *barcodes[1:]])[0] != keys[0]

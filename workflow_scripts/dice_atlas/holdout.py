@@ -32,8 +32,8 @@ def calibration_cells(
 
     Of a class of n cells round(share n), but at least one; none if n < 4. Which ones depends on
     a hash of their keys alone, so that every stage holds out the same, whatever the sample is
-    called. A saved prior lists those that it was not trained on: only these can calibrate what it
-    denoises.
+    called. A cell that is there twice is held out twice. A saved prior lists those that it was not
+    trained on: only these can calibrate what it denoises.
 
     Parameters
     ----------
@@ -42,24 +42,27 @@ def calibration_cells(
     listed : keys that the card of a saved prior lists; None without one. Of a reference that has
         none of these cells, and so did not train the prior, the hash decides.
     """
-    classes = np.asarray(labels, dtype=object)
+    names, classes = pd.Index(keys).astype(str), np.asarray(labels, dtype=object)
+    free = classes != ""
     if listed is not None:
-        known = set(listed)
-        mask = np.array([key in known for key in keys], dtype=bool) & (classes != "")
-        if mask.any():
-            return np.flatnonzero(mask)
-        logger.warning(
-            "the saved prior's card lists none of the %d reference cells as held out: if they "
-            "trained the prior, the confidence is too high", len(classes),
-        )  # fmt: skip
-    digests = [hashlib.blake2b(str(key).encode(), digest_size=8).digest() for key in keys]
+        known = free & names.isin(list(listed))
+        if known.any():
+            free = known
+        else:
+            logger.warning(
+                "the saved prior's card lists none of the %d reference cells as held out: if they "
+                "trained the prior, the confidence is too high", len(classes),
+            )  # fmt: skip
+    digests = [hashlib.blake2b(key.encode(), digest_size=8).digest() for key in names]
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)
-    held = [np.empty(0, dtype=np.int64)]
+    chosen = np.zeros(len(names), dtype=bool)
     for label in set(classes) - {""}:
         members = order[classes[order] == label]
         if members.size >= MIN_CLASS:
-            held.append(members[: max(round(share * members.size), 1)])
-    return np.sort(np.concatenate(held))
+            # Of a part of the reference the card may list all cells: some must give labels.
+            n_held = max(round(share * members.size), 1)
+            chosen[members[free[members]][:n_held]] = True
+    return np.flatnonzero(names.isin(names[chosen]) & (classes != ""))
 
 
 def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
