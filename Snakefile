@@ -51,6 +51,7 @@ include: "rules/benchmark.smk"
 # Snakemake runs these of the main Snakefile only, not of a module.
 onstart:
     refuse_a_short_queue()
+    note_read(small_inputs(), INPUTS_READ, forced)
 
 
 onerror:

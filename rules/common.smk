@@ -67,7 +67,7 @@ if CLONE:
 else:
     require_library()
 from dice_atlas.errors import InputError
-from dice_atlas.inputs import require_unchanged
+from dice_atlas.inputs import note_read, require_same, require_unchanged
 from dice_atlas.logs import last_words
 from dice_atlas.settings import (
     require_batch_keys,
@@ -121,6 +121,21 @@ def forced(rule):
     return bool(asked & {"--forceall", "-F"}) or any(a.endswith(rule) for a in asked)
 
 
+def small_inputs():
+    """Files beside the samples' own: of each, what is made of it first and the rule that does."""
+    results, prior = f"results/{config['atlas']}", config["prior"]["path"]
+    read = {}
+    for name in ("card.json", "prior.safetensors") if prior else ():
+        read[f"{prior}/{name}"] = ([f"{results}/features/genes.tsv"], "select_genes")
+    if config["genes"]["names"]:
+        counts = [f"{results}/samples/{name}/counts.h5ad" for name in SHEET]
+        read[config["genes"]["names"]] = (counts, "load_counts")
+    for row in SHEET.values():
+        if row["truth"] and row["truth_source"] != row["path"]:
+            read[row["truth_source"]] = ([f"{results}/truth.tsv.gz"], "read_truth")
+    return read
+
+
 try:
     if workflow.is_main_process:
         require_single_keys(workflow.configfiles)
@@ -129,6 +144,7 @@ try:
         config, repository_file("config/schemas/config.schema.json")
     )
     SHEET = read_samples(config["samples"])
+    INPUTS_READ = f"results/{config['atlas']}/logs/inputs.json"
     require_files(
         SHEET,
         config["samples"],
@@ -139,7 +155,12 @@ try:
         require_unchanged(
             SHEET,
             f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
-            f"results/{config['atlas']}/logs/inputs.json",
+            INPUTS_READ,
+        )
+    if workflow.is_main_process:
+        require_same(
+            {p: made for p, made in small_inputs().items() if not forced(made[1])},
+            INPUTS_READ,
         )
     require_gene_names(config["genes"]["names"])
     require_saved_prior(

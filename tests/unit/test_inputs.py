@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from dice_atlas import inputs
 from dice_atlas.errors import InputError
 from dice_atlas.files import sha256
-from dice_atlas.inputs import require_unchanged
+from dice_atlas.inputs import note_read, require_same, require_unchanged
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_is_the_same_or_newer_or_gone_passes(finished, monkeypatch):
     path = sheet["s"]["path"]
     replace(path, "gene,c1,c2\nA,1,2\n", -1000)  # copied with its contents, another time
     require_unchanged(*finished)
-    assert len(json.loads(cache.read_text())) == 2
+    assert len(json.loads(cache.read_text())["states"]) == 2
     # Nothing is hashed a second time.
     monkeypatch.setattr(inputs, "is_recorded", lambda *_: pytest.fail("was hashed"))
     require_unchanged(*finished)
@@ -63,3 +63,42 @@ def test_what_is_the_same_or_newer_or_gone_passes(finished, monkeypatch):
     require_unchanged(*finished)
     cache.write_text("[")
     require_unchanged({"t": sheet["s"]}, pattern, cache)  # not read yet
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A card that a run is about to read, what is made of it, and the cache."""
+    card, made = tmp_path / "card.json", tmp_path / "genes.tsv"
+    card.write_text("{}")
+    read = {str(card): ([str(tmp_path / "other.tsv"), str(made)], "select_genes")}
+    note_read(read, tmp_path / "logs/inputs.json", lambda rule: False)
+    made.write_text("gene\n")
+    return read, tmp_path / "logs/inputs.json"
+
+
+def test_an_older_file_in_place_of_what_was_read_is_refused_until_it_is_read_again(saved):
+    read, cache = saved
+    (card,) = read
+    require_same(read, cache)
+    replace(card, "{1}", -1000)
+    note_read(read, cache, lambda rule: False)  # a run that does not read it
+    with pytest.raises(InputError, match=r"card.json; .*--forcerun select_genes"):
+        require_same(read, cache)
+    note_read(read, cache, lambda rule: rule == "select_genes")
+    require_same(read, cache)
+
+
+def test_a_file_that_snakemake_reads_again_by_itself_passes(saved):
+    read, cache = saved
+    ((card, (outputs, _)),) = read.items()
+    replace(card, "{1}", 1000)  # newer
+    require_same(read, cache)
+    note_read(read, cache, lambda rule: False)
+    replace(card, "{1}", -1000)  # the run made results of it, and it was copied
+    require_same(read, cache)
+    os.unlink(outputs[1])
+    replace(card, "{2}", -1000)
+    require_same(read, cache)  # there is nothing to be stale
+    os.unlink(card)
+    note_read(read, cache, lambda rule: True)
+    require_same(read, cache)
