@@ -9,7 +9,7 @@ import torch
 from dice_atlas.dice.mixup import ClassMixup, augmented, mixup_classes
 from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.saved import load_prior, save_prior
-from dice_atlas.dice.training import PriorSettings, Trainer, validation_loss
+from dice_atlas.dice.training import PriorSettings, Trainer
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import FORMAT
 from dice_atlas.features.projection import LatentSpace, load_saved_space
@@ -71,7 +71,7 @@ def test_fast_network_learns_the_closed_form_of_a_gaussian():
 
 def test_paper_network_learns_to_denoise():
     run = trainer("paper", steps=400, batch_size=256, learning_rate=1e-3, validate_every=100)
-    before = validation_loss(OBJECTIVES["paper"], run.network, run.held, 0)
+    before = OBJECTIVES["paper"].held_out_loss(run.network, run.held, 0)
     run.run()
     assert run.best_loss < 0.5 * before
     assert run.best_loss < 0.6  # 1 is the error of doing nothing

@@ -14,6 +14,8 @@ from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, Prior, fold_batch_norm
 from dice_atlas.dice.schedule import DDPMSchedule
 
+# Noise variances at which held-out cells are denoised to choose the best weights.
+VALIDATION_VARIANCES = (1.25, 5.0, 25.0)
 # Noise levels that the posterior-mean network is trained at: from below the end of its chain to
 # above the largest level of the paper's schedule.
 LEVELS = (0.04, 15.0)
@@ -95,6 +97,9 @@ class Objective(Protocol[Network]):
     ) -> torch.Tensor:
         """Loss (a scalar) of clean latents (n, k)."""
 
+    def held_out_loss(self, network: Network, held: torch.Tensor, seed: int) -> float:
+        """What the weights are judged by, on cells that were not trained on."""
+
     def scheduler(
         self, optimizer: torch.optim.Optimizer, settings: TrainingSettings
     ) -> LRScheduler:
@@ -102,6 +107,25 @@ class Objective(Protocol[Network]):
 
     def prior(self, network: Network) -> Prior:
         """The prior that a trained network stands for."""
+
+
+@torch.no_grad()
+def denoising_error(prior: Prior, held: torch.Tensor, seed: int) -> float:
+    """Mean over noise variances of the held-out cells' denoising error, relative to the noise.
+
+    Parameters
+    ----------
+    held : (n, k), clean latents.
+    seed : of the noise.
+    """
+    generator = torch.Generator(held.device).manual_seed(seed)
+    errors = []
+    for variance in VALIDATION_VARIANCES:
+        noise = torch.randn(held.shape, generator=generator, device=held.device)
+        noisy = held + math.sqrt(variance) * noise
+        error = (prior.mean(noisy, math.sqrt(variance)) - held) ** 2
+        errors.append(float(error.mean()) / variance)
+    return sum(errors) / len(errors)
 
 
 class PosteriorMean:
@@ -149,6 +173,10 @@ class PosteriorMean:
         s = torch.exp(low + (high - low) * place)[:, None]
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         return network.loss(clean, s, noise)
+
+    def held_out_loss(self, network: PosteriorMeanMLP, held: torch.Tensor, seed: int) -> float:
+        """See `denoising_error`."""
+        return denoising_error(self.prior(network), held, seed)
 
     def scheduler(
         self, optimizer: torch.optim.Optimizer, settings: TrainingSettings
@@ -200,6 +228,10 @@ class NoisePrediction:
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         u_t = abar[t, None].sqrt() * clean + (1 - abar[t, None]).sqrt() * noise
         return ((network(u_t, (t + 1) / schedule.steps) - noise) ** 2).mean()
+
+    def held_out_loss(self, network: TabularDiffusionMLP, held: torch.Tensor, seed: int) -> float:
+        """See `denoising_error`."""
+        return denoising_error(self.prior(network), held, seed)
 
     def scheduler(
         self, optimizer: torch.optim.Optimizer, settings: TrainingSettings

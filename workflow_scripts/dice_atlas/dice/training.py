@@ -23,8 +23,6 @@ from dice_atlas.logs import Progress
 
 logger = logging.getLogger(__name__)
 
-# Noise variances at which held-out cells are denoised to choose the best weights.
-VALIDATION_VARIANCES = (1.25, 5.0, 25.0)
 # Fewer cells make no prior.
 LEAST_CELLS = 50
 
@@ -72,24 +70,6 @@ def split_rows(
     return torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]
 
 
-@torch.no_grad()
-def validation_loss(
-    objective: Objective, network: torch.nn.Module, held: torch.Tensor, seed: int
-) -> float:
-    """Mean over noise variances of the held-out cells' denoising error, relative to the noise."""
-    training = network.training
-    prior = objective.prior(network)
-    generator = torch.Generator(held.device).manual_seed(seed)
-    errors = []
-    for variance in VALIDATION_VARIANCES:
-        noise = torch.randn(held.shape, generator=generator, device=held.device)
-        noisy = held + math.sqrt(variance) * noise
-        error = (prior.mean(noisy, math.sqrt(variance)) - held) ** 2
-        errors.append(float(error.mean()) / variance)
-    network.train(training)
-    return sum(errors) / len(errors)
-
-
 class WeightAverage:
     """Exponential moving average of a network's weights and running statistics."""
 
@@ -120,7 +100,7 @@ class Trainer:
     ----------
     objective : what is trained.
     settings : how.
-    latents : (n, k) float32, the reference's latents.
+    latents : (n, k) float32, the reference's latents, or what else the objective takes of a cell.
     classes : (n,) int64, the classes of the mixup (all 0: one class).
     mixup : whether to augment.
     seed, device : of the training.
@@ -199,7 +179,11 @@ class Trainer:
         InputError
             Training diverged.
         """
-        loss = validation_loss(self.objective, self.chosen(), self.held, self.seed)
+        network = self.chosen()
+        training = network.training
+        with torch.no_grad():
+            loss = self.objective.held_out_loss(network, self.held, self.seed)
+        network.train(training)
         if not math.isfinite(loss):
             raise InputError(
                 f"training diverged at step {self.step} (held-out loss {loss}) with a learning "
