@@ -100,6 +100,9 @@ class Objective(Protocol[Network]):
     def held_out_loss(self, network: Network, held: torch.Tensor, seed: int) -> float:
         """What the weights are judged by, on cells that were not trained on."""
 
+    def optimizer(self, network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
+        """What moves the weights."""
+
     def scheduler(
         self, optimizer: torch.optim.Optimizer, settings: TrainingSettings
     ) -> LRScheduler:
@@ -107,6 +110,11 @@ class Objective(Protocol[Network]):
 
     def prior(self, network: Network) -> Prior:
         """The prior that a trained network stands for."""
+
+
+def adamw(network: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """AdamW with torch's defaults (Loshchilov and Hutter 2019)."""
+    return torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
 
 
 @torch.no_grad()
@@ -178,6 +186,12 @@ class PosteriorMean:
         """See `denoising_error`."""
         return denoising_error(self.prior(network), held, seed)
 
+    def optimizer(
+        self, network: PosteriorMeanMLP, settings: TrainingSettings
+    ) -> torch.optim.Optimizer:
+        """See `adamw`."""
+        return adamw(network, settings)
+
     def scheduler(
         self, optimizer: torch.optim.Optimizer, settings: TrainingSettings
     ) -> LRScheduler:
@@ -232,6 +246,12 @@ class NoisePrediction:
     def held_out_loss(self, network: TabularDiffusionMLP, held: torch.Tensor, seed: int) -> float:
         """See `denoising_error`."""
         return denoising_error(self.prior(network), held, seed)
+
+    def optimizer(
+        self, network: TabularDiffusionMLP, settings: TrainingSettings
+    ) -> torch.optim.Optimizer:
+        """See `adamw`."""
+        return adamw(network, settings)
 
     def scheduler(
         self, optimizer: torch.optim.Optimizer, settings: TrainingSettings

@@ -135,9 +135,7 @@ class Trainer:
         self.rows: list[tuple[int, float, float]] = []
         self.network = network.to(device)
         self.average = WeightAverage(self.network, settings.average)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, fused=None
-        )
+        self.optimizer = objective.optimizer(self.network, settings)
         self.scheduler = objective.scheduler(self.optimizer, settings)
         self.best, self.best_loss, self.since_best = self.weights(), math.inf, 0
 
