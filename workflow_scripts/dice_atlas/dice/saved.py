@@ -17,7 +17,7 @@ from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.training import Trained
 from dice_atlas.errors import InputError, reading
-from dice_atlas.features.card import FORMAT, card_of, digest, require_match
+from dice_atlas.features.card import PRIOR, CardKind, card_of, digest, require_match
 from dice_atlas.features.projection import LatentSpace, load_saved_space, space_arrays
 from dice_atlas.files import atomic_path, write_table
 
@@ -36,12 +36,27 @@ def save_prior(
     card : what is known of it; goes to card.json beside `path`, with the weights' SHA-256.
     path : prior.safetensors.
     """
-    card = {"format": FORMAT, **card}
     arrays = {f"space.{n}": torch.from_numpy(a) for n, a in space_arrays(space).items()}
     tensors = {f"network.{n}": t.contiguous() for n, t in weights.items()}
+    save_model({**tensors, **arrays}, card, path, PRIOR)
+
+
+def save_model(
+    tensors: dict[str, torch.Tensor], card: dict[str, Any], path: str | Path, kind: CardKind
+) -> None:
+    """Write a model and its card, which know each other.
+
+    Parameters
+    ----------
+    tensors : by name.
+    card : what is known of the model; goes to card.json beside `path`, with its SHA-256.
+    path : the safetensors file.
+    kind : of the model.
+    """
+    card = {"format": kind.format, **card}
     with atomic_path(path) as temporary:
         # Not save_file(): its files can be read by their owner only.
-        content = save({**tensors, **arrays}, metadata={"card": digest(card)})
+        content = save(tensors, metadata={"card": digest(card, kind)})
         temporary.write_bytes(content)
     card["sha256"] = hashlib.sha256(content).hexdigest()
     with atomic_path(card_of(path)) as temporary:

@@ -1,4 +1,4 @@
-"""The card of a saved prior: what is known of it, and whether it speaks of the weights beside it.
+"""The card of a saved model: what is known of it, and whether it speaks of the weights beside it.
 
 Card and weights know each other. The card holds the SHA-256 of the weights' file; the metadata of
 that file hold the digest of what the card says and results depend on. Nothing heavy is imported
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,41 @@ from dice_atlas.errors import InputError, reading
 # weights did not know each other.
 FORMAT = 4
 NAME = "card.json"
-# What results depend on, beside the weights.
-ESSENTIAL = ("format", "preset", "k", "settings", "normalization", "genes", "calibration")
-KINDS = {"preset": str, "k": int, "settings": dict, "normalization": dict, "genes": list,
-         "calibration": list, "sha256": str}  # fmt: skip
-ADVICE = (
-    "expected the folder results/<atlas>/prior of an earlier run, as it was written; copy it again"
-)
+
+
+@dataclass(frozen=True)
+class CardKind:
+    """One kind of saved model.
+
+    Attributes
+    ----------
+    what : it is, for messages.
+    format : of its files; another one cannot be read.
+    essential : entries of the card that results depend on, beside the weights.
+    types : of the entries that a card must have.
+    folder : where a run writes it.
+    """
+
+    what: str
+    format: int
+    essential: tuple[str, ...]
+    types: Mapping[str, type]
+    folder: str
+
+    @property
+    def advice(self) -> str:
+        """What to do about files that are not as they were written."""
+        return f"expected the folder {self.folder} of an earlier run, as it was written; copy it again"
+
+
+PRIOR = CardKind(
+    "prior",
+    FORMAT,
+    ("format", "preset", "k", "settings", "normalization", "genes", "calibration"),
+    {"preset": str, "k": int, "settings": dict, "normalization": dict, "genes": list,
+     "calibration": list, "sha256": str},
+    "results/<atlas>/prior",
+)  # fmt: skip
 
 
 def card_of(prior_path: str | Path) -> Path:
@@ -32,65 +61,70 @@ def card_of(prior_path: str | Path) -> Path:
     return Path(prior_path).with_name(NAME)
 
 
-def digest(card: Mapping[str, Any]) -> str:
-    """SHA-256 of the `ESSENTIAL` part of a card."""
-    essential = {name: card.get(name) for name in ESSENTIAL}
+def digest(card: Mapping[str, Any], kind: CardKind = PRIOR) -> str:
+    """SHA-256 of the essential part of a card."""
+    essential = {name: card.get(name) for name in kind.essential}
     return hashlib.sha256(json.dumps(essential, sort_keys=True).encode()).hexdigest()
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
-    """The card of a saved prior.
+def read_card(path: str | Path, kind: CardKind = PRIOR) -> dict[str, Any]:
+    """The card of a saved model.
 
     Parameters
     ----------
     path : card.json.
+    kind : of the model.
 
     Raises
     ------
     InputError
         It is no card, or of another format.
     """
-    with reading(path, "the card of a saved prior, in JSON"):
+    with reading(path, f"the card of a saved {kind.what}, in JSON"):
         card = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(card, dict):
-        raise InputError(f"{path}: seen a {type(card).__name__}, no card of a prior; {ADVICE}")
-    if card.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: seen a {type(card).__name__}, no card of a {kind.what}; {kind.advice}"
+        )
+    if card.get("format") != kind.format:
         raise InputError(
             f"{path}: seen format {card.get('format')} (dice-atlas {card.get('dice_atlas')}), "
-            f"expected {FORMAT}: train the prior again, or use it with the version that wrote it"
+            f"expected {kind.format}: train the {kind.what} again, or use it with the version that "
+            "wrote it"
         )
-    wrong = [name for name, kind in KINDS.items() if not isinstance(card.get(name), kind)]
+    wrong = [name for name, of in kind.types.items() if not isinstance(card.get(name), of)]
     if wrong:
-        raise InputError(f"{path}: no {', '.join(wrong)} as a prior's card has; {ADVICE}")
+        raise InputError(f"{path}: no {', '.join(wrong)} as a {kind.what}'s card has; {kind.advice}")
     return card
 
 
-def require_match(prior_path: str | Path) -> dict[str, Any]:
-    """The card of a saved prior, whose weights are found to be those that it speaks of.
+def require_match(path: str | Path, kind: CardKind = PRIOR) -> dict[str, Any]:
+    """The card of a saved model, whose weights are found to be those that it speaks of.
 
     Parameters
     ----------
-    prior_path : prior.safetensors, with its card beside it.
+    path : the safetensors file, with its card beside it.
+    kind : of the model.
 
     Raises
     ------
     InputError
         The weights are damaged or changed, the card speaks of others, or see `read_card`.
     """
-    card = read_card(card_of(prior_path))
-    with reading(prior_path, "the weights of a saved prior"):
-        written = metadata(prior_path).get("card")
-        with open(prior_path, "rb") as file:
+    card = read_card(card_of(path), kind)
+    with reading(path, f"the weights of a saved {kind.what}"):
+        written = metadata(path).get("card")
+        with open(path, "rb") as file:
             seen = hashlib.file_digest(file, "sha256").hexdigest()
     if seen != card["sha256"]:
         raise InputError(
-            f"{prior_path}: seen the sha256 {seen[:12]}..., but its card speaks of "
-            f"{card['sha256'][:12]}...: the weights were changed or cut off; {ADVICE}"
+            f"{path}: seen the sha256 {seen[:12]}..., but its card speaks of "
+            f"{card['sha256'][:12]}...: the weights were changed or cut off; {kind.advice}"
         )
-    if written != digest(card):
+    if written != digest(card, kind):
         raise InputError(
-            f"{card_of(prior_path)}: its genes or settings are not those that the weights were "
-            f"saved with; {ADVICE}"
+            f"{card_of(path)}: its genes or settings are not those that the weights were saved "
+            f"with; {kind.advice}"
         )
     return card
 
