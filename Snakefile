@@ -36,6 +36,7 @@ wildcard_constraints:
 localrules:
     all,
     benchmark,
+    synthesis,
 
 
 include: "rules/counts.smk"
@@ -45,6 +46,7 @@ include: "rules/denoise.smk"
 include: "rules/annotate.smk"
 include: "rules/cluster.smk"
 include: "rules/report.smk"
+include: "rules/synthesis.smk"
 include: "rules/benchmark.smk"
 
 

@@ -83,6 +83,7 @@ from dice_atlas.settings import (
 from dice_atlas.counts.formats import member_files
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
+from dice_atlas.synthesis.settings import CellRequest, ModelSettings
 from dice_atlas.texts import unusable_path
 
 if CLONE and unusable_path(str(CLONE)):
@@ -184,10 +185,17 @@ TRANSFER = HAS_LABELS and bool(QUERIES)
 SPACES = config["annotate"]["spaces"] if TRANSFER else []
 SAVED_PRIOR = config["prior"]["path"]
 TRUTHS = [name for name in SAMPLES if SHEET[name]["truth"]]
-TEMPLATE = repository_file("resources/report.html.j2")
+PARTS = ("page.css", "macros.html.j2")  # of every page
+# A saved generator has its scores in its own folder.
+JUDGED = not config["synthesis"]["path"] and config["synthesis"]["test_share"] > 0
 # What each stage of the label transfer depends on, so that nothing else reruns it.
 CALL_SETTINGS = ("unassigned_below", "outside_below", "coverage")
 WEIGHT_SETTINGS = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
+
+
+def templates(page):
+    """The template of a page, then what it includes."""
+    return [repository_file(f"resources/{name}") for name in (page, *PARTS)]
 
 
 def out(path):
@@ -276,7 +284,7 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report", "benchmark")
+    without = ("gpu", "report", "benchmark", "synthesis")
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
@@ -285,6 +293,26 @@ def atlas_settings():
 def saved_prior_files(*names):
     """Files of the saved prior that config names; none when a prior is trained."""
     return [f"{SAVED_PRIOR}/{name}" for name in names] if SAVED_PRIOR else []
+
+
+def generator_files(*names):
+    """Files of the saved generator that config names; none when one is trained."""
+    path = config["synthesis"]["path"]
+    return [f"{path}/{name}" for name in names] if path else []
+
+
+def training_inputs():
+    """What a generator is trained on and judged by; nothing where a saved one is used."""
+    files = {"samples": every_sample("samples/{sample}/filtered.h5ad")}
+    files |= {"genes": out("features/genes.tsv"), "clusters": []}
+    if config["synthesis"]["label"] == "cluster":
+        files["clusters"] = out("clusters/clusters.tsv.gz")
+    return {name: [] for name in files} if config["synthesis"]["path"] else files
+
+
+def synthesis_settings(kind):
+    """The part of the section `synthesis` that a stage depends on."""
+    return {name: config["synthesis"][name] for name in kind.__dataclass_fields__}
 
 
 def embedding_of(space):

@@ -79,7 +79,7 @@ rule render_report:
         calibration=final_annotation("calibration.tsv.gz"),
         label_genes=annotation_file("label_genes.tsv"),
         cluster_labels=annotation_file("cluster_labels.tsv"),
-        template=TEMPLATE,
+        templates=templates("report.html.j2"),
     output:
         report=report(
             out("report.html"),

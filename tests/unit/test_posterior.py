@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 from dice_atlas.dice.gather import gather
-from dice_atlas.dice.posterior import denoise_shard, reference_labels, shard_rows
+from dice_atlas.dice.posterior import denoise_shard, reference_labels
+from dice_atlas.numerics.shards import shard_rows
 from dice_atlas.dice.priors import DenoiserPrior
 from dice_atlas.dice.settings import DenoiseSettings, RhoSettings
 from dice_atlas.errors import InputError

@@ -217,7 +217,9 @@ def make_files(tmp_path, root):
                 name.split(".")[0]: [tmp_path / name] if transfer else []
                 for name in ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv")
             },
-            "template": root / "resources" / "report.html.j2",
+            "templates": [
+                root / "resources" / name for name in ("report.html.j2", "page.css", "macros.html.j2")
+            ],
             **{name: tmp_path / f"{name}.tsv" for name in tables},
         }  # fmt: skip
 

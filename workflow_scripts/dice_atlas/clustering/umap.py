@@ -50,3 +50,24 @@ def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -
 def umap_table(cells: pd.Index, layout: np.ndarray) -> pd.DataFrame:
     """umap.tsv.gz."""
     return pd.DataFrame({"cell": cells, "umap1": layout[:, 0], "umap2": layout[:, 1]})
+
+
+def joint_umap(points: np.ndarray, seed: int) -> np.ndarray:
+    """Layout of cells that have no graph yet, from 15 neighbours each.
+
+    Parameters
+    ----------
+    points : cells x k.
+
+    Returns
+    -------
+    cells x 2, float32.
+    """
+    work = ad.AnnData(obsm={"X_points": points})
+    sc.pp.neighbors(
+        work, n_neighbors=min(15, len(points) - 1), use_rep="X_points", random_state=seed
+    )
+    sc.tl.umap(
+        work, random_state=seed, init_pos="spectral" if len(points) >= MIN_SPECTRAL else "random"
+    )
+    return np.asarray(work.obsm["X_umap"], dtype=np.float32)

@@ -17,6 +17,7 @@ from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.features.projection import load_space
 from dice_atlas.logs import Progress
 from dice_atlas.numerics.blocks import read_rows
+from dice_atlas.numerics.shards import shard_rows
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -24,11 +25,6 @@ logger = logging.getLogger(__name__)
 
 # Reference cells that the posterior samples are compared with at the most.
 REFERENCE_AT_MOST = 20_000
-
-
-def shard_rows(n: int, shard: int, of: int) -> np.ndarray:
-    """Rows of shard 1..of: contiguous, sizes differing by one at the most."""
-    return np.arange(n * (shard - 1) // of, n * shard // of)
 
 
 def reference_labels(

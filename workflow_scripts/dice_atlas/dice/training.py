@@ -7,15 +7,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anndata as ad
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.mixup import ClassMixup, mixup_classes
-from dice_atlas.dice.objectives import OBJECTIVES, Objective, TrainingCells, TrainingSettings
+from dice_atlas.dice.objectives import (
+    OBJECTIVES,
+    Network,
+    TrainingCells,
+    TrainingSettings,
+)
 from dice_atlas.errors import InputError, one_line
 from dice_atlas.files import atomic_path
 from dice_atlas.holdout import reference_rows, training_rows
@@ -70,6 +76,32 @@ def split_rows(
     return torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]
 
 
+class Trainable(Protocol[Network]):
+    """What `Trainer` asks of what it trains: the part of an `Objective` that is not of priors."""
+
+    low_precision: bool
+    clip: float | None
+
+    def build(self, cells: TrainingCells, settings: TrainingSettings, seed: int) -> Network:
+        """See `Objective`."""
+
+    def loss(
+        self, network: Network, clean: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """See `Objective`; what it draws it draws from the generator, which checkpoints keep."""
+
+    def held_out_loss(self, network: Network, held: torch.Tensor, seed: int) -> float:
+        """See `Objective`."""
+
+    def optimizer(self, network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
+        """See `Objective`."""
+
+    def scheduler(
+        self, optimizer: torch.optim.Optimizer, settings: TrainingSettings
+    ) -> LRScheduler:
+        """See `Objective`."""
+
+
 class WeightAverage:
     """Exponential moving average of a network's weights and running statistics."""
 
@@ -104,19 +136,24 @@ class Trainer:
     classes : (n,) int64, the classes of the mixup (all 0: one class).
     mixup : whether to augment.
     seed, device : of the training.
+    least_steps : before which no patience ends the training.
+    remedy : what an error about diverging advises.
     """
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Trainable,
         settings: TrainingSettings,
         latents: torch.Tensor,
         classes: torch.Tensor,
         mixup: bool,
         seed: int,
         device: str,
+        least_steps: int = 0,
+        remedy: str = "lower prior.overrides.learning_rate",
     ) -> None:
         self.objective, self.settings, self.seed = objective, settings, seed
+        self.least_steps, self.remedy = least_steps, remedy
         split = torch.Generator().manual_seed(seed)
         train, held = split_rows(classes, 0.1, split)
         self.latents = latents[train].to(device)
@@ -185,7 +222,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise InputError(
                 f"training diverged at step {self.step} (held-out loss {loss}) with a learning "
-                f"rate of {self.settings.learning_rate:g}; lower prior.overrides.learning_rate"
+                f"rate of {self.settings.learning_rate:g}; {self.remedy}"
             )
         self.rows.append((self.step, train_loss, loss))
         if loss < self.best_loss:
@@ -215,7 +252,9 @@ class Trainer:
         if self.step == 0:
             # The fast network starts as its mixture, which may be the best there is.
             self.validate(math.nan)
-        while self.step < settings.steps and self.since_best < settings.patience:
+        while self.step < settings.steps and (
+            self.since_best < settings.patience or self.step < self.least_steps
+        ):
             losses.append(self.train_step())
             self.seconds = time.perf_counter() - start
             if self.step % settings.validate_every == 0 or self.step == settings.steps:

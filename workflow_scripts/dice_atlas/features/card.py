@@ -43,7 +43,9 @@ class CardKind:
     @property
     def advice(self) -> str:
         """What to do about files that are not as they were written."""
-        return f"expected the folder {self.folder} of an earlier run, as it was written; copy it again"
+        return (
+            f"expected the folder {self.folder} of an earlier run, as it was written; copy it again"
+        )
 
 
 PRIOR = CardKind(
@@ -94,7 +96,9 @@ def read_card(path: str | Path, kind: CardKind = PRIOR) -> dict[str, Any]:
         )
     wrong = [name for name, of in kind.types.items() if not isinstance(card.get(name), of)]
     if wrong:
-        raise InputError(f"{path}: no {', '.join(wrong)} as a {kind.what}'s card has; {kind.advice}")
+        raise InputError(
+            f"{path}: no {', '.join(wrong)} as a {kind.what}'s card has; {kind.advice}"
+        )
     return card
 
 

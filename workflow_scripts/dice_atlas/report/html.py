@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,13 +69,26 @@ def visible(value: Any) -> Any:
     return type(value)(shown(value)) if isinstance(value, str) else value
 
 
+def page_environment(templates: Sequence[str | Path]) -> jinja2.Environment:
+    """Where pages are made: templates that include each other by their file names."""
+    texts = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in templates}
+    return jinja2.Environment(
+        loader=jinja2.DictLoader(texts),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=visible,
+    )
+
+
 def render(
     data: ReportData,
     figures: Mapping[str, str | Path],
     qc_figures: Mapping[str, str | Path],
     settings: ReportSettings,
     name: str,
-    template_path: str | Path,
+    templates: Sequence[str | Path],
 ) -> str:
     """The whole page.
 
@@ -86,22 +99,15 @@ def render(
     qc_figures : PNG files by sample.
     settings : of the page.
     name : of the atlas, the title if settings give none.
-    template_path : the jinja2 template.
+    templates : jinja2 templates, that of the page first, then what it includes.
 
     Returns
     -------
     str
         HTML.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(template_path).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=visible,
-    )
-    return environment.get_template(Path(template_path).name).render(
+    environment = page_environment(templates)
+    return environment.get_template(Path(templates[0]).name).render(
         title=settings.title or name,
         name=name,
         data=data,
@@ -140,6 +146,6 @@ def write_report(
     data = read_report_data(files, settings.n_markers)
     figures = draw(data, settings.n_markers, folder)
     qc_figures = {Path(path).parent.name: path for path in files["qc_figures"]}
-    text = render(data, figures, qc_figures, settings, name, files["template"])
+    text = render(data, figures, qc_figures, settings, name, files["templates"])
     with atomic_path(page) as path:
         path.write_text(text, encoding="utf-8")

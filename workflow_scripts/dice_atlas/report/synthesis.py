@@ -1,0 +1,341 @@
+"""The page about synthetic cells: figures and tables of how much they resemble real ones."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dice_atlas.files import atomic_path
+from dice_atlas.plots.points import drawn_rows, point_size
+from dice_atlas.plots.style import (
+    BLUE,
+    FULL_WIDTH,
+    GREY,
+    LIGHT_BLUE,
+    ORANGE,
+    SOFT,
+    add_legend,
+    palette,
+    styled,
+)
+from dice_atlas.report.figures import save_png
+from dice_atlas.report.html import image, page_environment
+from dice_atlas.report.maps import frame
+from dice_atlas.report.tables import Table, number
+from dice_atlas.scoring.fidelity import LEAST_HELD_OUT, OWN
+from dice_atlas.scoring.synthesis import LEAST_CLASS, METRICS
+from dice_atlas.synthesis.baselines import BASELINES
+
+HELD_OUT = "held out"
+COLORS = {HELD_OUT: GREY, OWN: ORANGE}
+CONTROL = "resampled"
+TITLES = {OWN: "this generator"} | {name: b.title for name, b in BASELINES.items()}
+# Metrics of the table: title, digits.
+SHOWN = {
+    "rf_auc_pc": ("forest on 50 components, AUC (0.5 is best)", 3),
+    "rf_auc_genes": ("forest on genes, AUC (0.5)", 3),
+    "rf_auc_class": ("forest within a class, AUC (0.5)", 3),
+    "mmd_squared": ("maximum mean discrepancy, squared (0)", 4),
+    "ilisi": ("iLISI of real and synthetic (2)", 3),
+    "tstr_accuracy": ("trained on synthetic, tested on real: accuracy", 3),
+    "label_kept": ("labels that a classifier of real cells gives back (1)", 3),
+    "zero_fraction_difference": ("difference of zero fractions (0)", 4),
+    "variance_ratio": ("variance, synthetic over real (1)", 3),
+    "library_ks": ("library sizes, Kolmogorov-Smirnov (0)", 3),
+    "gene_correlation_r": ("gene-gene correlations, r (1)", 3),
+    "log_fold_change_slope": ("log-fold changes between classes, slope (1)", 3),
+    "dcr_p5": ("distance to the closest record (1; a copy has 0)", 3),
+}
+
+
+@dataclass(frozen=True)
+class SynthesisData:
+    """What the page is made of.
+
+    Attributes
+    ----------
+    cells : evaluation.h5ad.
+    layout : cells x 2, their UMAP.
+    table, by_class, memorization : see `fidelity.Fidelity`.
+    card : of the generator.
+    loss : `part`, `step`, `train_loss`, `validation_loss`.
+    """
+
+    cells: ad.AnnData
+    layout: np.ndarray
+    table: pd.DataFrame
+    by_class: pd.DataFrame
+    memorization: pd.DataFrame
+    card: dict[str, Any]
+    loss: pd.DataFrame
+
+    def expression(self, which: str) -> np.ndarray:
+        """Cells x genes of one set, dense."""
+        return self.cells[self.cells.obs["set"] == which].X.toarray()
+
+    def of(self, which: str) -> pd.DataFrame:
+        """obs of one set."""
+        return self.cells.obs[self.cells.obs["set"] == which]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the cells have classes."""
+        return bool((self.cells.obs["label"].astype(str) != "").any())
+
+    def value(self, metric: str, generator: str = OWN) -> float:
+        """A score; NaN where there is none."""
+        found = self.table[
+            (self.table["metric"] == metric) & (self.table["generator"] == generator)
+        ]["value"]
+        return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def read_synthesis(files: Mapping[str, Any]) -> SynthesisData:
+    """Read the rule's named inputs."""
+    cells = ad.read_h5ad(files["cells"])
+    layout = pd.read_csv(files["umap"], sep="\t")[["umap1", "umap2"]].to_numpy()
+    tables = {
+        name: pd.read_csv(files[name], sep="\t", keep_default_na=False, na_values=[""])
+        for name in ("table", "memorization", "loss")
+    }
+    by_class = pd.read_csv(files["by_class"], sep="\t", dtype={"label": str}, keep_default_na=False)
+    card = json.loads(Path(files["card"]).read_text())
+    return SynthesisData(cells, layout, by_class=by_class, card=card, **tables)
+
+
+def umaps(data: SynthesisData, seed: int) -> Figure:
+    """Held-out and synthetic cells in one map, by origin and by class."""
+    with styled():
+        n_panels = 2 if data.labelled else 1
+        figure, axes = plt.subplots(1, n_panels, figsize=(FULL_WIDTH * n_panels / 2, 5.2),
+                                    squeeze=False)  # fmt: skip
+        rows = drawn_rows(data.cells.n_obs, seed)
+        obs = data.cells.obs.iloc[rows]
+        colors, shown = [("set", COLORS)], dict[str, str]()
+        if data.labelled:
+            labels = sorted(set(obs["label"].astype(str)))
+            colors.append(("label", palette(labels)))
+        for panel, (column, known) in zip(axes[0], colors, strict=True):
+            values = obs[column].astype(str)
+            panel.scatter(
+                *data.layout[rows].T, c=[known[v] for v in values], s=point_size(len(rows)), lw=0
+            )
+            frame(panel, data.layout)
+            panel.set_title("origin" if column == "set" else "class")
+            shown |= {name: known[name] for name in known if (values == name).any()}
+        handles = [plt.Line2D([], [], ls="", marker="o", color=color) for color in shown.values()]
+        add_legend(figure, handles, list(shown), loc="outside right center")
+        return figure
+
+
+def identity(axes: Axes, x: np.ndarray, y: np.ndarray, title: str) -> None:
+    """Real against synthetic values, with the line on which they agree."""
+    axes.scatter(x, y, s=5, lw=0, color=BLUE, alpha=0.4, rasterized=True)
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    axes.plot([low, high], [low, high], color=SOFT, lw=0.8)
+    axes.set(title=title, xlabel="held-out cells", ylabel="synthetic cells")
+
+
+def genes(data: SynthesisData) -> Figure:
+    """Mean, variance and share of zeros of each gene."""
+    real, made = data.expression(HELD_OUT), data.expression(OWN)
+    with styled():
+        figure, axes = plt.subplots(1, 3, figsize=(FULL_WIDTH, 4.0))
+        identity(axes[0], real.mean(axis=0), made.mean(axis=0), "mean of log expression")
+        identity(axes[1], real.var(axis=0), made.var(axis=0), "variance")
+        identity(axes[2], (real <= 0).mean(axis=0), (made <= 0).mean(axis=0), "share of zeros")
+        return figure
+
+
+def histogram(axes: Axes, values: Mapping[str, np.ndarray], title: str, label: str) -> None:
+    """Two outlines on common bins."""
+    every = np.concatenate(list(values.values()))
+    bins = np.histogram_bin_edges(every, min(40, max(10, len(every) // 20))).tolist()
+    for name, own in values.items():
+        axes.hist(own, bins=bins, density=True, histtype="step", lw=1.6, color=COLORS[name],
+                  label=name)  # fmt: skip
+    axes.set(title=title, xlabel=label, ylabel="density")
+    axes.legend()
+
+
+def libraries(data: SynthesisData) -> Figure:
+    """Counts and genes per cell, and the distance to the closest training cell."""
+    sets = (HELD_OUT, OWN)
+    with styled():
+        figure, axes = plt.subplots(1, 3, figsize=(FULL_WIDTH, 3.8))
+        logs = {s: np.log10(data.of(s)["library"].to_numpy(float)) for s in sets}
+        histogram(axes[0], logs, "library size", "log10 counts per cell")
+        found = {s: (data.expression(s) > 0).sum(axis=1) for s in sets}
+        histogram(axes[1], found, "variable genes found", "genes per cell")
+        distances = {s: data.of(s)["distance"].to_numpy(float) for s in sets}
+        histogram(axes[2], distances, "memorisation", "distance to the closest training cell")
+        return figure
+
+
+def fold_changes(data: SynthesisData) -> Figure | None:
+    """Log-fold changes of each class against the rest; None without two large classes."""
+    real, made = data.expression(HELD_OUT), data.expression(OWN)
+    labels = {s: data.of(s)["label"].astype(str).to_numpy() for s in (HELD_OUT, OWN)}
+    sizes = pd.Series(labels[HELD_OUT]).value_counts()
+    large = [name for name in sizes.index if name and sizes[name] >= LEAST_CLASS]
+    if len(sizes) < 2 or not large:
+        return None
+
+    def change(values: np.ndarray, own: np.ndarray) -> np.ndarray:
+        return values[own].mean(axis=0) - values[~own].mean(axis=0)
+
+    with styled():
+        columns = min(4, len(large))
+        rows = -(-len(large) // columns)
+        figure, axes = plt.subplots(rows, columns, squeeze=False,
+                                    figsize=(FULL_WIDTH * columns / 4, 3.1 * rows))  # fmt: skip
+        for panel in axes.flat[len(large) :]:
+            panel.set_visible(False)
+        for panel, name in zip(axes.flat, large, strict=False):
+            pair = (change(real, labels[HELD_OUT] == name), change(made, labels[OWN] == name))
+            identity(panel, *pair, name)
+        return figure
+
+
+def losses(data: SynthesisData) -> Figure:
+    """Losses of the training, a panel for each part."""
+    with styled():
+        parts = list(dict.fromkeys(data.loss["part"]))
+        figure, axes = plt.subplots(1, len(parts), squeeze=False,
+                                    figsize=(FULL_WIDTH * len(parts) / 3, 3.2))  # fmt: skip
+        for panel, part in zip(axes[0], parts, strict=True):
+            own = data.loss[data.loss["part"] == part]
+            for column, name, color in (
+                ("train_loss", "training cells", LIGHT_BLUE),
+                ("validation_loss", "held-out cells", BLUE),
+            ):
+                panel.plot(own["step"], own[column].astype(float), "o-", ms=3, color=color,
+                           label=name)  # fmt: skip
+            panel.set(title=str(part), xlabel="step", ylabel="loss")
+            panel.legend()
+        return figure
+
+
+def score_table(data: SynthesisData) -> Table:
+    """Metrics in rows, generators in columns."""
+    names = [name for name in TITLES if (data.table["generator"] == name).any()]
+    rows = []
+    for metric, (title, digits) in SHOWN.items():
+        values = [data.value(metric, name) for name in names]
+        if not np.isnan(values).all():
+            rows.append([title, *(number(value, digits) for value in values)])
+    columns = ["figure (best value)", *(TITLES[name] for name in names)]
+    return Table(columns, rows, [False, *[True] * len(names)])
+
+
+def class_table(data: SynthesisData) -> Table | None:
+    """One row for each class; None without classes."""
+    own = data.by_class[data.by_class["generator"] == OWN]
+    if own.empty:
+        return None
+    wide = own.assign(value=own["value"].astype(float)).pivot(
+        index="label", columns="metric", values="value"
+    )
+    shown = {
+        "n_held_out": ("held-out cells", 0), "rf_auc_pc": ("forest, AUC (0.5)", 3),
+        "label_kept": ("labels given back (1)", 3), "dcr_p5": ("closest record (1)", 3),
+    }  # fmt: skip
+    wide = wide.reindex(columns=list(shown)).sort_values("n_held_out", ascending=False)
+    rows = [
+        [str(label), number(data.card["classes"].get(str(label), np.nan)),
+         *(number(v, digits) for v, (_, digits) in zip(values, shown.values(), strict=True))]
+        for label, values in zip(wide.index, wide.to_numpy(), strict=True)
+    ]  # fmt: skip
+    titles = ["class", "training cells", *(title for title, _ in shown.values())]
+    return Table(titles, rows, [False, *[True] * (len(titles) - 1)])
+
+
+def findings(data: SynthesisData) -> list[str]:
+    """What a user should know before the cells are used."""
+    found = []
+    control, own = data.value("rf_auc_pc", CONTROL), data.value("rf_auc_pc")
+    if own > 0.75:
+        found.append(
+            f"A random forest tells synthetic from real cells with an AUC of {own:.2f} "
+            f"(real from real cells: {control:.2f}). Treat them as rough."
+        )
+    kept, expected = data.value("label_kept"), data.value("trtr_accuracy")
+    if kept < expected - 0.05:
+        found.append(
+            f"A classifier trained on real cells gives {kept:.0%} of the synthetic cells their "
+            f"label back, and {expected:.0%} of held-out real ones. Classes are mixed up."
+        )
+    distance = data.value("dcr_p5")
+    if distance < 0.5:
+        found.append(
+            f"Synthetic cells lie close to training cells (distance ratio {distance:.2f}; copies "
+            "have 0). Do not publish them in place of the data."
+        )
+    copied = int(data.memorization.set_index("generator")["copies"].get(OWN, 0))
+    if copied:
+        found.append(f"{copied} synthetic cells have the counts of a training cell.")
+    small = [name for name, n in data.card["classes"].items() if n < 20 and name]
+    if small:
+        found.append(
+            f"Classes of fewer than 20 training cells are little more than variations of them: "
+            f"{', '.join(small)}."
+        )
+    n_held_out = len(data.of(HELD_OUT))
+    if n_held_out < 10 * LEAST_HELD_OUT:
+        found.append(f"Only {n_held_out} held-out cells judge the generator: scores are uncertain.")
+    return found
+
+
+def write_synthesis_page(
+    files: Mapping[str, Any], page: Path, folder: Path, name: str, seed: int
+) -> None:
+    """Draw the figures and write the page.
+
+    Parameters
+    ----------
+    files : the rule's named inputs.
+    page, folder : HTML file, and where the figures go.
+    name : of the atlas.
+    seed : of the order in which points are drawn.
+    """
+    data = read_synthesis(files)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "umap": lambda: umaps(data, seed),
+        "genes": lambda: genes(data),
+        "libraries": lambda: libraries(data),
+        "fold_changes": lambda: fold_changes(data),
+        "training": lambda: losses(data),
+    }
+    figures = {}
+    for key, draw in drawings.items():
+        figure = draw()
+        if figure is not None:
+            save_png(figure, folder / f"{key}.png")
+            figures[key] = image(folder / f"{key}.png")
+    template = page_environment(files["templates"]).get_template(Path(files["templates"][0]).name)
+    text = template.render(
+        name=name,
+        card=data.card,
+        labelled=data.labelled,
+        figures=figures,
+        findings=findings(data),
+        scores=score_table(data),
+        classes=class_table(data),
+        metrics=METRICS,
+        own=data.value("rf_auc_pc"),
+        control=data.value("rf_auc_pc", CONTROL),
+        distance=data.value("dcr_p5"),
+        kept=data.value("label_kept"),
+        n_held_out=len(data.of(HELD_OUT)),
+    )
+    with atomic_path(page) as path:
+        path.write_text(text, encoding="utf-8")

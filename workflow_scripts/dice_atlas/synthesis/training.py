@@ -1,0 +1,31 @@
+"""Training of a generator, whichever preset it is of."""
+
+from pathlib import Path
+
+from dice_atlas.synthesis.count_model import CountModel, train_count_model
+from dice_atlas.synthesis.saved import class_codes
+from dice_atlas.synthesis.settings import ModelSettings
+from dice_atlas.synthesis.training_cells import CountTable
+
+
+def train_generator(
+    table: CountTable, settings: ModelSettings, seed: int, device: str, checkpoint: Path
+) -> CountModel:
+    """Train a generator and remove its checkpoints.
+
+    Parameters
+    ----------
+    table : the cells to train on.
+    seed, device : of the training.
+    checkpoint : beginning of the names of files that an interrupted run goes on from.
+
+    Raises
+    ------
+    InputError
+        Training diverged.
+    """
+    _, codes = class_codes(table.labels)
+    model = train_count_model(table, codes, settings, seed, device, checkpoint)
+    for path in checkpoint.parent.glob(f"{checkpoint.name}.*.pt"):
+        path.unlink()
+    return model
