@@ -86,7 +86,7 @@ ANNDATA = [".h5ad", ".zarr", ".h5mu"]
         (np.zeros_like(COUNTS), "layers['counts']"),
         (np.log1p(COUNTS), "layers['counts']"),
         (COUNTS // 2, "layers['counts']"),
-        (COUNTS, "X"),
+        (COUNTS, "layers['counts']"),
     ],
     ids=["binary", "bool", "zero", "log", "less", "same"],
 )

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 UNASSIGNED = "unassigned"  # the cell type of a cell that got no label
+# Words for nothing, as R, pandas and people write them.
+MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})
 LOG1P = "log1p"  # in the sheet's column `expression`: a file without counts
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score

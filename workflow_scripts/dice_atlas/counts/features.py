@@ -9,12 +9,15 @@ import pandas as pd
 
 from dice_atlas.counts.genes import text
 from dice_atlas.errors import InputError
+from dice_atlas.names import MISSING
 
 logger = logging.getLogger(__name__)
 
 EXPRESSION = "Gene Expression"
 # Columns that say of which type a feature is; later ones are read if they speak of types at all.
-TYPE_COLUMNS = ("feature_types", "feature_type", "featuretype", "modality")
+TYPE_COLUMNS = (
+    "feature_types", "feature_type", "featuretype", "feature.type", "modality", "type",
+)  # fmt: skip
 # Types of genes and of other features, as Cell Ranger, muon, Seurat and CITE-seq-Count write them.
 GENE_TYPES = frozenset(("gene expression", "gene", "genes", "gex", "rna", "mrna", "expression"))
 OTHER_TYPES = re.compile(
@@ -24,8 +27,10 @@ OTHER_TYPES = re.compile(
 # Counters that aligners write below the genes: HTSeq, STAR, featureCounts, totals by hand.
 COUNTERS = re.compile(
     r"^(_{0,2}(no_feature|ambiguous|too_low_aqual|not_aligned|alignment_not_unique)|"
-    r"n_(unmapped|multimapping|nofeature|ambiguous)|unassigned_\w+|"
-    r"(grand )?(total|totals|sum)([ _]?(counts?|reads|umis?))?)$",
+    r"n_(unmapped|multimapping|nofeature|ambiguous)|(un)?assigned(_\w+)?|"
+    r"(un)?mapped([ _.]reads)?|n(count|feature)_\w+|n_?(counts?|genes?|umis?|cells?)|"
+    r"percent[._](mt|mito|ribo|rb|hb)|pct_counts_\w+|"
+    r"(grand )?(total|totals|sum)([ _.]?(counts?|reads|umis?|genes?|features?))?)$",
     re.IGNORECASE,
 )
 # Columns about genes that tables have beside those of the cells.
@@ -55,6 +60,22 @@ def type_column(var: pd.DataFrame) -> str | None:
     return None
 
 
+def with_types_of(own: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFrame:
+    """A gene table with the feature types that another table of the file has; see `with_names_of`.
+
+    Parameters
+    ----------
+    own, other : names in the index; other may be None.
+    """
+    column = None if other is None else type_column(other)
+    if other is None or column is None or type_column(own) is not None:
+        return own
+    known = pd.Series(text(other[column]).to_numpy(object), index=text(other.index.to_series()))
+    known = known[~known.index.duplicated()]
+    found = known.reindex(text(own.index.to_series())).fillna("").to_numpy(object)
+    return own.assign(**{TYPE_COLUMNS[0]: found})
+
+
 def normal(name: str) -> str:
     """A type of features in lower case, with blanks between its words."""
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
@@ -82,15 +103,24 @@ def gene_rows(var: pd.DataFrame, path: Path) -> tuple[np.ndarray, dict[str, str]
     column = type_column(var)
     if column is not None:
         types = text(var[column])
-        keep = types.map(normal).isin([*GENE_TYPES, ""]).to_numpy(bool)
-        kinds = types[~keep].value_counts()
-        said = ", ".join(f"{name!r} ({n})" for name, n in kinds.items())
+        types = types.where(~types.str.strip().isin(MISSING), "")
+        kinds = types.map(normal)
+        other = kinds.map(lambda name: OTHER_TYPES.search(name) is not None).to_numpy(bool)
+        keep = kinds.isin(GENE_TYPES).to_numpy(bool) | ~other
+        unknown = types[keep & ~kinds.isin([*GENE_TYPES, ""]).to_numpy(bool)].unique()
+        if len(unknown):
+            logger.warning(
+                "%s: features of type %s (column %s) count as genes; if they are none, give the "
+                "gene-expression matrix alone", path, ", ".join(unknown[:5]), column,
+            )  # fmt: skip
+        found = types[~keep].value_counts()
+        said = ", ".join(f"{name!r} ({n})" for name, n in found.items())
         if not keep.any():
             raise InputError(
                 f"{path}: no feature of type {EXPRESSION!r}; seen {said}; give the "
                 f"gene-expression matrix, or write that type into the column {column}"
             )
-        if len(kinds):
+        if len(found):
             decided["set_apart"] = said
             logger.info(
                 "%s: %d of %d features are genes; not: %s", path, keep.sum(), len(keep), said

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError, reading
+from dice_atlas.names import MISSING
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ SYMBOL_COLUMNS = (
     "gene_symbol", "gene_symbols", "symbol", "symbols", "feature_name", "gene_name", "gene_names",
     "gene_short_name", "hgnc_symbol", "gene", "name",
 )  # fmt: skip
+
+
+# Names that say nothing by themselves: numbers, transcripts, ids behind a genome's name.
+OPAQUE = re.compile(r"\d+(\.0)?\Z|ENS[A-Z]{0,4}T\d{11}|\w+?_+ENS[A-Z]{0,4}G\d{11}")
 
 
 def is_ensembl(names: pd.Series | pd.Index | list[str]) -> np.ndarray:
@@ -58,8 +63,13 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     ensembl = is_ensembl(own)
     own[ensembl] = without_version(own[ensembl])
     said = "the file's own names"
-    if ensembl.mean() > 0.5:
-        ids = own
+    opaque = np.array([OPAQUE.match(name) is not None for name in own], dtype=bool)
+    by_symbol = opaque.mean() > 0.5 and find_column(columns, SYMBOL_COLUMNS) is not None
+    if opaque.any() and not by_symbol:
+        refuse_row_numbers(own, source)
+    if ensembl.mean() > 0.5 or by_symbol:
+        column = None if ensembl.mean() > 0.5 else find_column(columns, ID_COLUMNS, True)
+        ids = own if column is None else text(columns[column])
         symbols = find_column(columns, SYMBOL_COLUMNS)
         said = f"symbols of the column {symbols}" if symbols else "Ensembl ids; it has no symbols"
         logger.info("%s: genes are named by %s", source, said)
@@ -70,7 +80,10 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
         ids = own.where(ensembl, "") if column is None else text(columns[column])
     ids = pd.Series(without_version(ids.where(is_ensembl(ids), "")), dtype=object)
     own = own.str.strip()
-    own = own.where(own != "", ids)
+    # Words for nothing would all be one gene; once, it may be a gene's name.
+    repeated = own.isin(MISSING) & own.duplicated(keep=False)
+    nothing = (own == "") | (repeated & (ids != "").to_numpy())
+    own = own.where(~nothing, ids)
     if (own == "").any():
         row = int(np.argmax((own == "").to_numpy())) + 1
         raise InputError(f"{source}: gene number {row} has no name; give every gene a name")
@@ -79,6 +92,28 @@ def gene_table(names: list[str], columns: pd.DataFrame, source: str) -> pd.DataF
     )
     table.attrs["source"] = said
     return table
+
+
+def refuse_row_numbers(names: pd.Series, source: str) -> None:
+    """Refuse names that count the rows: two such files would match by position.
+
+    Raises
+    ------
+    InputError
+        The names are 0, 1, 2 ... or 1, 2, 3 ...
+    """
+    if len(names) < 2:
+        return
+    first = names.iloc[0].removesuffix(".0")
+    if first not in ("0", "1"):
+        return
+    expected = [str(i) for i in range(int(first), int(first) + len(names))]
+    if names.str.removesuffix(".0").tolist() == expected:
+        raise InputError(
+            f"{source}: the genes are called {first}, {expected[1]}, ...: these are row numbers, "
+            f"expected names; write symbols or Ensembl ids in their place, or into a column "
+            f"{SYMBOL_COLUMNS[0]}"
+        )
 
 
 def with_names_of(own: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFrame:
@@ -137,7 +172,8 @@ def read_names(path: str | Path) -> pd.Series:
     with reading(f"genes.names: {path}", "a csv or tsv of two columns, as UTF-8 text"):
         opener = gzip.open if str(path).endswith(".gz") else open
         with opener(path, "rt", encoding="utf-8-sig") as file:
-            separator = "\t" if "\t" in file.readline() else ","
+            header = file.readline()
+            separator = next((s for s in ("\t", ";") if s in header), ",")
         table = pd.read_csv(
             path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
@@ -150,9 +186,28 @@ def read_names(path: str | Path) -> pd.Series:
             + "; expected a csv or tsv with a header, Ensembl ids in the first column and symbols "
             "in the second"
         )
-    symbols = pd.Series(table.iloc[:, 1].str.strip().to_numpy(), index=without_version(ids))
-    symbols = symbols[known & (symbols != "").to_numpy()]
+    symbols = pd.Series(symbol_values(table, known), index=without_version(ids))
+    symbols = symbols[known & ~symbols.isin(MISSING).to_numpy()]
     return symbols[~symbols.index.duplicated()]
+
+
+def symbol_values(table: pd.DataFrame, known: np.ndarray) -> np.ndarray:
+    """The symbols of a table of ids: its first further column that holds names and no ids.
+
+    Tables of BioMart often have transcripts or Entrez ids between ids and symbols.
+
+    Parameters
+    ----------
+    table : ids in the first column.
+    known : rows of which the id is one of Ensembl.
+    """
+    for column in range(1, table.shape[1]):
+        values = table.iloc[:, column].str.strip()
+        given = values[known & ~values.isin(MISSING).to_numpy()]
+        opaque = [OPAQUE.match(name) is not None for name in given]
+        if len(given) and np.mean(np.array(opaque) | is_ensembl(given)) < 0.5:
+            return values.to_numpy(object)
+    return table.iloc[:, 1].str.strip().to_numpy(object)
 
 
 def without_version(ids: pd.Series | pd.Index) -> pd.Index:

@@ -1,6 +1,7 @@
 """Readers of anndata's and mudata's own files: h5ad, zarr, h5mu."""
 
 import logging
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import scipy.sparse as sp
 from anndata.io import read_elem
 
 from dice_atlas.counts.dense import read_dense
-from dice_atlas.counts.features import TYPE_COLUMNS
+from dice_atlas.counts.features import OTHER_TYPES, TYPE_COLUMNS, normal, with_types_of
 from dice_atlas.counts.genes import ID_COLUMNS, SYMBOL_COLUMNS, with_names_of
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.slots import Slot, choose_slot, require_slot
@@ -28,7 +29,12 @@ logger = logging.getLogger(__name__)
 PROBE = 200_000  # values looked at before a matrix is read as a whole
 BLOCK = 1 << 22  # values summed at once
 # Layers that hold the counts by their name; those of other names may hold anything.
-USUAL_LAYERS = ("counts", "count", "raw_counts", "rawcounts", "raw", "umi", "umis", "umi_counts")
+COUNT_LAYERS = re.compile(r"counts?|umis?|^raw$")
+# ... unless they say what was done to them.
+CHANGED = re.compile(
+    r"norm|log|scale|cpm|tpm|fpkm|bin|rank|size|correct|imput|smooth|denois|spliced|ambig|"
+    r"(^|_)n_?counts?$"
+)
 # Names of the modality that is gene expression.
 MODALITIES = ("rna", "gex", "gene expression", "gene_expression", "expression", "scrna")
 
@@ -127,17 +133,32 @@ def require_chunks(stored: Any, path: Path) -> None:
         A file of a sparse matrix is missing.
     """
     if is_group(stored):
+        # Where the rows begin is 0 throughout in a matrix of zeros.
+        empty = "indptr" in stored and not stored["indices"].size
         for name in stored:
-            require_chunks(stored[name], path)
+            if not (empty and name == "indptr"):
+                require_chunks(stored[name], path)
         return
-    missing = stored.nchunks - stored.nchunks_initialized
-    # Where the rows begin may be 0 throughout: of a matrix of zeros.
-    if not missing or not stored.size or stored.name.endswith("/indptr"):
+    missing, n_blocks = missing_blocks(stored)
+    if not missing or not stored.size:
         return
-    said = f"{path}: {missing} of {stored.nchunks} blocks of {stored.name} are not there"
+    said = f"{path}: {missing} of {n_blocks} blocks of {stored.name} are not there"
     if stored.ndim == 1:
         raise InputError(f"{said}, expected all of them; the folder is not whole: copy it again")
     logger.warning("%s and are taken as zeros; is the folder whole?", said)
+
+
+def missing_blocks(stored: Any) -> tuple[int, int]:
+    """Files of a zarr array that are not there, and how many there should be.
+
+    zarr counts the chunks in a shard; what is on disk is the shard.
+    """
+    shards = getattr(stored, "shards", None)
+    if shards is None:
+        return stored.nchunks - stored.nchunks_initialized, stored.nchunks
+    size = int(np.prod([s // c for s, c in zip(shards, stored.chunks, strict=True)]))
+    n_shards = int(np.prod([-(-n // s) for n, s in zip(stored.shape, shards, strict=True)]))
+    return n_shards - stored.nchunks_initialized // size, n_shards
 
 
 @contextmanager
@@ -152,7 +173,8 @@ def open_modality(path: Path) -> Iterator[tuple[h5py.File, h5py.Group]]:
     with open_hdf5(path) as file:
         names = list(file["mod"])
         named = [name for name in names if name.lower() in MODALITIES]
-        if len(named or names) != 1:
+        other = [name for name in names if OTHER_TYPES.search(normal(name))]
+        if len(named or names) != 1 or (other and not named):
             raise InputError(
                 f"{path}: holds the modalities {', '.join(names) or '(none)'}, expected one that "
                 "is called rna; write it as an h5ad of its own, or rename it"
@@ -180,19 +202,22 @@ def read_group(group: Any, path: Path, wanted: Wanted, kind: str, shared: Any = 
     if raw_var is not None and "raw/X" in group:
         stored["raw.X"] = group["raw/X"]
     layers = group.get("layers", {})
-    stored |= {f"layers[{name!r}]": layers[name] for name in layers}
+    # A link that points nowhere has a name and no value.
+    found = {name: layers.get(name) for name in layers}
+    stored |= {f"layers[{name!r}]": layer for name, layer in found.items() if layer is not None}
     return finish(stored, obs, var, raw_var, rows, path, wanted, kind)
 
 
 def read_loaded(adata: ad.AnnData, path: Path, wanted: Wanted) -> Stored:
     """The same of a file that anndata has read."""
-    rows = kept_rows(adata.obs, wanted.subset, path)
+    obs, var = decoded_table(adata.obs), decoded_table(adata.var)
+    rows = kept_rows(obs, wanted.subset, path)
     stored = {"X": adata.X} if adata.X is not None else {}
     if adata.raw is not None:
         stored["raw.X"] = adata.raw.X
     stored |= {f"layers[{name!r}]": adata.layers[name] for name in adata.layers}
-    raw_var = None if adata.raw is None else adata.raw.var
-    return finish(stored, adata.obs, adata.var, raw_var, rows, path, wanted, "h5ad")
+    raw_var = None if adata.raw is None else decoded_table(adata.raw.var)
+    return finish(stored, obs, var, raw_var, rows, path, wanted, "h5ad")
 
 
 def finish(
@@ -224,7 +249,7 @@ def finish(
     slot, counts, decided = choose_slot(slots, path, wanted.check)
     own, other = (raw_var, var) if slot.name == "raw.X" else (var, raw_var)
     assert own is not None
-    genes = with_names_of(own, other)
+    genes = with_types_of(with_names_of(own, other), other)
     named = genes.assign(name=genes.index.to_numpy(object)).reset_index(drop=True)
     return Stored(counts, take(obs, rows), named, f"{kind} {slot.name}", decided)
 
@@ -244,9 +269,10 @@ def slot_of(name: str, matrix: Any, shape: tuple[int, int], rows: np.ndarray | N
         size = " x ".join(map(str, seen)) or "a single value"
         fault = f"is of size {size}, the tables name {shape[0]} cells x {shape[1]} genes"
     layer = name.removeprefix("layers['").removesuffix("']").lower()
-    usual = name in ("X", "raw.X") or layer in USUAL_LAYERS
+    named = bool(COUNT_LAYERS.search(layer)) and not CHANGED.search(layer) and layer != name.lower()
+    usual = named or name in ("X", "raw.X")
     return Slot(
-        name, shape[1], usual, fault,
+        name, shape[1], usual, named, fault,
         lambda: probe(matrix, rows), lambda: total(matrix), lambda: read_matrix(matrix, rows),
     )  # fmt: skip
 
@@ -310,13 +336,80 @@ def frame(group: Any, columns: Collection[str] | None) -> pd.DataFrame:
     A column that nobody needs may be of a kind that nobody can read. `attrs["columns"]` names all.
     """
     if not is_group(group) or "_index" not in group.attrs:
-        return read_elem(group)
+        return decoded_table(read_elem(group))
     available = [str(name) for name in group.attrs.get("column-order", ())]
     kept = [name for name in available if columns is None or name.lower() in columns]
-    index = read_elem(group[group.attrs["_index"]])
-    table = pd.DataFrame({name: read_elem(group[name]) for name in kept}, index=pd.Index(index))
+    index = decoded(read_elem(group[group.attrs["_index"]]))
+    table = pd.DataFrame({name: column(group, name) for name in kept}, index=pd.Index(index))
     table.attrs["columns"] = available
     return table
+
+
+def column(group: Any, name: str) -> Any:
+    """A column of a stored data frame, text as text.
+
+    anndata before 0.8 kept the categories of a column beside it, and named them in its attributes.
+    """
+    stored = group[name]
+    check_blocks(stored)
+    values = decoded(read_elem(stored))
+    if is_group(stored) or "categories" not in stored.attrs:
+        return values
+    categories = decoded(read_elem(group[stored.attrs["categories"]]))
+    return pd.Categorical.from_codes(values, categories)
+
+
+def check_blocks(stored: Any) -> None:
+    """Say which blocks of a zarr column are not there, which zarr reads as zeros.
+
+    zarr leaves out blocks of zeros, so that a column of one category has no codes on disk.
+
+    Raises
+    ------
+    InputError
+        Names or all codes of several categories are missing.
+    """
+    if is_group(stored):
+        n_categories = stored["categories"].size if "categories" in stored else 0
+        for name in stored:
+            if name != "codes" or n_categories > 1:
+                check_blocks(stored[name])
+        return
+    if not hasattr(stored, "nchunks_initialized") or not stored.size:
+        return
+    missing, n_blocks = missing_blocks(stored)
+    if not missing:
+        return
+    said = f"{missing} of {n_blocks} blocks of {stored.name} are not there"
+    if stored.name.endswith("/categories") or (
+        missing == n_blocks and stored.name.endswith("/codes")
+    ):
+        raise InputError(
+            f"{said}, expected all of them; the folder is not whole: copy it again (or, if all "
+            "cells are of the first category, remove the unused ones)"
+        )
+    if stored.name.endswith("/codes") or missing < n_blocks:
+        logger.warning("%s and are taken as zeros; is the folder whole?", said)
+
+
+def decoded(values: Any) -> Any:
+    """Text that is stored as bytes (fixed-length strings of HDF5), as text."""
+    if isinstance(values, pd.Categorical):
+        return values.rename_categories(decoded(values.categories.to_numpy()))
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if kind == "S":
+        return np.char.decode(values, "utf-8").astype(object)
+    if kind == "O" and any(isinstance(value, bytes) for value in values):
+        plain = [v.decode("utf-8") if isinstance(v, bytes) else v for v in values]
+        return np.array(plain, dtype=object)
+    return values
+
+
+def decoded_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A data frame with text as text; see `decoded`."""
+    columns = {name: decoded(table[name].array) for name in table}
+    index = pd.Index(decoded(table.index.to_numpy()), name=table.index.name)
+    return pd.DataFrame(columns, index=index)
 
 
 def cell_table(group: Any, columns: Collection[str] | None, shared: Any = None) -> pd.DataFrame:
@@ -337,7 +430,7 @@ def read_obs_h5ad(path: Path, columns: Collection[str] | None) -> pd.DataFrame:
     with open_hdf5(path) as file:
         if "encoding-type" in file.attrs:
             return cell_table(file["obs"], columns)
-    return ad.read_h5ad(path, backed="r").obs
+    return decoded_table(ad.read_h5ad(path, backed="r").obs)
 
 
 def read_obs_zarr(path: Path, columns: Collection[str] | None) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Reader of loom files."""
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from dice_atlas.counts.slots import Slot, choose_slot, require_slot
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 PROBE = 200_000  # values looked at before a matrix is read as a whole
 CELL_NAMES = ("CellID", "cell_id", "obs_names", "barcode", "barcodes", "cell_names")
@@ -52,7 +55,7 @@ def read_loom(path: Path, wanted: Wanted) -> Stored:
         stored |= {f"layers[{key!r}]": layers[key] for key in layers}
         shape = len(obs), len(var)
         slots = [loom_slot(key, matrix, shape, rows) for key, matrix in stored.items()]
-        slots = require_slot(slots, wanted.slot.replace("X", "matrix"), path)
+        slots = require_slot(slots, "matrix" if wanted.slot == "X" else wanted.slot, path)
         slot, counts, decided = choose_slot(slots, path, wanted.check)
     return Stored(counts, take(obs, rows), var.assign(name=var[name]), f"loom {slot.name}", decided)
 
@@ -80,7 +83,7 @@ def loom_slot(name: str, matrix: h5py.Dataset, shape: tuple[int, int], rows: Any
         return counts if rows is None else counts[rows]
 
     return Slot(
-        name, shape[1], name == "matrix", fault,
+        name, shape[1], name == "matrix", False, fault,
         lambda: np.ravel(matrix[some] if rows is None else matrix[some][:, rows]),
         lambda: float(read().sum()), read,
     )  # fmt: skip
@@ -93,14 +96,23 @@ def loom_obs(file: h5py.File, path: Path) -> pd.DataFrame:
 
 
 def attributes(group: h5py.Group) -> pd.DataFrame:
-    """The one-dimensional attributes of a loom file's rows or columns."""
+    """The one-dimensional attributes of a loom file's rows or columns.
+
+    One that cannot be read, or is of another length than most, is left out: nobody may need it.
+    """
     columns = {}
-    for name, stored in group.items():
-        if stored.ndim == 1:
-            values = stored[:]
-            is_text = values.dtype.kind in "SO"
-            columns[name] = stored.asstr()[:].astype(object) if is_text else values
-    return pd.DataFrame(columns)
+    for name in group:
+        try:
+            stored = group[name]
+            if isinstance(stored, h5py.Dataset) and stored.ndim == 1:
+                values = stored[:]
+                is_text = values.dtype.kind in "SO"
+                columns[name] = stored.asstr("utf-8")[:].astype(object) if is_text else values
+        except Exception:
+            logger.info("the attribute %s cannot be read and is left out", name, exc_info=True)
+    lengths = [len(values) for values in columns.values()]
+    usual = max(set(lengths), key=lengths.count) if lengths else 0
+    return pd.DataFrame({name: v for name, v in columns.items() if len(v) == usual})
 
 
 def first_of(names: tuple[str, ...], frame: pd.DataFrame, where: str) -> str:

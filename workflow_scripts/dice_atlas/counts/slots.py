@@ -13,6 +13,12 @@ from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# Counts that were normalised and rounded have totals that differ by the rounding alone. Those of
+# real cells differ by a tenth at the least.
+EQUAL = 0.01
+LEAST_CELLS = 20
+EQUAL_TOTALS = "all cells have the same total, as normalised values have"
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -25,6 +31,7 @@ class Slot:
     usual : whether counts are usually kept there. An unusual place (a layer of ranks or bins, the
         unspliced part) may hold whole numbers that are not the counts: it is taken only where no
         usual one has counts.
+    named : whether its name says that it holds counts.
     fault : why it cannot be the matrix of these cells and genes; "" if it can.
     probe : reads some of its values.
     total : reads the sum of its values.
@@ -34,6 +41,7 @@ class Slot:
     name: str
     n_genes: int
     usual: bool
+    named: bool
     fault: str
     probe: Callable[[], np.ndarray]
     total: Callable[[], float]
@@ -46,8 +54,9 @@ def choose_slot(
     """The slot that holds the counts, its cells, and what is said about the choice.
 
     Of the slots that pass the check, a usual one comes before an unusual one, more genes before
-    fewer, the larger sum before the smaller, the first before the next. One of only 0 and 1 is
-    taken if there is no other.
+    fewer, one that is called counts before one that is not, the larger sum before the smaller, the
+    first before the next. One of only 0 and 1, or whose cells all have one total, is taken if there
+    is no other.
 
     Parameters
     ----------
@@ -74,11 +83,12 @@ def choose_slot(
         if problem:
             problems[slot.name] = problem
             continue
-        binary = counts.nnz > 0 and counts.data.max() <= 1
-        if not binary or chosen is None:
+        doubt = doubt_of(counts)
+        if not doubt or chosen is None:
             chosen = slot, counts
-        if not binary:
+        if not doubt:
             break
+        problems[slot.name] = doubt
     if chosen is None:
         seen = "; ".join(f"in {name} {problem}" for name, problem in problems.items())
         places = ", ".join(problems) or "X, layers or raw.X"
@@ -87,11 +97,28 @@ def choose_slot(
             f"{check.expected}; {check.mend}"
         )
     slot, counts = chosen
+    if not slot.usual or doubt_of(counts) == EQUAL_TOTALS:
+        why = doubt_of(counts) or "counts are seldom kept there"
+        logger.warning(
+            "%s: the %s are taken from %s, though %s; if they are elsewhere, name the place in the "
+            "sheet's column `slot`", path, check.what, slot.name, why,
+        )  # fmt: skip
     reasons = [why_not(other, slot, problems[other.name]) for other in slots if other is not slot]
     logger.info("%s: the %s are in %s", path, check.what, slot.name)
     for reason in reasons:
         logger.info("%s: passed over: %s", path, reason)
     return slot, counts, {"matrix": slot.name, "passed_over": "; ".join(reasons)}
+
+
+def doubt_of(counts: sp.csr_matrix) -> str:
+    """Why whole numbers may be no counts all the same; "" if nothing says so."""
+    if counts.nnz > 0 and counts.data.max() <= 1:
+        return "it holds only 0 and 1"
+    if counts.shape[0] >= LEAST_CELLS:
+        totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+        if totals.std() < EQUAL * totals.mean():
+            return EQUAL_TOTALS
+    return ""
 
 
 def require_slot(slots: Sequence[Slot], wanted: str, path: Path) -> list[Slot]:
@@ -143,7 +170,7 @@ def read_whole(slot: Slot, check: Check) -> tuple[sp.csr_matrix, str]:
 
 def ranking(slots: Sequence[Slot]) -> list[Slot]:
     """The slots, best first; sums are only read where places and numbers of genes are equal."""
-    places = [(slot.usual, slot.n_genes) for slot in slots]
+    places = [(slot.usual, slot.n_genes, slot.named) for slot in slots]
     totals = [
         total_of(slot) if places.count(place) > 1 else 0.0
         for slot, place in zip(slots, places, strict=True)
@@ -169,4 +196,6 @@ def why_not(slot: Slot, chosen: Slot, problem: str) -> str:
         return f"{slot.name}: not where counts are usually kept"
     if slot.n_genes < chosen.n_genes:
         return f"{slot.name}: {slot.n_genes} genes, {chosen.name} has {chosen.n_genes}"
-    return f"{slot.name}: its sum is no larger, or it holds only 0 and 1"
+    if chosen.named and not slot.named:
+        return f"{slot.name}: {chosen.name} is called counts"
+    return f"{slot.name}: its sum is no larger"
