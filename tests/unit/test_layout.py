@@ -212,8 +212,10 @@ NOT_SECTIONS = {
     "report/html.py": {"files"},
     "report/maps.py": {"entries"},
     "report/methods.py": {"dice"},
+    "report/synthesis.py": {"files"},
     "report/tables.py": {"inputs"},
     "schemas.py": {"rule"},
+    "synthesis/saved.py": {"card"},
 }
 # Their subject is the config itself, as it came and as it is written down.
 RAW = ("settings.py", "sheet.py", "atlas/provenance.py")

@@ -185,7 +185,7 @@ def test_classes_of_one_to_five_cells(name, correlated):
     counts = correlated[: len(labels)].copy().tolil()
     counts[1:3, 7] = 0  # a gene that a whole class lacks
     numbers = {label: 400 for label in reversed(sizes)} | {"of 2": 0}
-    generate = BASELINES[name].function
+    generate = BASELINES[name]
     drawn, made = generate(counts.tocsr(), labels, numbers, 0)
     assert sp.isspmatrix_csr(drawn)
     assert drawn.dtype == np.int32
@@ -214,10 +214,10 @@ def test_classes_of_one_to_five_cells(name, correlated):
 @pytest.mark.parametrize("name", BASELINES)
 def test_cells_without_counts_give_none(name):
     counts = sp.csr_matrix((3, 4), dtype=np.int64)
-    drawn, made = BASELINES[name].function(counts, one_class(3), {"A": 5}, 0)
+    drawn, made = BASELINES[name](counts, one_class(3), {"A": 5}, 0)
     assert drawn.shape == (5, 4)
     assert drawn.nnz == 0
     assert len(made) == 5
-    none, made = BASELINES[name].function(counts, one_class(3), {}, 0)
+    none, made = BASELINES[name](counts, one_class(3), {}, 0)
     assert none.shape == (0, 4)
     assert len(made) == 0

@@ -30,14 +30,17 @@ from dice_atlas.report.figures import save_png
 from dice_atlas.report.html import image, page_environment
 from dice_atlas.report.maps import frame
 from dice_atlas.report.tables import Table, number
-from dice_atlas.scoring.fidelity import LEAST_HELD_OUT, OWN
-from dice_atlas.scoring.synthesis import LEAST_CLASS, METRICS
-from dice_atlas.synthesis.baselines import BASELINES
+from dice_atlas.synthesis.names import (
+    CONTROL,
+    LEAST_CLASS,
+    LEAST_HELD_OUT,
+    METRICS,
+    OWN,
+    TITLES,
+)
 
 HELD_OUT = "held out"
 COLORS = {HELD_OUT: GREY, OWN: ORANGE}
-CONTROL = "resampled"
-TITLES = {OWN: "this generator"} | {name: b.title for name, b in BASELINES.items()}
 # Metrics of the table: title, digits.
 SHOWN = {
     "rf_auc_pc": ("forest on 50 components, AUC (0.5 is best)", 3),

@@ -11,15 +11,13 @@ import scipy.sparse as sp
 
 from dice_atlas.scoring.synthesis import CellSet, SynthesisScorer, cell_set
 from dice_atlas.synthesis.baselines import BASELINES
+from dice_atlas.synthesis.names import OWN
 from dice_atlas.synthesis.saved import Generator
 from dice_atlas.synthesis.settings import CellRequest
 from dice_atlas.synthesis.training_cells import CountTable
 
 logger = logging.getLogger(__name__)
 
-# Fewer held-out cells judge nothing.
-LEAST_HELD_OUT = 20
-OWN = "synthetic"
 MEMORIZATION = ("dcr_p5", "closer_to_training")
 
 
@@ -94,7 +92,7 @@ def made_cells(
     counts = generator.model.sample(codes, np.arange(len(codes)), seed, plain)
     yield OWN, replaced(training, counts, np.asarray(names, dtype=object)[codes])
     for name, baseline in BASELINES.items():
-        found, labels = baseline.function(training.counts, training.labels, sizes, seed)
+        found, labels = baseline(training.counts, training.labels, sizes, seed)
         yield name, replaced(training, sp.csr_matrix(found), labels)
 
 

@@ -14,7 +14,6 @@ cell's rates, and mixes or copies of it where cells themselves are used.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -93,25 +92,12 @@ def resampled(
     return _by_class(_resampled_class, counts, labels, numbers, seed)
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A generator of this file.
-
-    Attributes
-    ----------
-    title : in tables and figures.
-    function : (counts, labels, numbers, seed) -> (counts, labels), see the head of this file.
-    """
-
-    title: str
-    function: Callable[[sp.csr_matrix, np.ndarray, Mapping[str, int], int], Cells]
-
-
-BASELINES: Mapping[str, Baseline] = {
-    "resampled": Baseline("real cells", resampled),
-    "thinned_pairs": Baseline("mixed counts", thinned_pairs),
-    "gaussian_copula": Baseline("Gaussian copula", gaussian_copula),
-    "independent_negative_binomial": Baseline("independent NB", independent_negative_binomial),
+# By their names in `synthesis.names.TITLES`.
+BASELINES: Mapping[str, Callable[[sp.csr_matrix, np.ndarray, Mapping[str, int], int], Cells]] = {
+    "resampled": resampled,
+    "thinned_pairs": thinned_pairs,
+    "gaussian_copula": gaussian_copula,
+    "independent_negative_binomial": independent_negative_binomial,
 }
 
 

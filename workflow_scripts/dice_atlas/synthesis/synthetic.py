@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import anndata as ad
@@ -64,7 +65,7 @@ def synthesize_shard(
 
 
 def gather_synthetic(
-    shards: Sequence[str | Path], card: str | Path, request: dict[str, object]
+    shards: Sequence[str | Path], card: str | Path, request: CellRequest
 ) -> ad.AnnData:
     """All shards in order, with the generator's card.
 
@@ -72,13 +73,13 @@ def gather_synthetic(
     ----------
     shards : files of `synthesize_shard`, in order.
     card : card.json of the generator.
-    request : what was asked for, as it is written down.
+    request : what was asked for.
     """
     whole = ad.concat([ad.read_h5ad(shard) for shard in shards], merge="same")
     known = json.loads(Path(card).read_text())
     whole.uns["synthesis"] = {
         "warning": WARNING,
         "card": json.dumps({k: v for k, v in known.items() if k not in ("genes", "held_out")}),
-        "request": json.dumps(request),
+        "request": json.dumps(asdict(request)),
     }
     return whole
