@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.errors import InputError
 from dice_atlas.scoring.synthesis import CellSet, SynthesisScorer, cell_set
 from dice_atlas.synthesis.baselines import BASELINES
-from dice_atlas.synthesis.names import OWN
+from dice_atlas.synthesis.names import LEAST_HELD_OUT, OWN
 from dice_atlas.synthesis.saved import Generator
 from dice_atlas.synthesis.settings import CellRequest
 from dice_atlas.synthesis.training_cells import CountTable
 
 logger = logging.getLogger(__name__)
 
+# Of more held-out cells so many judge: the discrepancy takes memory by their square.
+MOST_HELD_OUT = 3_000
 MEMORIZATION = ("dcr_p5", "closer_to_training")
 
 
@@ -55,7 +58,21 @@ def score_generator(
     training, held_out : the cells that it was trained on, and real cells that it has not seen.
     seed : of the draws and the scores.
     request : its guidance and number of steps.
+
+    Raises
+    ------
+    InputError
+        Too few cells are held out.
     """
+    if len(held_out.labels) < LEAST_HELD_OUT:
+        raise InputError(
+            f"synthesis: {len(held_out.labels)} cells are held out, expected at least "
+            f"{LEAST_HELD_OUT} to judge the generator by; raise synthesis.test_share, or set it to "
+            "0 for cells without a judgement"
+        )
+    if len(held_out.labels) > MOST_HELD_OUT:
+        rng = np.random.default_rng(seed)
+        held_out = held_out.rows(np.sort(rng.permutation(len(held_out.labels))[:MOST_HELD_OUT]))
     columns = np.flatnonzero(training.variable)
     real = as_cells(held_out, columns)
     scorer = SynthesisScorer(as_cells(training, columns), real, seed)

@@ -12,6 +12,7 @@ import torch
 from dice_atlas.dice.training import Trainer
 from dice_atlas.synthesis.count_vae import STEPS, CountObjective, CountVAE, restore_count_vae
 from dice_atlas.synthesis.counts import draw_counts
+from dice_atlas.synthesis.diffusion import STEPS as DIFFUSION_STEPS
 from dice_atlas.synthesis.diffusion import (
     ClassPosteriorMeanMLP,
     LatentDiffusion,
@@ -180,7 +181,11 @@ def train_count_model(
     losses = [losses_of(trainer, "counts")]
     prior, diffusion = settings.prior_of(table.labelled), None
     if prior == "diffusion":
-        latent = LatentDiffusion(cells, gaussians if table.labelled else None)
+        latent = LatentDiffusion(
+            cells,
+            gaussians if table.labelled else None,
+            settings.training_steps or DIFFUSION_STEPS,
+        )
         second = Trainer(
             latent, latent.settings(len(codes)), cells.rows(), classes, False, seed, device
         )

@@ -19,6 +19,8 @@ WARM_UP = 200
 DISPERSION_RATE = 20.0
 FIRST_LOG_THETA = 3.0
 STEPS = 600
+# Share of the encoder's inputs that training hides.
+DROPOUT = 0.3
 
 
 class CountVAE(nn.Module):
@@ -31,7 +33,6 @@ class CountVAE(nn.Module):
     k : latent dimensions.
     n_classes : 0 without classes.
     width : of the hidden layers.
-    dropout : of the encoder's input.
     """
 
     encoded: torch.Tensor
@@ -45,14 +46,13 @@ class CountVAE(nn.Module):
         k: int,
         n_classes: int,
         width: int = 128,
-        dropout: float = 0.3,
     ) -> None:
         super().__init__()
         self.register_buffer("encoded", encoded)
         self.register_buffer("gene_sd", torch.ones(len(encoded)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.encoder = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(len(encoded), width), nn.LayerNorm(width), nn.SiLU(),
+            nn.Linear(len(encoded), width), nn.LayerNorm(width), nn.SiLU(),
             nn.Linear(width, 2 * k),
         )  # fmt: skip
         self.latent = nn.Linear(k, width)
@@ -70,10 +70,18 @@ class CountVAE(nn.Module):
             if self.classes is not None:
                 self.classes.weight.mul_(0.1)
 
-    def posterior(self, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log variance (n, k) of the latents of counts (n, n_columns)."""
+    def posterior(
+        self, counts: torch.Tensor, kept: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance (n, k) of the latents of counts (n, n_columns).
+
+        Parameters
+        ----------
+        kept : (n, e) factors of the encoder's input; None: all are kept.
+        """
         library = counts.sum(dim=1, keepdim=True).clamp(min=1.0)
         logged = torch.log1p(counts[:, self.encoded] * (TARGET_SUM / library)) / self.gene_sd
+        logged = logged if kept is None else logged * kept
         mean, log_variance = self.encoder(logged).chunk(2, dim=-1)
         return mean, log_variance.clamp(-8.0, 4.0)
 
@@ -90,7 +98,12 @@ class CountVAE(nn.Module):
         return self.log_theta.clamp(-3.0, 9.0).exp()
 
     def negative_elbo(
-        self, counts: torch.Tensor, codes: torch.Tensor, noise: torch.Tensor, weight: float
+        self,
+        counts: torch.Tensor,
+        codes: torch.Tensor,
+        noise: torch.Tensor,
+        weight: float = 1.0,
+        kept: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Negative evidence lower bound, the mean over cells.
 
@@ -99,8 +112,9 @@ class CountVAE(nn.Module):
         counts, codes : (n, n_columns) and (n,).
         noise : (n, k) standard normal.
         weight : of the Kullback-Leibler term.
+        kept : see `posterior`.
         """
-        mean, log_variance = self.posterior(counts)
+        mean, log_variance = self.posterior(counts, kept)
         z = mean + (log_variance / 2).exp() * noise
         rates = counts.sum(dim=1, keepdim=True) * self.proportions(z, codes)
         likelihood = negative_binomial_log_likelihood(counts, rates, self.theta)
@@ -183,9 +197,12 @@ class CountObjective:
         """Negative evidence lower bound of the cells of a batch."""
         counts, codes = self.batch(clean)
         noise = torch.randn((len(clean), self.k), generator=generator, device=clean.device)
+        # Not nn.Dropout: its numbers are torch's own and would differ from run to run.
+        shape = (len(clean), len(self.encoded))
+        kept = torch.rand(shape, generator=generator, device=clean.device) >= DROPOUT
         weight = min(1.0, int(network.steps) / WARM_UP)
         network.steps += 1
-        return network.negative_elbo(counts, codes, noise, weight)
+        return network.negative_elbo(counts, codes, noise, weight, kept / (1 - DROPOUT))
 
     def held_out_loss(self, network: CountVAE, held: torch.Tensor, seed: int) -> float:
         """Negative evidence lower bound, of two draws of each cell."""
@@ -196,7 +213,7 @@ class CountObjective:
             for rows in held.split(1024):
                 counts, codes = self.batch(rows)
                 noise = torch.randn((len(rows), self.k), generator=generator, device=held.device)
-                total += float(network.negative_elbo(counts, codes, noise, 1.0)) * len(rows)
+                total += float(network.negative_elbo(counts, codes, noise)) * len(rows)
         return total / (2 * len(held))
 
     def optimizer(self, network: CountVAE, settings: TrainingSettings) -> torch.optim.Optimizer:

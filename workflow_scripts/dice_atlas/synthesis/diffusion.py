@@ -17,6 +17,7 @@ from dice_atlas.synthesis.latents import CHAIN_STREAM, ClassGaussians, LatentCel
 LEVELS = (0.03, 12.0)
 # Level that the chain starts from: the points are standardised.
 START = 10.0
+STEPS = 800
 # Share of a batch that is trained without its class.
 CLASS_DROPOUT = 0.15
 
@@ -92,13 +93,16 @@ class LatentDiffusion:
     ----------
     cells : the training cells.
     gaussians : of their classes; None without classes.
+    steps : of the training.
     """
 
     low_precision = False
     clip: float | None = 1.0
 
-    def __init__(self, cells: LatentCells, gaussians: ClassGaussians | None) -> None:
-        self.cells, self.gaussians = cells, gaussians
+    def __init__(
+        self, cells: LatentCells, gaussians: ClassGaussians | None, steps: int = STEPS
+    ) -> None:
+        self.cells, self.gaussians, self.steps = cells, gaussians, steps
         self.k = cells.mean.shape[1]
         self.n_classes = cells.n_classes if gaussians else 0
 
@@ -110,7 +114,7 @@ class LatentDiffusion:
 
     def settings(self, n_cells: int) -> TrainingSettings:
         """The same for any number of cells."""
-        return TrainingSettings(128, 3, 800, 256, 2e-3, mixup_probability=0.0, patience=5)
+        return TrainingSettings(128, 3, self.steps, 256, 2e-3, mixup_probability=0.0, patience=5)
 
     def build(
         self, cells: TrainingCells, settings: TrainingSettings, seed: int
