@@ -41,6 +41,12 @@ def other_roles(folder):
     require_roles(filled, {"q": ROW})
 
 
+def no_losses(folder):
+    for name in ("prior.safetensors", "card.json", "loss.tsv"):
+        (folder / name).touch()
+    require_saved_prior(str(folder), {})
+
+
 ENTRIES = [
     Entry(
         "unknown key ...; did you mean ...?",
@@ -53,6 +59,18 @@ ENTRIES = [
         "A value is of another kind or out of range.",
         "Write a value such as the message describes.",
         config("seed: many"),
+    ),
+    Entry(
+        "seen ... more than once in ..., expected each once",
+        "A list has a value twice.",
+        "Remove one.",
+        config("cluster: {resolutions: [1, 1, 0.5]}"),
+    ),
+    Entry(
+        "loss.tsv has no column ..., expected the losses of the training",
+        "The table of losses in the folder of `prior.path` is empty or another one.",
+        "Copy the folder of the saved prior again.",
+        no_losses,
     ),
     Entry(
         "seen nan, expected",

@@ -32,6 +32,12 @@ ENTRIES = [
         table("AAAA-1,T cell\n"),
     ),
     Entry(
+        "quote not closed in line ...",
+        "A quotation mark opens a value and does not close it.",
+        'Close it in that line; inside of quotes write it twice (`""`).',
+        table('barcode,label\nAAAA-1,"T cell\n'),
+    ),
+    Entry(
         "barcode(s) stand more than once",
         "A cell has two rows.",
         "Remove one of them.",

@@ -10,8 +10,8 @@ from anndata.utils import make_index_unique
 from dice_atlas.benchmark.split import Variant
 from dice_atlas.counts.genes import without_numbers
 from dice_atlas.counts.subset import parse_subset
-from dice_atlas.numerics.shards import shard_rows
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.shards import shard_rows
 from dice_atlas.sheet import read_sheet
 from dice_atlas.spreadsheet import read_table
 from dice_atlas.texts import HIDDEN

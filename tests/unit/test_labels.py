@@ -1,5 +1,7 @@
 """Labels, subsets and batches: from obs columns and from tables."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,6 +61,35 @@ def test_table_may_list_some_cells(tmp_path, caplog):
     text = "barcode;label;\nGGG-1;T;\nAAA-1;B;\nCCC-1;B;\n;;\n"  # a spreadsheet's
     assert from_table(tmp_path, text) == ["B", "B", "T"]
     assert from_table(tmp_path, text.replace(";", "\t")) == ["B", "B", "T"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_label_tables_as_programs_write_them(tmp_path, encoding, zipped, caplog):
+    content = "\n\nbarcode,label\nAAA-1,Ré\nCCC-1,B\nGGG-1,\n".encode(encoding)
+    path = tmp_path / "a.csv.GZ"
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    assert read_labels("a.csv.GZ", str(path), BARCODES, OBS).tolist() == ["Ré", "B", ""]
+    assert ("read as Western European text, such as 'Ré'" in caplog.text) == (encoding == "cp1252")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'barcode,label\n\nAAA-1,T\nCCC-1,B\nGGG-1,"T\n',
+        '\nbarcode,label\nAAA-1,"T"\nCCC-1,B\nGGG-1,"T\nTTT-1,"B"\n',
+        '\n\nbarcode,label\nAAA-1,"T"\n"CCC-1,B\n"GGG-1","T"\n',
+    ],
+)
+def test_a_quote_that_is_not_closed_is_found(tmp_path, text):
+    with pytest.raises(InputError, match="quote not closed in line 5"):
+        from_table(tmp_path, text)
+
+
+def test_a_label_table_that_is_a_dead_link(tmp_path):
+    (tmp_path / "a.csv").symlink_to("gone.csv")
+    with pytest.raises(InputError, match=r"a.csv: is a link that points nowhere \(to gone.csv\)"):
+        read_labels("a.csv", str(tmp_path / "a.csv"), BARCODES, OBS)
 
 
 def captures(tmp_path, n=4, size=50, shared=3):

@@ -10,7 +10,6 @@ import scipy.sparse as sp
 import torch
 from dice_atlas.dice.gather import gather
 from dice_atlas.dice.posterior import denoise_shard, reference_labels
-from dice_atlas.numerics.shards import shard_rows
 from dice_atlas.dice.priors import DenoiserPrior
 from dice_atlas.dice.settings import DenoiseSettings, RhoSettings
 from dice_atlas.errors import InputError
@@ -23,6 +22,7 @@ from dice_atlas.features.latents import (
 )
 from dice_atlas.features.projection import save_space
 from dice_atlas.holdout import reference_rows
+from dice_atlas.numerics.shards import shard_rows
 from factories import batch_settings, expression_of_types
 from sklearn.neighbors import KNeighborsClassifier
 

@@ -301,6 +301,207 @@ def test_table_errors(tmp_path, text, message):
         read_counts(tmp_path / "a.csv")
 
 
+# Cells x genes, as few values as single cells have; some genes are in no cell.
+SPARSE = np.random.default_rng(5).poisson(0.15, (30, 200)) * (np.arange(200) % 16 > 0)
+SPARSE_CELLS = [f"w{i}" for i in range(30)]
+
+
+def sparse_table():
+    """Genes x cells."""
+    return pd.DataFrame(SPARSE.T, [f"GENE{i}" for i in range(200)], SPARSE_CELLS)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        ("own", lambda t: t.sum(axis=1), "own is the sum of the others"),
+        ("own", lambda t: (t > 0).sum(axis=1), "own is the number of cells that have the gene"),
+        ("own", lambda t: t.max(axis=1), "own have a value for nearly every gene|largest value"),
+        ("own", lambda t: t.sum(axis=1) * 20, "own have a value for nearly every gene"),
+        ("own", lambda t: range(len(t)), "own have a value for nearly every gene"),
+        ("nCells", lambda _: 1, "nCells: seen among the names of the cells"),
+        ("Total_Counts", lambda _: 1, "Total_Counts: seen among the names of the cells"),
+    ],
+)
+def test_a_column_that_sums_up_the_cells_is_named(tmp_path, name, column, message):
+    table = sparse_table()
+    table.assign(**{name: column(table)}).to_csv(tmp_path / "a.csv")
+    with pytest.raises(InputError, match=message):
+        read_counts(tmp_path / "a.csv")
+
+
+def test_a_sum_of_cells_that_were_filtered_since_is_named(tmp_path):
+    rng = np.random.default_rng(6)
+    cells = rng.poisson(rng.gamma(2, 3, (1, 100)), (40, 100)).T  # most genes in every cell
+    table = pd.DataFrame(cells, [f"GENE{i}" for i in range(100)], [f"w{i}" for i in range(40)])
+    table[table.columns[:25]].assign(own=table.sum(axis=1)).to_csv(tmp_path / "a.csv")
+    with pytest.raises(InputError, match="own is a sum of cells"):
+        read_counts(tmp_path / "a.csv")
+    table.assign(own=3 * table["w0"]).to_csv(tmp_path / "b.csv")  # a deep cell
+    assert read_counts(tmp_path / "b.csv").n_obs == 41
+
+
+@pytest.mark.parametrize("names", [["own"], ["other"], ["own", "other"]])
+def test_a_row_that_sums_up_the_genes_is_left_out(tmp_path, names, caplog):
+    table = sparse_table()
+    rows = {"own": table.sum(), "other": (table > 0).sum()}
+    for name in names:
+        table.loc[name] = rows[name]
+    table.to_csv(tmp_path / "a.csv")
+    read = read_counts(tmp_path / "a.csv")
+    np.testing.assert_array_equal(read.X.toarray(), SPARSE)
+    said = f"rows that sum up the others: {', '.join(names)}"
+    assert read.uns["decided"]["set_apart"] == said
+    assert f"{said}; they are left out" in caplog.text
+
+
+LINES = ["gene,c1,c2,c3", "CD3D,5,0,9", "MT-CO1,1,2,0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n , \n" + "\n".join(LINES),
+        "#" + "\n".join(LINES),
+        "# made by x, y, z\n" + "\n".join(LINES),
+        "# made by x\n# " + "\n".join(LINES),
+        "\n".join([LINES[0], *(f"{line}," for line in LINES[1:])]),
+        "\n".join([f"{LINES[0]},", *LINES[1:]]),
+        "\n".join([f"{line},," for line in LINES]),
+        "\r".join(LINES),
+    ],
+)
+def test_the_header_of_a_table_is_found(tmp_path, text):
+    (tmp_path / "a.csv").write_bytes(f"{text}\n".encode())
+    read = read_counts(tmp_path / "a.csv")
+    assert read.obs_names.tolist() == ["c1", "c2", "c3"]
+    assert read.var_names.tolist() == ["CD3D", "MT-CO1"]
+    np.testing.assert_array_equal(read.X.toarray(), [[5, 1], [0, 2], [9, 0]])
+
+
+def test_a_value_without_a_column_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("gene,a,b\nCD3D,1,2,\nCD4,1,2,3\n")
+    with pytest.raises(InputError, match="row of 'CD4' has a value beyond the last column"):
+        read_counts(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.GZ"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_text_is_read_as_its_bytes_say(tmp_path, name, zipped, encoding, caplog):
+    content = "\n".join([*LINES, "GÉNE,1,1,1", ""]).encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(content) if zipped else content)
+    read = read_counts(tmp_path / name)
+    assert read.var_names.tolist() == ["CD3D", "MT-CO1", "GÉNE"]
+    assert read.X.sum() == 20
+    assert ("Western European text, such as 'GÉNE'" in caplog.text) == (encoding == "cp1252")
+    assert "last line has no end" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04...", "it is an Excel workbook or a zip archive"),
+        (b"BZh9...", "it is compressed by bzip2"),
+        ("gene,a\nGÉNE,1\n".encode() + b"\xc9,2\n", "seen the byte 0xc9, expected UTF-8 text"),
+        ("gene,a\nGÉ".encode()[:-1], "it ends amid a letter"),
+        (b"gene,a\nG\xc9\x02,1\n", "it has control characters"),
+        (b"gene,a\nG\x81,1\n", "seen the byte 0x81"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path, content, message):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=f"cannot be read as text: {message}"):
+        read_counts(tmp_path / "a.csv")
+
+
+def lines(*columns, separator="\t"):
+    return "".join(f"{separator.join(row)}\n" for row in zip(*columns, strict=True))
+
+
+NUMBERS = list("123456")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lines(IDS, SYMBOLS, EXPRESSION, separator=","),
+        lines(IDS, SYMBOLS, EXPRESSION, separator=";"),
+        lines(IDS, SYMBOLS, separator=" "),
+        lines(SYMBOLS, IDS, EXPRESSION),
+        lines(SYMBOLS, IDS),
+        lines(NUMBERS, IDS, SYMBOLS),
+        lines(NUMBERS, IDS, SYMBOLS, EXPRESSION),
+        lines(list("012345"), SYMBOLS, IDS),
+        "id\tname\n" + lines(NUMBERS, IDS, SYMBOLS),
+        "\tid\tname\n" + lines(NUMBERS, IDS, SYMBOLS),
+        lines(IDS, SYMBOLS, EXPRESSION, ["chr1"] * 6, NUMBERS, NUMBERS),
+        lines(IDS, SYMBOLS, EXPRESSION, [""] * 6),
+    ],
+)
+def test_ids_and_symbols_are_known_by_their_values(tmp_path, counts, text):
+    folder = write_mtx(tmp_path / "s", counts, "features.tsv", (IDS, SYMBOLS), False)
+    (folder / "features.tsv").write_text(text)
+    check(read_counts(folder), counts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lines(list("1234"), BARCODES),
+        lines(BARCODES, list("3113"), separator=","),
+        "barcode,cluster\n" + lines(BARCODES, list("3113"), separator=","),
+        "\tx\n" + lines(list("1234"), BARCODES),
+        lines(["T cell"] * 4, BARCODES),
+    ],
+)
+def test_barcodes_are_known_by_their_values(tmp_path, counts, text):
+    folder = write_mtx(tmp_path / "s", counts, "genes.tsv", (IDS, SYMBOLS), False)
+    (folder / "barcodes.tsv").write_text(text)
+    check(read_counts(folder), counts)
+
+
+def test_names_that_are_no_barcodes_are_kept(tmp_path, counts):
+    folder = write_mtx(tmp_path / "s", counts, "genes.tsv", (IDS, SYMBOLS), False)
+    (folder / "barcodes.tsv").write_text(lines(list("abcd"), list("efgh")))
+    check(read_counts(folder), counts, barcodes=list("abcd"))
+
+
+@pytest.mark.parametrize("name", ["matrix.mtx", "matrix.mtx.gz"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_dense_matrix_market_file_is_read(tmp_path, counts, name, zipped):
+    folder = write_mtx(tmp_path / "s", counts, "genes.tsv", (IDS, SYMBOLS), False)
+    scipy.io.mmwrite(folder / "matrix.mtx", counts.T)
+    content = (folder / "matrix.mtx").read_bytes()
+    assert b"array" in content
+    (folder / "matrix.mtx").unlink()
+    (folder / name).write_bytes(gzip.compress(content) if zipped else content)
+    check(read_counts(folder), counts)
+
+
+def test_a_pattern_is_no_count(tmp_path, counts):
+    folder = write_mtx(tmp_path / "s", counts, "genes.tsv", (IDS, SYMBOLS), False)
+    scipy.io.mmwrite(folder / "matrix.mtx", sp.coo_matrix(counts.T), field="pattern")
+    with pytest.raises(InputError, match="type pattern and says whether a gene was found, not how"):
+        read_counts(folder)
+
+
+@pytest.mark.parametrize("name", ["matrix.mtx", "barcodes.tsv", "genes.tsv"])
+def test_a_file_that_may_not_be_opened_is_said(tmp_path, counts, name, monkeypatch):
+    folder = write_mtx(tmp_path / "s", counts, "genes.tsv", (IDS, SYMBOLS), False)
+    (folder / name).unlink()
+    (folder / name).symlink_to("/gone/objects/x")
+    with pytest.raises(InputError, match=rf"{name}: is a link that points nowhere \(to /gone/"):
+        read_counts(folder)
+
+    def shut(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("dice_atlas.counts.text_files.open", shut, raising=False)
+    with pytest.raises(InputError, match=r"matrix.mtx: read permission is missing, expected"):
+        read_counts(folder)
+
+
 def test_unknown_and_damaged_files(tmp_path, counts):
     with pytest.raises(InputError, match="does not exist"):
         read_counts(tmp_path / "nothing.h5ad")

@@ -218,7 +218,8 @@ def make_files(tmp_path, root):
                 for name in ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv")
             },
             "templates": [
-                root / "resources" / name for name in ("report.html.j2", "page.css", "macros.html.j2")
+                root / "resources" / name
+                for name in ("report.html.j2", "page.css", "macros.html.j2")
             ],
             **{name: tmp_path / f"{name}.tsv" for name in tables},
         }  # fmt: skip

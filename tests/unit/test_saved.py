@@ -17,6 +17,9 @@ from dice_atlas.features.projection import LatentSpace, load_saved_space
 from dice_atlas.files import sha256
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.numerics.scaling import Scaling
+from dice_atlas.report.data import read_table
+from dice_atlas.report.stages import draw_loss
+from matplotlib.figure import Figure
 from safetensors.torch import load_file, save
 
 K = 3
@@ -104,6 +107,16 @@ def test_a_copy_is_the_saved_one_byte_by_byte(saved, tmp_path):
     for name, copy in zip(NAMES, copies, strict=True):
         assert copy.read_bytes() == (folder / name).read_bytes()
     np.testing.assert_array_equal(load_saved_space(copies[0]).loadings, space_of().loadings)
+
+
+@pytest.mark.parametrize("text", ["", "step\ttrain_loss\tvalidation_loss\n"])
+def test_a_report_has_no_curve_of_losses_that_are_not_there(tmp_path, text):
+    (tmp_path / "loss.tsv").write_text(text)
+    loss = read_table(tmp_path / "loss.tsv", "loss")
+    axes = Figure().subplots()
+    draw_loss(axes, loss)
+    assert loss.columns.tolist() == ["step", "train_loss", "validation_loss"]
+    assert all(len(line.get_xdata()) == 0 for line in axes.lines)
 
 
 def tampered(folder, change):

@@ -19,6 +19,7 @@ from dice_atlas.settings import (
     config_schema,
     require_batch_keys,
     require_gene_names,
+    require_losses,
     require_roles,
     require_saved_prior,
     require_single_keys,
@@ -159,7 +160,10 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
         ("atlas: a/b", "atlas: seen 'a/b', expected a name of letters"),
         ("latent: {k: some}", "latent.k: seen 'some', expected auto, or a whole number"),
         ("cluster: {resolutions: [1, -1]}", "cluster.resolutions.1: -1 is less than"),
-        ("cluster: {resolutions: [1, 1]}", "cluster.resolutions: seen [1, 1], expected a list"),
+        (
+            "cluster: {resolutions: [1, 1]}",
+            "cluster.resolutions: seen 1 more than once in [1, 1], expected each once",
+        ),
         ("annotate: {spaces: [umap]}", "annotate.spaces.0: 'umap' is not one of"),
         (
             "annotate: {spaces: [pca]}",
@@ -290,11 +294,60 @@ def test_defaults_of_the_schema_are_those_of_the_library(validate):
     assert (space.reduction, space.dims) == (reduction.method, reduction.dims)
 
 
+LOSSES = "step\ttrain_loss\tvalidation_loss\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"loss.tsv has no column step, .* \(seen: an empty file\)"),
+        ("\n", "seen: an empty file"),
+        ("step\tloss\n0\t1\n", r"has no column train_loss, validation_loss \(seen: step, loss\)"),
+        (LOSSES + "0\t\t2\nx\t1\t2\n", "line 3: seen 'x 1 2', expected 3 numbers"),
+        (LOSSES + "0\t1\n", "line 2: seen '0 1', expected 3 numbers"),
+    ],
+)
+def test_losses_of_a_saved_prior_that_cannot_be_drawn(tmp_path, text, message):
+    for name in ("prior.safetensors", "card.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "loss.tsv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        require_saved_prior(str(tmp_path), {})
+
+
+@pytest.mark.parametrize("text", [LOSSES, LOSSES + "0\t\t2.5\n10\tnan\tinf\n"])
+def test_losses_of_a_saved_prior_that_can_be_drawn(tmp_path, text):
+    (tmp_path / "loss.tsv").write_text(text)
+    require_losses(tmp_path / "loss.tsv")
+
+
+def test_a_home_folder_in_paths_of_the_config(validate, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = validate(
+        {"atlas": "a", "samples": "~/s.csv", "prior": {"path": "~/p"}, "genes": {"names": "x~"}}
+    )
+    assert config["samples"] == "/home/me/s.csv"
+    assert config["prior"]["path"] == "/home/me/p"
+    assert config["genes"]["names"] == "x~"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"cluster": {"resolutions": [1, 0.5, 1]}}, "seen 1 more than once in .1, 0.5, 1."),
+        ({"batch": {"keys": ["batch", "batch"]}}, "batch.keys: seen batch more than once"),
+    ],
+)
+def test_a_value_that_stands_twice_is_named(validate, extra, message):
+    with pytest.raises(InputError, match=message):
+        validate({**MINIMAL, **extra})
+
+
 def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):
     with pytest.raises(InputError, match=r"has no prior\.safetensors, card\.json, loss\.tsv"):
         require_saved_prior(str(tmp_path), {"target_sum": 10000})
-    for name in ("prior.safetensors", "loss.tsv"):
-        (tmp_path / name).touch()
+    (tmp_path / "prior.safetensors").touch()
+    (tmp_path / "loss.tsv").write_text(LOSSES)
     card = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {}, "genes": ["A"],
             "normalization": {"target_sum": 10000}, "calibration": [],
             "sha256": "0" * 64}  # fmt: skip

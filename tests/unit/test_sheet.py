@@ -5,7 +5,7 @@ import os
 import pytest
 from dice_atlas.counts.formats import member_files
 from dice_atlas.errors import InputError
-from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
+from dice_atlas.sheet import read_sheet, require_files, sheet_warnings, unreadable
 
 HEAD = "sample\tpath\trole\tbatch"
 GOOD = f"{HEAD}\ns1\ta.h5ad\tquery\tA\n"
@@ -269,6 +269,57 @@ def test_missing_files_are_told_at_once(read, tmp_path):
     for name in ("s1", "s2"):
         (tmp_path / "results" / f"{name}.h5ad").touch()
     require_files(sheet, "samples.tsv", "resources/demo/", finished)
+
+
+def refused(read, path):
+    with pytest.raises(InputError) as error:
+        require_files(read(f"{HEAD}\ns1\t{path}\tquery\tA\n"), "s.tsv", "demo", "no/{sample}")
+    return str(error.value).splitlines()[1:]
+
+
+@pytest.mark.parametrize("folder", ["s", "s.zarr"])
+def test_dead_links_are_told_before_any_job(read, tmp_path, folder):
+    (tmp_path / folder / "X").mkdir(parents=True)
+    (tmp_path / folder / "matrix.mtx").symlink_to("../.git/annex/x")
+    expected = f"{folder}/matrix.mtx: is a link that points nowhere (to ../.git/annex/x), expected"
+    (text,) = refused(read, folder)
+    assert text.startswith(f"  - sample s1, column path: {expected}")
+    (tmp_path / "a.h5ad").symlink_to("gone.h5ad")
+    (text,) = refused(read, "a.h5ad")
+    assert "a.h5ad: is a link that points nowhere (to gone.h5ad)" in text
+
+
+@pytest.mark.parametrize("folder", ["s", "s.zarr"])
+def test_folders_without_permission_are_told_before_any_job(read, tmp_path, folder, monkeypatch):
+    (tmp_path / folder).mkdir()
+
+    def shut(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", shut)
+    monkeypatch.setattr(os, "scandir", shut)
+    (text,) = refused(read, folder)
+    assert f"column path: {folder}: read permission is missing, expected" in text
+    assert member_files(folder) == [folder]
+    monkeypatch.setattr(os, "stat", shut)
+    assert "read permission is missing" in unreadable(folder)[0]
+
+
+@pytest.mark.parametrize("path", ["a.h5ad", "s/barcodes.tsv"])
+def test_files_without_permission_are_told_before_any_job(read, tmp_path, path, monkeypatch):
+    (tmp_path / "s").mkdir()
+    (tmp_path / path).touch()
+    monkeypatch.setattr(os, "access", lambda file, _: not str(file).endswith(path))
+    (text,) = refused(read, path.split("/")[0])
+    assert f"column path: {path}: read permission is missing, expected" in text
+
+
+@pytest.mark.parametrize(("name", "letter"), [("é", "é"), ("s\u0663", "\u0663"), ("a b", "")])
+def test_letters_that_a_name_may_not_have(read, name, letter):
+    with pytest.raises(InputError, match="expected a name of letters") as error:
+        read(f"{HEAD}\n{name}\ta.h5ad\tquery\tA\n")
+    mend = f"letters are A-Z and a-z alone, digits 0-9: write {letter!r} otherwise"
+    assert (mend in str(error.value)) == bool(letter)
 
 
 def test_files_of_a_10x_folder(tmp_path):

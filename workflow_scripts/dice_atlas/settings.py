@@ -14,13 +14,19 @@ from jsonschema.exceptions import ValidationError
 
 from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.counts.criteria import schema_properties
-from dice_atlas.errors import InputError, bullets
+from dice_atlas.errors import InputError, bullets, dead_link, reading
 from dice_atlas.features.card import card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
 from dice_atlas.names import EMBEDDINGS, LOG1P, SPACES
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.texts import hidden, shown, unusable_path
 
+# Settings that are paths; "~" in them is the home folder, as in the sheet.
+PATHS = (
+    ("samples",), ("genes", "names"), ("prior", "path"), ("synthesis", "path"),
+    ("benchmark", "samples"), ("benchmark", "scvi_python"),
+)  # fmt: skip
+LOSSES = ("step", "train_loss", "validation_loss")
 # How YAML writes null.
 NULLS = ("null", "Null", "NULL", "~")
 
@@ -60,10 +66,21 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
             "the config is not valid (keys are described in config/README.md):\n"
             + bullets(messages)
         )
+    expand_paths(filled)
     annotate = filled["annotate"]
     if annotate["k.filter"] == "auto":
         annotate["k.filter"] = None if annotate["seurat_version"] == "v5" else 200
     return filled
+
+
+def expand_paths(config: dict[str, Any]) -> None:
+    """Write the home folder for the "~" that paths of the config begin with."""
+    for *sections, key in PATHS:
+        section = config
+        for name in sections:
+            section = section.get(name, {})
+        if isinstance(section.get(key), str):
+            section[key] = os.path.expanduser(section[key])
 
 
 def config_schema(path: str | Path) -> dict[str, Any]:
@@ -222,6 +239,10 @@ def describe(problem: ValidationError) -> str:
     if rule == "required":
         missing = [name for name in required if name not in instance]
         return f"{key}: the key {', '.join(missing)} is missing"
+    if rule == "uniqueItems":
+        twice = [item for i, item in enumerate(instance) if item in instance[:i]]
+        seen = ", ".join(dict.fromkeys(map(str, twice)))
+        return f"{key}: seen {seen} more than once in {instance!r}, expected each once; remove one"
     allowed = schema.get("description")
     if not allowed:  # an item of a list
         return f"{key}: {problem.message}"
@@ -282,6 +303,9 @@ def require_saved_prior(
         for name in ("prior.safetensors", "card.json", "loss.tsv")
         if path and not os.path.isfile(os.path.join(path, name))
     ]
+    for name in absent:
+        if why := dead_link(os.path.join(str(path), name)):
+            raise InputError(f"prior.path: {why}")
     if absent:
         raise InputError(
             f"prior.path: {path} has no {', '.join(absent)}; expected the folder "
@@ -291,6 +315,7 @@ def require_saved_prior(
         return
     if unusable_path(path):
         raise InputError(f"prior.path: {unusable_path(path)}")
+    require_losses(Path(path) / "loss.tsv")
     weights = Path(path) / "prior.safetensors"
     card = require_match(weights) if whole else read_card(card_of(weights))
     for key, value in normalization.items():
@@ -300,6 +325,41 @@ def require_saved_prior(
                 f"normalization.{key}: seen {value:g}, but the prior in {path} was trained with "
                 f"{trained:g}; set the same"
             )
+
+
+def require_losses(path: Path) -> None:
+    """Check that the losses of a saved prior can be drawn; a table without rows is no harm.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, lacks a column, or has a row that is no numbers.
+    """
+    with reading(path, "a table of losses"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    header, *rows = [line.split("\t") for line in lines] or [[]]
+    missing = [name for name in LOSSES if name not in header]
+    if missing:
+        seen = ", ".join(header) if any(header) else "an empty file"
+        raise InputError(
+            f"prior.path: {path} has no column {', '.join(missing)} (seen: {seen}), expected the "
+            "losses of the training; copy the prior's folder again"
+        )
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header) or not all(map(is_loss, row)):
+            raise InputError(
+                f"prior.path: {path}, line {number}: seen {' '.join(row)!r}, expected "
+                f"{len(header)} numbers; copy the prior's folder again"
+            )
+
+
+def is_loss(text: str) -> bool:
+    """Whether a text is a number or empty."""
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def require_gene_names(path: str | None) -> None:
@@ -312,6 +372,8 @@ def require_gene_names(path: str | None) -> None:
     """
     if path and unusable_path(path):
         raise InputError(f"genes.names: {unusable_path(path)}")
+    if why := dead_link(path or ""):
+        raise InputError(f"genes.names: {why}")
     if path and not os.path.isfile(path):
         raise InputError(
             f"genes.names: no such file: {path}; expected a table of Ensembl ids and symbols, or "

@@ -17,7 +17,7 @@ from dice_atlas.counts.formats import (
     is_label_table,
     member_files,
 )
-from dice_atlas.errors import InputError, bullets
+from dice_atlas.errors import InputError, bullets, dead_link, no_permission
 from dice_atlas.names import INTERNAL, LOG1P, OBS
 from dice_atlas.schemas import as_number, is_valid
 from dice_atlas.spreadsheet import is_cut, read_table
@@ -57,6 +57,8 @@ def read_sheet(
         With the row, the column, what was seen and what is allowed, for all problems at once.
     """
     path = Path(path)
+    if why := dead_link(str(path)):
+        raise InputError(why)
     if not os.path.exists(path):
         raise InputError(
             f"the sample sheet {path} does not exist; set `samples` in the config (that of the "
@@ -117,16 +119,31 @@ def require_files(
             if not file or reported or file.startswith(made):
                 continue
             where = f"sample {name}, column {column.split('_')[0]}"
-            if not os.path.exists(file):
-                problems.append(f"{where}: no such file: {file}")
-                continue
-            strange = [part for part in member_files(file) if unusable_path(part)]
-            problems += [f"{where}: {unusable_path(part)}" for part in strange]
+            problems += [f"{where}: {text}" for text in unreadable(file)]
     if problems:
         raise InputError(
             f"{path} names files that are not there or cannot be used (paths are relative to the "
             "sheet's folder):\n" + bullets(problems)
         )
+
+
+def unreadable(path: str) -> list[str]:
+    """Why a file, or one of a folder's, cannot be read, a sentence each; the first five."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return [no_permission(path)]
+    except OSError:
+        return [dead_link(path) or f"no such file: {path}"]
+    shut: list[str] = []
+    files = member_files(path, lambda error: shut.append(str(error.filename)))
+    problems = [no_permission(folder) for folder in shut]
+    for file in files:
+        if unusable_path(file):
+            problems.append(unusable_path(file))
+        elif file not in shut and not os.access(file, os.R_OK):
+            problems.append(dead_link(file) or no_permission(file))
+    return problems[:5]
 
 
 def check_columns(columns: list[str]) -> list[str]:
@@ -174,7 +191,7 @@ def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
             continue
         if not is_valid(typed(text, rule), rule):
             comma = numeric(rule) and re.fullmatch(r"-?\d*,\d+", text)
-            mend = "; write the number with a decimal point" if comma else ""
+            mend = "; write the number with a decimal point" if comma else foreign(text, rule)
             problems.append(f"column {column}: seen {text!r}, expected {rule['description']}{mend}")
     for column, text in cells.items():
         if hidden(text):
@@ -183,6 +200,14 @@ def check_row(cells: dict[str, str], properties: dict[str, Any]) -> list[str]:
                 "sees; expected printable text; type it again"
             )
     return problems
+
+
+def foreign(text: str, rule: dict[str, Any]) -> str:
+    """What to say of letters beyond A to Z, where a pattern does not have them."""
+    beyond = next((letter for letter in text if letter.isalnum() and not letter.isascii()), "")
+    if not beyond or "pattern" not in rule:
+        return ""
+    return f"; letters are A-Z and a-z alone, digits 0-9: write {beyond!r} otherwise"
 
 
 def check_paths(row: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ import csv
 import re
 from pathlib import Path
 
-from dice_atlas.errors import InputError
+from dice_atlas.errors import InputError, barred
 
 NAMED = {"\t": "tab", ",": "comma", ";": "semicolon"}
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -75,6 +75,8 @@ def read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
+        if why := barred(error, path):
+            raise InputError(why) from None
         raise InputError(f"{path} cannot be read ({error.strerror}); expected a file") from None
     for start, what in BINARY.items():
         if content.startswith(start):

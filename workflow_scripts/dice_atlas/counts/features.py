@@ -29,6 +29,7 @@ COUNTERS = re.compile(
     r"^(_{0,2}(no_feature|ambiguous|too_low_aqual|not_aligned|alignment_not_unique)|"
     r"n_(unmapped|multimapping|nofeature|ambiguous)|(un)?assigned(_\w+)?|"
     r"(un)?mapped([ _.]reads)?|n(count|feature)_\w+|n_?(counts?|genes?|umis?|cells?)|"
+    r"(seurat_)?clusters?|orig[._]ident|cell_?type|\*|"
     r"percent[._](mt|mito|ribo|rb|hb)|pct_counts_\w+|"
     r"(grand )?(total|totals|sum)([ _.]?(counts?|reads|umis?|genes?|features?))?)$",
     re.IGNORECASE,

@@ -5,6 +5,7 @@ reads this file for every job.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -122,15 +123,28 @@ def is_label_table(spec: str) -> bool:
     return spec.lower().endswith(LABEL_SUFFIXES)
 
 
-def member_files(path: str) -> list[str]:
-    """The files that belong to a sample, so that a changed one is seen; else the path itself."""
+def member_files(path: str, failed: Callable[[OSError], object] | None = None) -> list[str]:
+    """The files that belong to a sample, so that a changed one is seen; else the path itself.
+
+    Parameters
+    ----------
+    path : of the sample.
+    failed : is told of each folder that cannot be read.
+    """
     if not os.path.isdir(path):
         return [path]
     if path.lower().rstrip("/").endswith(".zarr"):
         # Every file, hidden ones too: zarr keeps its metadata there. The folder's own time does
         # not move when a chunk changes.
-        found = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+        tree = os.walk(path, onerror=failed)
+        found = [os.path.join(at, name) for at, _, names in tree for name in names]
         return sorted(found) or [path]
     parts = [part for kind in FORMATS for part in kind.members]
-    found = [name for name in sorted(os.listdir(path)) if any(part in name for part in parts)]
+    try:
+        there = sorted(os.listdir(path))
+    except OSError as error:
+        if failed:
+            failed(error)
+        return [path]
+    found = [name for name in there if any(part in name for part in parts)]
     return [os.path.join(path, name) for name in found] or [path]

@@ -1,6 +1,5 @@
 """Names and Ensembl ids of genes, whatever the file calls them."""
 
-import gzip
 import logging
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.text_files import text_of
 from dice_atlas.errors import InputError, reading
 from dice_atlas.names import MISSING
 from dice_atlas.tables import read_part
@@ -170,13 +170,12 @@ def read_names(path: str | Path) -> pd.Series:
         symbols = pd.Series(without_numbers(genes.index), index=genes["gene_id"])
         return symbols[~symbols.index.duplicated()]
     with reading(f"genes.names: {path}", "a csv or tsv of two columns, as UTF-8 text"):
-        opener = gzip.open if str(path).endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8-sig") as file:
+        text_file = text_of(Path(path))
+        with text_file.open() as file:
             header = file.readline()
-            separator = next((s for s in ("\t", ";") if s in header), ",")
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+        separator = next((s for s in ("\t", ";") if s in header), ",")
+        with text_file.open() as file:
+            table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
     ids = table.iloc[:, 0] if table.shape[1] >= 2 else pd.Series(dtype=str)
     known = is_ensembl(ids)
     if not known.any() or is_ensembl([table.columns[0]])[0]:

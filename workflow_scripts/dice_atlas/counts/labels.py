@@ -4,8 +4,9 @@ import csv
 import logging
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,15 @@ import pandas as pd
 from dice_atlas.counts.formats import is_label_table
 from dice_atlas.counts.readers import read_obs
 from dice_atlas.counts.subset import column_text, keep_mask, parse_subset
-from dice_atlas.counts.tables import fields, open_text, require_text, separator_of, warn_of_cut
-from dice_atlas.errors import InputError, reading
-from dice_atlas.names import SEPARATOR, UNASSIGNED
+from dice_atlas.counts.tables import fields, separator_of, warn_of_cut
+from dice_atlas.counts.text_files import text_of
+from dice_atlas.errors import InputError, dead_link, reading
+from dice_atlas.names import MISSING, SEPARATOR, UNASSIGNED
 from dice_atlas.texts import hidden
 
 logger = logging.getLogger(__name__)
 
 # How a missing label is written, by hand, by R and by pandas.
-NO_LABEL = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})
 # Shares of a sample's cells that a table should list: fewer is another sample's, or worth a look.
 LEAST_LISTED, MOST_LISTED = 0.5, 0.9
 # The capture that `cellranger aggr` and others write behind a barcode.
@@ -236,27 +237,30 @@ def read_label_table(path: str | Path) -> pd.Series:
     """
     path = Path(path)
     if not path.is_file():
+        if why := dead_link(str(path)):
+            raise InputError(why)
         raise InputError(f"{path} does not exist; correct `labels` or `truth` in the sample sheet")
     with reading(path, "a table with the columns barcode and label, as UTF-8 text"):
-        require_text(path)
-        with open_text(path) as file:
-            header = file.readline()
+        text = text_of(path)
+        with text.open() as file:
+            before, header = header_of(file)
             separator = separator_of(header, header, path)
             columns = [name.strip() for name in fields(header, separator)]
-            rows = [row for row in csv.reader(file, delimiter=separator) if any(row)]
-        warn_of_cut(path)
+            numbered = list(numbered_rows(file, separator, before, path))
+        warn_of_cut(text)
     missing = [name for name in ("barcode", "label") if name not in columns]
     if missing:
         raise InputError(
             f"{path}: no column {' and '.join(missing)} (seen: {', '.join(columns) or 'nothing'}), "
             "expected a header with barcode and label, separated by commas, semicolons or tabs"
         )
-    for number, row in enumerate(rows, 2):
+    for number, row in numbered:
         if len(row) < len(columns) or any(row[len(columns) :]):
             raise InputError(
                 f"{path}: line {number} has {len(row)} fields and the header {len(columns)}, "
                 "expected as many; is the file cut off, or is the separator inside of a label?"
             )
+    rows = [row for _, row in numbered]
     at = [columns.index(name) for name in ("barcode", "label")]
     barcodes = pd.Index([row[at[0]].strip() for row in rows], dtype=object)
     labels = pd.Series([row[at[1]] for row in rows], index=barcodes, dtype=object)
@@ -267,6 +271,47 @@ def read_label_table(path: str | Path) -> pd.Series:
             "expected one row per cell; remove the repetitions"
         )
     return clean(labels, str(path))
+
+
+def header_of(file: TextIO) -> tuple[int, str]:
+    """The first line that is not empty, "" where there is none, and its number."""
+    for number, line in enumerate(iter(file.readline, ""), 1):
+        if line.strip():
+            return number, line
+    return 0, ""
+
+
+def numbered_rows(
+    file: TextIO, separator: str, before: int, path: Path
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, with the number of their first line.
+
+    Parameters
+    ----------
+    file : after its header.
+    separator : of the fields.
+    before : lines up to the header's end.
+    path : for messages.
+
+    Raises
+    ------
+    InputError
+        A quote is not closed, or stands inside of a value.
+    """
+    reader = csv.reader(file, delimiter=separator, strict=True)
+    while True:
+        number = before + reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f"{path}: quote not closed in line {number} ({error}), expected quotes around a "
+                'whole value, and "" for a quote inside of it; correct the line'
+            ) from None
+        if any(row):
+            yield number, row
 
 
 def clean(labels: pd.Series, where: str) -> pd.Series:
@@ -293,7 +338,7 @@ def clean(labels: pd.Series, where: str) -> pd.Series:
 def cleaned(label: str, where: str) -> str:
     """One label; see `clean`."""
     text = re.sub(r"[ \u00a0\u2007\u202f]+", " ", unicodedata.normalize("NFC", label).strip())
-    if text in NO_LABEL:
+    if text in MISSING:
         return ""
     if hidden(text):
         raise InputError(

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 # Counts that were normalised and rounded have totals that differ by the rounding alone. Those of
 # real cells differ by a tenth at the least.
 EQUAL = 0.01
-LEAST_CELLS = 20
+LEAST_CELLS, MOST_CELLS = 20, 500  # that are looked at
 EQUAL_TOTALS = "all cells have the same total, as normalised values have"
 
 
@@ -77,7 +77,7 @@ def choose_slot(
     """
     problems = {slot.name: slot.fault or attempt(slot, check) for slot in slots}
     ranked = ranking([slot for slot in slots if not problems[slot.name]])
-    chosen: tuple[Slot, sp.csr_matrix] | None = None
+    chosen: tuple[Slot, sp.csr_matrix, str] | None = None
     for slot in ranked:
         counts, problem = read_whole(slot, check)
         if problem:
@@ -85,7 +85,7 @@ def choose_slot(
             continue
         doubt = doubt_of(counts)
         if not doubt or chosen is None:
-            chosen = slot, counts
+            chosen = slot, counts, doubt
         if not doubt:
             break
         problems[slot.name] = doubt
@@ -96,9 +96,9 @@ def choose_slot(
             f"{path}: no {check.what} in {places}; {seen or 'it has none of these matrices'}; "
             f"{check.expected}; {check.mend}"
         )
-    slot, counts = chosen
-    if not slot.usual or doubt_of(counts) == EQUAL_TOTALS:
-        why = doubt_of(counts) or "counts are seldom kept there"
+    slot, counts, doubt = chosen
+    if not slot.usual or doubt == EQUAL_TOTALS:
+        why = doubt or "counts are seldom kept there"
         logger.warning(
             "%s: the %s are taken from %s, though %s; if they are elsewhere, name the place in the "
             "sheet's column `slot`", path, check.what, slot.name, why,
@@ -115,7 +115,7 @@ def doubt_of(counts: sp.csr_matrix) -> str:
     if counts.nnz > 0 and counts.data.max() <= 1:
         return "it holds only 0 and 1"
     if counts.shape[0] >= LEAST_CELLS:
-        totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+        totals = np.asarray(counts[:MOST_CELLS].sum(axis=1, dtype=np.float64)).ravel()
         if totals.std() < EQUAL * totals.mean():
             return EQUAL_TOTALS
     return ""

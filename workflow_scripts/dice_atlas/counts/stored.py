@@ -102,6 +102,9 @@ def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
         decided["added_up"] = f"{n_before} rows of genes to {len(genes)} names"
     logger.info("%s (%s): %d cells x %d genes, %d non-zero", path, stored.kind, *X.shape, X.nnz)
     obs = stored.obs.set_axis(barcodes, axis=0)
+    # A reader may have left out rows of its own.
+    for key in stored.decided.keys() & decided.keys():
+        decided[key] = f"{stored.decided[key]}; {decided[key]}"
     uns = {"format": stored.kind, "decided": stored.decided | decided}
     return ad.AnnData(X, obs=obs, var=genes, uns=uns)
 

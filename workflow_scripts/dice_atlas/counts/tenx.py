@@ -1,22 +1,33 @@
 """Readers of Cell Ranger's output: mtx folders (v2, v3; gzipped or not) and h5 files."""
 
-import csv
-import gzip
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 import pandas as pd
 import scipy.io
 import scipy.sparse as sp
 
+from dice_atlas.counts.features import GENE_TYPES, OTHER_TYPES, normal
+from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.stored import Stored, Wanted
-from dice_atlas.counts.tables import require_text
+from dice_atlas.counts.tables import BARCODE
+from dice_atlas.counts.text_files import (
+    is_gzip,
+    require_text,
+    rows_of,
+    without_numbers,
+)
 from dice_atlas.errors import InputError, reading
 
 ALL = Wanted()
 
 FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
+LOOKED_AT = 200  # rows, to know what a column holds
+LINES = "text of tab-separated lines"
 
 
 def is_mtx_folder(path: Path) -> bool:
@@ -46,8 +57,8 @@ def read_mtx_folder(folder: Path, wanted: Wanted = ALL) -> Stored:
     version = "10x mtx v3" if "features.tsv" in genes.name else "10x mtx v2"
     counts = read_matrix(matrix)
     n_genes, n_cells = counts.shape
-    names = [row[0] for row in without_header(tsv_rows(barcodes), n_cells)]
-    var = gene_columns(without_header(tsv_rows(genes), n_genes))
+    names = barcode_column(small_table(barcodes, n_cells))
+    var = gene_columns(small_table(genes, n_genes))
     if counts.shape != (len(var), len(names)):
         turned = counts.shape == (len(names), len(var))
         raise InputError(
@@ -77,7 +88,7 @@ def find_file(folder: Path, prefix: str, names: tuple[str, ...]) -> Path:
     for name in names:
         for suffix in ("", ".gz"):
             path = folder / f"{prefix}{name}{suffix}"
-            if path.is_file():
+            if path.is_file() or path.is_symlink():
                 return path
     seen = ", ".join(sorted(p.name for p in folder.iterdir())[:6])
     raise InputError(
@@ -86,47 +97,13 @@ def find_file(folder: Path, prefix: str, names: tuple[str, ...]) -> Path:
     )
 
 
-def tsv_rows(path: Path) -> list[list[str]]:
-    """Rows of a tsv(.gz) as text (no symbol is taken for a NaN).
+def small_table(path: Path, n: int) -> list[list[str]]:
+    """The n rows of a file of barcodes or features, without header and numbers of the rows.
 
-    R's write.table quotes text and separates by blanks: such files are read too.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, is empty, or its rows differ in length by more than a header may.
+    No symbol is taken for a NaN.
     """
-    expected = "UTF-8 text of tab-separated lines"
-    with reading(path, expected):
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in file.read().splitlines() if line.strip()]
-        if not lines:
-            raise InputError(f"{path}: is empty, expected {expected}; copy it again")
-        quoted = lines[-1].startswith('"')
-        separator = "\t" if "\t" in lines[-1] or not quoted else " "
-        # Unquoted, a quotation mark is part of a name (5" is a prime end).
-        rows = (
-            list(csv.reader(lines, delimiter=separator))
-            if quoted
-            else [line.split(separator) for line in lines]
-        )
-    widths = [len(row) for row in rows[1:]] or [len(rows[0])]
-    ragged = next((i for i, width in enumerate(widths) if width != widths[0]), None)
-    if ragged is not None:
-        raise InputError(
-            f"{path}: line {ragged + 2} has {widths[ragged]} fields and line 2 {widths[0]}, "
-            "expected as many in every line; is it cut off? Copy it again"
-        )
-    # The row numbers that R writes have no name in its header.
-    if len(rows) > 1 and len(rows[0]) == widths[0] - 1:
-        return [rows[0], *(row[1:] for row in rows[1:])]
-    if len(rows[0]) != widths[0]:
-        raise InputError(
-            f"{path}: line 1 has {len(rows[0])} fields and line 2 {widths[0]}, expected as many in "
-            "every line; copy it again"
-        )
-    return rows
+    with reading(path, LINES):
+        return without_numbers(without_header(rows_of(path, LINES), n))
 
 
 def without_header(rows: list[list[str]], n: int) -> list[list[str]]:
@@ -134,17 +111,53 @@ def without_header(rows: list[list[str]], n: int) -> list[list[str]]:
     return rows[1:] if len(rows) == n + 1 else rows
 
 
-def gene_columns(rows: list[list[str]]) -> pd.DataFrame:
-    """`gene_ids`, `name` and the third column as types, of features.tsv or genes.tsv.
+def barcode_column(rows: list[list[str]]) -> list[str]:
+    """The first column whose values look like barcodes; else the first."""
+    columns = range(len(rows[0]) if rows else 0)
+    at = 0
+    if len(columns) > 1:
+        likely = (i for i in columns if share(rows, i, lambda v: BARCODE.match(v) is not None))
+        at = next(likely, 0)
+    return [row[at] for row in rows]
 
-    Further columns (the positions of Cell Ranger ARC) are not needed.
+
+def gene_columns(rows: list[list[str]]) -> pd.DataFrame:
+    """`gene_ids`, `name` and types, of features.tsv or genes.tsv, by what the columns hold.
+
+    Further columns (the positions of Cell Ranger ARC) are not needed. Without Ensembl ids the
+    columns are ids, symbols and types, as 10x orders them.
     """
-    width = len(rows[0]) if rows else 1
-    frame = pd.DataFrame({"gene_ids": [row[0] for row in rows]}, dtype=object)
-    frame["name"] = [row[1] for row in rows] if width > 1 else frame["gene_ids"]
-    if width > 2:
-        frame["feature_types"] = [row[2] for row in rows]
+    order = list(range(len(rows[0]) if rows else 1))
+    types = next((i for i in reversed(order[1:]) if are_types(rows, i)), None)
+    if types is not None:
+        order.remove(types)
+    ids = next((i for i in order if share(rows, i, lambda v: bool(is_ensembl([v])[0]))), order[0])
+    order.remove(ids)
+    symbols = order.pop(0) if order else ids
+    types = order.pop(0) if types is None and order else types
+    frame = pd.DataFrame({"gene_ids": [row[ids] for row in rows]}, dtype=object)
+    frame["name"] = [row[symbols] for row in rows]
+    if types is not None:
+        frame["feature_types"] = [row[types] for row in rows]
     return frame
+
+
+def share(rows: list[list[str]], column: int, is_such: Callable[[str], bool]) -> bool:
+    """Whether most values of a column are such, by a part of its rows."""
+    part = rows[:: max(1, len(rows) // LOOKED_AT)]
+    return sum(is_such(row[column].strip()) for row in part) > len(part) / 2
+
+
+def are_types(rows: list[list[str]], column: int) -> bool:
+    """Whether a column holds types of features: most are known ones, and few differ."""
+    few = len({row[column] for row in rows}) <= max(1, len(rows) / 2)
+    return few and share(rows, column, is_type)
+
+
+def is_type(text: str) -> bool:
+    """Whether a text is a type of features."""
+    name = normal(text)
+    return name in GENE_TYPES or OTHER_TYPES.search(name) is not None
 
 
 def read_matrix(path: Path) -> sp.coo_matrix:
@@ -153,20 +166,41 @@ def read_matrix(path: Path) -> sp.coo_matrix:
     Raises
     ------
     InputError
-        It cannot be read, or claims more values than it can hold.
+        It cannot be read, claims more values than it can hold, or has none.
     """
     expected = "a Matrix Market file"
     with reading(path, expected):
-        rows, columns, claimed = scipy.io.mminfo(path)[:3]
+        with named_as_it_is(path) as source:
+            rows, columns, claimed, layout, values = scipy.io.mminfo(source)[:5]
+        if values == "pattern":
+            raise InputError(
+                f"{path}: is of type pattern and says whether a gene was found, not how often, "
+                "expected counts; write the matrix with its values (integer)"
+            )
         # The shortest entry is "1 1 1" and a line's end; deflate makes a file 1,032 times smaller.
-        room = path.stat().st_size * (1032 if path.suffix == ".gz" else 1) / 6
+        shortest = 2 if layout == "array" else 6
+        room = path.stat().st_size * (1032 if is_gzip(path) else 1) / shortest
         if claimed > room + 1:
             raise InputError(
                 f"{path}: its header claims {claimed:,} values of {rows:,} x {columns:,}, but the "
                 f"file is too small for them, expected {expected} that is whole; copy it again"
             )
         require_text(path)
-        return sp.coo_matrix(scipy.io.mmread(path))
+        with named_as_it_is(path) as source:
+            return sp.coo_matrix(scipy.io.mmread(source))
+
+
+@contextmanager
+def named_as_it_is(path: Path) -> Iterator[Path]:
+    """A matrix under a name that ends in .gz where it is gzipped: scipy knows it by that alone."""
+    zipped = is_gzip(path)
+    if zipped == (path.suffix == ".gz"):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / ("matrix.mtx.gz" if zipped else "matrix.mtx")
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def is_tenx_h5(path: Path) -> bool:

@@ -16,6 +16,7 @@ from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
 
+LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.
 TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
@@ -149,6 +150,8 @@ def of_transfer(table: pd.DataFrame | None) -> pd.DataFrame:
 def read_table(path: str | Path, name: str = "") -> pd.DataFrame:
     """A table of the workflow: names as text, all else as numbers (empty fields are NaN)."""
     texts = {*TEXTS, *NOT_NUMBERS.get(name, ())}
+    if name == "loss" and not Path(path).stat().st_size:  # a saved prior's
+        return pd.DataFrame(columns=LOSSES, dtype=float)
     header = pd.read_csv(path, sep="\t", nrows=0).columns
     return read_text_table(path, *(column for column in header if column not in texts))
 
