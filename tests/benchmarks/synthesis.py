@@ -80,14 +80,6 @@ def split(table: CountTable, seed: int) -> tuple[CountTable, CountTable]:
     return whole.rows(~held), whole.rows(held)
 
 
-def variable_only(table: CountTable) -> CountTable:
-    """The variable genes, all others in the last column."""
-    columns = np.where(table.variable, np.cumsum(table.variable) - 1, -1)
-    counts = with_rest(table.counts, np.append(columns, -1), int(table.variable.sum()))
-    genes = table.genes[table.variable]
-    return CountTable(counts, genes, np.ones(len(genes), bool), table.labels, table.keys)
-
-
 def unlabelled(table: CountTable) -> CountTable:
     """The same cells without classes."""
     none = np.full(len(table.labels), "", dtype=object)
@@ -132,7 +124,7 @@ def main() -> None:
         table = read(given.data, name)
         for seed in given.seeds:
             training, held_out = split(table, seed)
-            small = variable_only(training), variable_only(held_out)
+            small = training.variable_only(), held_out.variable_only()
             scorer = None
             for row in given.rows:
                 if len(known) and ((known["set"] == name) & (known["seed"] == seed)

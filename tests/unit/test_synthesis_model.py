@@ -1,6 +1,7 @@
 """The generator of counts: likelihood, latents, priors, counts, and the model on disk."""
 
 import json
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -324,6 +325,24 @@ def test_numbers_of_cells():
         CellRequest({"D": 1}).numbers({"": 100})
 
 
+def test_all_genes_have_their_class_s_profile_and_the_same_libraries():
+    table = two_types(300)
+    # A gene that is no variable one differs between the types, too.
+    half = replace(table, variable=np.arange(40) % 2 == 0)
+    _, codes = class_codes(half.labels)
+    model = train_count_model(half, codes, FEW, 0, "cpu")
+    wanted, cells = np.repeat([0, 1], 300), np.arange(600)
+    made = model.sample(wanted, cells, 0, CellRequest(600))
+    assert made.shape == (600, 41)
+    small = replace(model, others=None).sample(wanted, cells, 0, CellRequest(600))
+    np.testing.assert_array_equal(made.toarray()[:, :40:2], small.toarray()[:, :-1])
+    np.testing.assert_array_equal(made.sum(axis=1), small.sum(axis=1))
+    real, dense = half.counts.toarray(), made.toarray()
+    for code in (0, 1):
+        expected, found = real[codes == code].mean(axis=0), dense[wanted == code].mean(axis=0)
+        np.testing.assert_allclose(found[1:40:2], expected[1:40:2], rtol=0.25, atol=0.5)
+
+
 # On disk
 
 
@@ -387,6 +406,16 @@ def test_the_split_depends_on_the_cells_alone_and_is_by_class(saved, trained):
 
 
 # The cells that it learns from
+
+
+def test_variable_genes_alone_keep_the_libraries_and_leave_the_table_alone():
+    table = two_types()
+    half = replace(table, variable=np.arange(40) % 2 == 0)
+    before = half.counts.toarray()
+    small = half.variable_only()
+    np.testing.assert_array_equal(half.counts.toarray(), before)
+    np.testing.assert_array_equal(small.counts.toarray()[:, :-1], before[:, :-1][:, ::2])
+    np.testing.assert_array_equal(small.libraries, half.libraries)
 
 
 def sample(path, n, genes, role="reference", labels=None, source=None, seed=0):

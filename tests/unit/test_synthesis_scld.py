@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from dice_atlas.dice.training import Trainer
 from dice_atlas.errors import InputError
+from dice_atlas.synthesis.blocks import ROWS, in_blocks
 from dice_atlas.synthesis.scld.autoencoder import Reconstruction
 from dice_atlas.synthesis.scld.guidance import (
     WAITING,
@@ -25,13 +26,7 @@ from dice_atlas.synthesis.scld.objective import (
     class_conditions,
     shortened,
 )
-from dice_atlas.synthesis.scld.sampling import (
-    ROWS,
-    ddpm_step,
-    guided_noise,
-    in_blocks,
-    sample_latents,
-)
+from dice_atlas.synthesis.scld.sampling import ddpm_step, guided_noise, sample_latents
 from dice_atlas.synthesis.scld.spaces import SPACES, counts_of_shares
 from dice_atlas.synthesis.scld.unet import FUSIONS, ConditionalUNet
 

@@ -15,6 +15,7 @@ from dice_atlas.synthesis.baselines import BASELINES
 from dice_atlas.synthesis.names import LEAST_HELD_OUT, OWN
 from dice_atlas.synthesis.saved import Generator
 from dice_atlas.synthesis.settings import CellRequest
+from dice_atlas.synthesis.synthetic import draw_kept
 from dice_atlas.synthesis.training_cells import CountTable
 
 logger = logging.getLogger(__name__)
@@ -104,9 +105,8 @@ def made_cells(
     """Cells of the generator itself, then of the control and the simple generators."""
     names = list(generator.classes)
     sizes = {name: int((held_out.labels == name).sum()) for name in names}
-    codes = np.repeat(np.arange(len(names)), list(sizes.values()))
     plain = CellRequest(sizes, 1.0, request.guidance, request.steps)
-    counts = generator.model.sample(codes, np.arange(len(codes)), seed, plain)
+    counts, codes = draw_kept(generator, plain, seed)
     yield OWN, replaced(training, counts, np.asarray(names, dtype=object)[codes])
     for name, baseline in BASELINES.items():
         found, labels = baseline(training.counts, training.labels, sizes, seed)

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 import torch
 
 from dice_atlas.dice.training import Trainer
+from dice_atlas.synthesis.blocks import ROWS, in_blocks
 from dice_atlas.synthesis.count_vae import STEPS, CountObjective, CountVAE, restore_count_vae
-from dice_atlas.synthesis.counts import draw_counts
+from dice_atlas.synthesis.counts import OTHER_STREAM, draw_counts
 from dice_atlas.synthesis.diffusion import STEPS as DIFFUSION_STEPS
 from dice_atlas.synthesis.diffusion import (
     ClassPosteriorMeanMLP,
@@ -28,13 +29,19 @@ from dice_atlas.synthesis.latents import (
     draw_posterior,
     encode,
 )
+from dice_atlas.synthesis.other_genes import STEPS as OTHER_STEPS
+from dice_atlas.synthesis.other_genes import (
+    OtherGenes,
+    OtherGenesObjective,
+    restore_other_genes,
+)
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
 from dice_atlas.synthesis.training_cells import CountTable
 
 logger = logging.getLogger(__name__)
 
 # Cells that are decoded at once: bounds the memory of cells x genes.
-AT_ONCE = 500
+AT_ONCE = 4 * ROWS
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,9 @@ class CountModel:
     cells : latents of the training cells.
     gaussians : of the classes.
     diffusion : of the latents; None where another prior was asked for.
-    prior : which prior new cells are drawn from by default.
-    seed : of the training.
+    others : shares of the genes that are not variable; None where those alone are modelled.
+    places : (g + 1,) of the model's columns: variable genes, then the others, the last one last.
+    prior : which prior new cells are drawn from.
     losses : `part`, `step`, `train_loss` and `validation_loss`; empty for a saved model.
     """
 
@@ -56,6 +64,8 @@ class CountModel:
     cells: LatentCells
     gaussians: ClassGaussians
     diffusion: ClassPosteriorMeanMLP | None
+    others: OtherGenes | None
+    places: torch.Tensor
     prior: str
     losses: pd.DataFrame
 
@@ -97,19 +107,49 @@ class CountModel:
             own = slice(start, start + AT_ONCE)
             code = torch.from_numpy(codes[own].astype(np.int64)).to(device)
             index = torch.from_numpy(indices[own].astype(np.int64)).to(device)
-            points = self.points(code, index, seed, request)
-            shares = self.network.proportions(self.cells.latents(points), code)
-            libraries = self.cells.library(points) * request.depth
-            parts.append(
-                draw_counts(shares.cpu().double().numpy(), theta, libraries, indices[own], seed)
-            )
+            points = in_blocks(lambda c, i: self.points(c, i, seed, request), code, index)
+            shares = in_blocks(self.network.proportions, self.cells.latents(points), code)
+            libraries = np.maximum(self.cells.library(points) * request.depth, 1.0)
+            made = draw_counts(shares.cpu().double().numpy(), theta, libraries, indices[own], seed)
+            parts.append(self.with_others(made, points, code, indices[own], seed))
         return sp.vstack(parts, format="csr")
+
+    def with_others(
+        self, made: sp.csr_matrix, points: torch.Tensor, codes: torch.Tensor, indices: np.ndarray,
+        seed: int,
+    ) -> sp.csr_matrix:  # fmt: skip
+        """Counts with the last column shared out among the genes that are not variable.
+
+        Parameters
+        ----------
+        made : (m, v + 1) counts of the variable genes, and of all others together.
+        points, codes, indices : of the same cells.
+        """
+        if self.others is None:
+            return made
+        shares = in_blocks(self.others.proportions, points[:, :-1], codes).cpu().double().numpy()
+        theta = self.others.theta.cpu().double().numpy()
+        left = made[:, -1].toarray().ravel()
+        others = draw_counts(shares, theta, left, indices, seed, OTHER_STREAM)
+        both = sp.hstack([made[:, :-1], others]).tocsc()
+        order = np.empty(both.shape[1], dtype=np.int64)
+        order[self.places.cpu().numpy()] = np.arange(both.shape[1])
+        return both[:, order].tocsr()
+
+    def sample_scored(
+        self, codes: np.ndarray, indices: np.ndarray, seed: int, request: CellRequest
+    ) -> tuple[sp.csr_matrix, np.ndarray]:
+        """See `PaperModel.sample_scored`; nothing scores these cells."""
+        return self.sample(codes, indices, seed, request), np.zeros(len(codes))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that `restore_count_model` needs, by name."""
         found = {f"network.{n}": t for n, t in self.network.state_dict().items()}
         found |= {f"cells.{n}": t for n, t in self.cells.tensors().items()}
         found |= {f"gaussians.{n}": t for n, t in vars(self.gaussians).items()}
+        if self.others is not None:
+            found |= {f"others.{n}": t for n, t in self.others.state_dict().items()}
+        found["places"] = self.places
         if self.diffusion is not None:
             found |= {f"diffusion.{n}": t for n, t in self.diffusion.state_dict().items()}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
@@ -128,12 +168,14 @@ def restore_count_model(tensors: dict[str, torch.Tensor], prior: str, device: st
         prefix = f"{name}."
         return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
-    diffusion = part("diffusion")
+    diffusion, others = part("diffusion"), part("others")
     return CountModel(
         restore_count_vae(part("network")).to(device),
         LatentCells(**part("cells")).to(device),
         ClassGaussians(**{n: t.to(device) for n, t in part("gaussians").items()}),
         restore_diffusion(diffusion).to(device) if diffusion else None,
+        restore_other_genes(others).to(device) if others else None,
+        tensors["places"],
         prior,
         pd.DataFrame(),
     )
@@ -163,9 +205,10 @@ def train_count_model(
     """
     n_classes = int(codes.max()) + 1 if table.labelled else 0
     classes = torch.from_numpy(codes.astype(np.int64))
+    variable = table.variable_only()
     objective = CountObjective(
-        table.counts,
-        np.flatnonzero(table.variable),
+        variable.counts,
+        np.arange(len(variable.genes)),
         n_classes,
         settings.k,
         settings.training_steps or STEPS,
@@ -176,7 +219,7 @@ def train_count_model(
     )  # fmt: skip
     trainer.run(checkpoint and checkpoint.with_suffix(".counts.pt"))
     network = restore_count_vae(trainer.best)
-    cells = encode(network, table.counts, codes)
+    cells = encode(network, variable.counts, codes)
     gaussians = class_gaussians(cells, seed)
     losses = [losses_of(trainer, "counts")]
     prior, diffusion = settings.prior_of(table.labelled), None
@@ -192,10 +235,24 @@ def train_count_model(
         second.run(checkpoint and checkpoint.with_suffix(".diffusion.pt"))
         diffusion = restore_diffusion(second.best).to(device)
         losses.append(losses_of(second, "diffusion"))
+    others = None
+    if not table.variable.all():
+        rest = np.append(np.flatnonzero(~table.variable), len(table.genes))
+        share = OtherGenesObjective(
+            table.counts[:, rest].tocsr(), cells, settings.training_steps or OTHER_STEPS
+        )
+        third = Trainer(
+            share, share.settings(len(codes)), share.rows(), classes, False, seed, device
+        )
+        third.run(checkpoint and checkpoint.with_suffix(".others.pt"))
+        others = restore_other_genes(third.best).to(device)
+        losses.append(losses_of(third, "other genes"))
+    places = np.concatenate([np.flatnonzero(table.variable), np.flatnonzero(~table.variable)])
     gaussians = ClassGaussians(**{n: t.to(device) for n, t in vars(gaussians).items()})
     return CountModel(
-        network.to(device), cells.to(device), gaussians, diffusion, prior, pd.concat(losses)
-    )
+        network.to(device), cells.to(device), gaussians, diffusion, others,
+        torch.from_numpy(np.append(places, len(table.genes))), prior, pd.concat(losses),
+    )  # fmt: skip
 
 
 def losses_of(trainer: Trainer, part: str) -> pd.DataFrame:

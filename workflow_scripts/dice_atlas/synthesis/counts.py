@@ -6,12 +6,12 @@ import numpy as np
 import scipy.sparse as sp
 
 # Tells these draws from those of the latents, which have the same seed.
-STREAM = 2
+STREAM, OTHER_STREAM = 2, 3
 
 
-def cell_generator(seed: int, cell: int) -> np.random.Generator:
+def cell_generator(seed: int, cell: int, stream: int = STREAM) -> np.random.Generator:
     """Random numbers of one cell, by Philox (Salmon et al. 2011): the same on any shard."""
-    return np.random.Generator(np.random.Philox(key=[seed, STREAM], counter=[0, 0, 0, cell]))
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, cell]))
 
 
 def draw_counts(
@@ -20,6 +20,7 @@ def draw_counts(
     libraries: np.ndarray,
     cells: Sequence[int] | np.ndarray,
     seed: int,
+    stream: int = STREAM,
 ) -> sp.csr_matrix:
     """Counts whose sum over the columns is the library, exactly.
 
@@ -30,18 +31,19 @@ def draw_counts(
     ----------
     proportions : (m, g), sum 1.
     theta : (g,) inverse dispersion.
-    libraries : (m,) counts of each cell; rounded, at least 1.
+    libraries : (m,) counts of each cell, rounded.
     cells : (m,) numbers of the cells.
+    stream : of the random numbers; another one for other genes of the same cells.
 
     Returns
     -------
     (m, g) int32 CSR.
     """
     n_columns = proportions.shape[1]
-    sizes = np.maximum(np.rint(libraries), 1).astype(np.int64)
+    sizes = np.rint(libraries).astype(np.int64)
     indices, data, lengths = [], [], []
     for row, cell in enumerate(cells):
-        generator = cell_generator(seed, int(cell))
+        generator = cell_generator(seed, int(cell), stream)
         rates = generator.standard_gamma(theta) * (proportions[row] / theta)
         edges = np.cumsum(rates)
         # By inversion: as many numbers as counts, which are fewer than genes or not many more.

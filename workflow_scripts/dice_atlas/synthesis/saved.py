@@ -16,8 +16,11 @@ from dice_atlas.errors import InputError, reading
 from dice_atlas.features.card import CardKind, require_match
 from dice_atlas.files import atomic_path
 from dice_atlas.synthesis.count_model import CountModel, restore_count_model
+from dice_atlas.synthesis.paper_model import PaperModel, restore_paper_model
 from dice_atlas.synthesis.settings import NONE, ModelSettings
 from dice_atlas.synthesis.training_cells import CountTable
+
+Model = CountModel | PaperModel
 
 GENERATOR = CardKind(
     "generator",
@@ -42,7 +45,7 @@ class Generator:
     card : the whole card.
     """
 
-    model: CountModel
+    model: Model
     genes: np.ndarray
     classes: dict[str, int]
     card: dict[str, Any]
@@ -55,7 +58,7 @@ def class_codes(labels: np.ndarray) -> tuple[dict[str, int], np.ndarray]:
 
 
 def save_generator(
-    model: CountModel,
+    model: Model,
     table: CountTable,
     held_out: CountTable,
     settings: ModelSettings,
@@ -104,7 +107,12 @@ def load_generator(path: str | Path, device: str) -> Generator:
     card = require_match(path, GENERATOR)
     with reading(path, "the weights of a saved generator"):
         tensors = load_file(path)
-        model = restore_count_model(tensors, card["prior"], device)
+        settings = ModelSettings.from_config(card["settings"])
+        model: Model = (
+            restore_paper_model(tensors, settings, device)
+            if card["preset"] == "paper"
+            else restore_count_model(tensors, card["prior"], device)
+        )
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
         raise InputError(f"{path}: its weights hold missing or infinite values; train it again")
     return Generator(model, np.asarray(card["genes"], dtype=object), card["classes"], card)

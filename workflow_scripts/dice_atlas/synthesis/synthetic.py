@@ -12,8 +12,11 @@ import scipy.sparse as sp
 
 from dice_atlas.numerics.shards import shard_rows
 from dice_atlas.synthesis.saved import Generator
+from dice_atlas.synthesis.scld.guidance import candidates, keep_best
 from dice_atlas.synthesis.settings import NONE, CellRequest
 
+# Columns of the shards alone: class code, and how real post-guidance finds the cell.
+CODE, SCORE = "_code", "_score"
 WARNING = (
     "Synthetic cells. They resemble the cells that the model was trained on and are no new "
     "measurements. They protect no privacy: donors can be inferred from such models."
@@ -21,15 +24,33 @@ WARNING = (
 
 
 def requested(generator: Generator, request: CellRequest) -> np.ndarray:
-    """Class code of each wanted cell (n,) int64, class by class.
+    """Class code of each cell to draw (n,) int64, class by class; see `candidates`.
 
     Raises
     ------
     InputError
         See `CellRequest.numbers`.
     """
-    numbers = request.numbers(generator.classes)
-    return np.repeat(np.arange(len(numbers)), list(numbers.values())).astype(np.int64)
+    numbers = np.array(list(request.numbers(generator.classes).values()))
+    numbers = candidates(numbers, keep_of(generator))
+    return np.repeat(np.arange(len(numbers)), numbers).astype(np.int64)
+
+
+def keep_of(generator: Generator) -> float:
+    """Share of the drawn cells that post-guidance keeps."""
+    return float(generator.card["settings"]["keep"]) if generator.card["preset"] == "paper" else 1.0
+
+
+def draw_kept(
+    generator: Generator, request: CellRequest, seed: int
+) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Counts and class codes of the wanted cells, those that post-guidance keeps."""
+    codes, keep = requested(generator, request), keep_of(generator)
+    counts, scores = generator.model.sample_scored(codes, np.arange(len(codes)), seed, request)
+    if keep < 1:
+        kept = keep_best(scores, codes, keep)
+        counts, codes = counts[kept], codes[kept]
+    return counts, codes
 
 
 def synthesize_shard(
@@ -50,7 +71,9 @@ def synthesize_shard(
     """
     codes = requested(generator, request)
     rows = shard_rows(len(codes), *shard)
-    counts = generator.model.sample(codes[rows], rows, seed, request) if len(rows) else None
+    counts, scores = None, np.zeros(0)
+    if len(rows):
+        counts, scores = generator.model.sample_scored(codes[rows], rows, seed, request)
     n_genes = len(generator.genes)
     values = sp.csr_matrix((0, n_genes), dtype=np.int32) if counts is None else counts[:, :-1]
     names = np.asarray(list(generator.classes), dtype=object)
@@ -60,6 +83,8 @@ def synthesize_shard(
         obs[generator.card["label"]] = pd.Categorical(names[codes[rows]], categories=names)
     obs["synthetic"] = True
     obs["library"] = library.astype(np.int64)
+    if keep_of(generator) < 1:
+        obs[CODE], obs[SCORE] = codes[rows], scores
     var = pd.DataFrame(index=pd.Index(generator.genes, dtype=object))
     return ad.AnnData(sp.csr_matrix(values), obs=obs, var=var)
 
@@ -77,6 +102,13 @@ def gather_synthetic(
     """
     whole = ad.concat([ad.read_h5ad(shard) for shard in shards], merge="same")
     known = json.loads(Path(card).read_text())
+    if SCORE in whole.obs:
+        # Of all shards together: which cells are kept must not depend on how they were shared out.
+        kept = keep_best(
+            whole.obs[SCORE].to_numpy(), whole.obs[CODE].to_numpy(), known["settings"]["keep"]
+        )
+        whole = whole[kept].copy()
+        whole.obs = whole.obs.drop(columns=[SCORE, CODE])
     whole.uns["synthesis"] = {
         "warning": WARNING,
         "card": json.dumps({k: v for k, v in known.items() if k not in ("genes", "held_out")}),

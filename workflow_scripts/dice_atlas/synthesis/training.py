@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from dice_atlas.synthesis.count_model import CountModel, train_count_model
-from dice_atlas.synthesis.saved import class_codes
+from dice_atlas.synthesis.count_model import train_count_model
+from dice_atlas.synthesis.paper_model import train_paper_model
+from dice_atlas.synthesis.saved import Model, class_codes
 from dice_atlas.synthesis.settings import ModelSettings
 from dice_atlas.synthesis.training_cells import CountTable
 
 
 def train_generator(
     table: CountTable, settings: ModelSettings, seed: int, device: str, checkpoint: Path
-) -> CountModel:
+) -> Model:
     """Train a generator and remove its checkpoints.
 
     Parameters
@@ -25,7 +26,8 @@ def train_generator(
         Training diverged.
     """
     _, codes = class_codes(table.labels)
-    model = train_count_model(table, codes, settings, seed, device, checkpoint)
-    for path in checkpoint.parent.glob(f"{checkpoint.name}.*.pt"):
+    train = train_paper_model if settings.preset == "paper" else train_count_model
+    model = train(table, codes, settings, seed, device, checkpoint)
+    for path in checkpoint.parent.glob(f"{checkpoint.name}*.pt"):
         path.unlink()
     return model

@@ -59,6 +59,13 @@ class CountTable:
             self, counts=self.counts[mask], labels=self.labels[mask], keys=self.keys[mask]
         )
 
+    def variable_only(self) -> "CountTable":
+        """The variable genes, all others added up in the last column."""
+        columns = np.where(self.variable, np.cumsum(self.variable) - 1, -1)
+        counts = with_rest(self.counts, np.append(columns, -1), int(self.variable.sum()))
+        genes = self.genes[self.variable]
+        return replace(self, counts=counts, genes=genes, variable=np.ones(len(genes), dtype=bool))
+
     def split(self, share: float) -> tuple["CountTable", "CountTable"]:
         """Cells to train on, and those held out to judge, class by class.
 
@@ -173,8 +180,10 @@ def with_rest(block: sp.csr_matrix, columns: np.ndarray, n_genes: int) -> sp.csr
     columns : of each of its genes, -1: none.
     """
     place = np.where(columns < 0, n_genes, columns)[block.indices]
+    # Copies: adding up works in place, and must not reach into the block.
     moved = sp.csr_matrix(
-        (block.data.astype(np.float32), place, block.indptr), shape=(block.shape[0], n_genes + 1)
+        (block.data.astype(np.float32), place, block.indptr.copy()),
+        shape=(block.shape[0], n_genes + 1),
     )
     moved.sum_duplicates()
     return moved

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler
 from dice_atlas.dice.objectives import TrainingCells, TrainingSettings, adamw
 from dice_atlas.dice.training import Trainer
 from dice_atlas.logs import Progress
-from dice_atlas.synthesis.scld.sampling import in_blocks
+from dice_atlas.synthesis.blocks import in_blocks
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from dice_atlas.dice.schedule import DDPMSchedule
 from dice_atlas.dice.training import Trainable, Trainer
 from dice_atlas.errors import InputError
 from dice_atlas.logs import Progress
+from dice_atlas.synthesis.blocks import ROWS, in_blocks
 from dice_atlas.synthesis.scld.autoencoder import EPOCHS, Autoencoder, Reconstruction
 from dice_atlas.synthesis.scld.objective import (
     GLOBAL_SHARE,
@@ -22,7 +23,7 @@ from dice_atlas.synthesis.scld.objective import (
     class_conditions,
     shortened,
 )
-from dice_atlas.synthesis.scld.sampling import ROWS, in_blocks, sample_latents
+from dice_atlas.synthesis.scld.sampling import sample_latents
 from dice_atlas.synthesis.scld.spaces import SPACES, Space
 from dice_atlas.synthesis.scld.unet import EMBEDDING, FUSIONS, WIDTHS, ConditionalUNet
 
