@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test unit fuzz test-times test-slurm bench scvi oracle readme lint lock clean
+.PHONY: demo test unit fuzz test-times test-slurm bench bench-synthesis scvi oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -37,6 +37,11 @@ test-slurm: $(VENV)/.ready-dev
 # The demo's figure and metrics in README.md.
 readme: demo
 	$(BIN)/python docs/update_readme.py
+
+# Synthetic cells of labelled data sets, <DATA>/<set>/<set>.h5ad; the tables in docs/synthesis.md.
+bench-synthesis: $(VENV)/.ready-dev
+	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/synthesis.py $(DATA)
+	$(BIN)/python docs/update_synthesis.py
 
 # Benchmarks that need no data, about an hour; their tables in docs/benchmarks.md.
 bench: $(VENV)/.ready-dev

@@ -21,7 +21,7 @@ class ModelSettings:
     prior : of the latents (fast): auto or one of `PRIORS`.
     k : latent dimensions (fast).
     label : what the classes are: cell_type (the labels of the sheet), cluster, or none.
-    genes : variable or all.
+    genes : all, or the variable ones alone.
     space : of the expression that SCLD learns.
     fusion : of condition and latent (SCLD).
     keep : share of the cells that post-guidance keeps (SCLD).
@@ -32,7 +32,7 @@ class ModelSettings:
     prior: str = "auto"
     k: int = 20
     label: str = CELL_TYPE
-    genes: str = "variable"
+    genes: str = "all"
     space: str = "unlogged_20000"
     fusion: str = "add"
     keep: float = 1.0

@@ -1,0 +1,115 @@
+"""Put docs/synthesis/scores.tsv into docs/synthesis.md, by `make bench-synthesis`.
+
+python docs/update_synthesis.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from update_benchmarks import markdown, replace_block
+
+DOCS = Path(__file__).resolve().parent
+PAGE, SCORES = DOCS / "synthesis.md", DOCS / "synthesis" / "scores.tsv"
+ROWS = {
+    "resampled": "real cells (control)",
+    "mixed": "`mixed`",
+    "all genes": "`mixed`, all genes",
+    "gaussian": "`gaussian`",
+    "diffusion": "`diffusion`",
+    "posterior": "`posterior`",
+    "without labels": "`diffusion`, no labels",
+    "thinned_pairs": "mixed counts",
+    "gaussian_copula": "Gaussian copula",
+    "independent_negative_binomial": "independent NB",
+}
+COLUMNS = {
+    "rf_auc_pc": ("forest, PCs", 3),
+    "rf_auc_genes": ("forest, genes", 3),
+    "rf_auc_class": ("forest, class", 3),
+    "mmd_squared": ("MMD²", 4),
+    "ilisi": ("iLISI", 3),
+    "tstr_accuracy": ("TSTR", 3),
+    "label_kept": ("kept", 3),
+    "zero_fraction_difference": ("zeros", 4),
+    "dcr_p5": ("DCR", 2),
+}
+# The forest's figure is the noisiest: its range is shown.
+RANGED = "rf_auc_pc"
+
+
+def number(values: pd.Series, digits: int, ranged: bool) -> str:
+    """The mean of the seeds, with the range if asked."""
+    if values.empty:
+        return "–"
+    text = f"{values.mean():.{digits}f}"
+    if ranged and len(values) > 1:
+        text += f" ({values.min():.{digits}f}–{values.max():.{digits}f})"
+    return text
+
+
+def score_tables(table: pd.DataFrame) -> str:
+    """A table of each data set."""
+    parts = []
+    for name, own in table.groupby("set", sort=False):
+        control = own[own["metric"] == "trtr_accuracy"]["value"].mean()
+        seeds = own["seed"].nunique()
+        rows = []
+        for row, title in ROWS.items():
+            mine = own[own["row"] == row]
+            if mine.empty:
+                continue
+            values = {m: mine[mine["metric"] == m]["value"] for m in COLUMNS}
+            rows.append([title, *(number(values[m], digits, m == RANGED)
+                                  for m, (_, digits) in COLUMNS.items())])  # fmt: skip
+        held = int(own[own["metric"] == "held_out"]["value"].iloc[0])
+        head = (
+            f"**{name}**, {held:,} held-out cells, {seeds} seed{'s' if seeds > 1 else ''}; "
+            f"trained on real cells: {control:.3f}"
+        )
+        parts += [head, markdown(["cells", *(t for t, _ in COLUMNS.values())], rows)]
+    return "\n\n".join(parts)
+
+
+def seconds_table(table: pd.DataFrame) -> str:
+    """CPU seconds of training and of making cells."""
+    wanted = table[table["metric"].isin(["train_seconds", "make_seconds"])]
+    means = wanted.pivot_table(index="row", columns=["set", "metric"], values="value")
+    sets = list(dict.fromkeys(table["set"]))
+    rows = [
+        [title, *(f"{means.loc[row].get((name, metric), float('nan')):.1f}"
+                  for name in sets for metric in ("train_seconds", "make_seconds"))]
+        for row, title in ROWS.items()
+        if row in means.index
+    ]  # fmt: skip
+    head = [f"{name}, {what}" for name in sets for what in ("train", "make")]
+    return markdown(["cells", *head], rows)
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """The first figures of the page, from the table."""
+    lines = []
+    for name, own in table.groupby("set", sort=False):
+        values = own[own["metric"] == "rf_auc_pc"].groupby("row")["value"].mean()
+        distance = own[own["metric"] == "dcr_p5"].groupby("row")["value"].mean()
+        lines.append(
+            f"- {name}: a forest tells the cells of `mixed` from real ones with an AUC of "
+            f"{values['mixed']:.2f}\n  (real from real: {values['resampled']:.2f}; genes drawn one "
+            f"by one: {values['independent_negative_binomial']:.2f}). They lie "
+            f"{distance['mixed']:.2f} times as far\n  from the training cells as new real cells do."
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page again."""
+    table = pd.read_csv(SCORES, sep="\t")
+    page = PAGE.read_text()
+    for name, make in (
+        ("verdict", verdict), ("scores", score_tables), ("seconds", seconds_table)
+    ):  # fmt: skip
+        page = replace_block(page, name, make(table))
+    PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()
