@@ -74,6 +74,7 @@ from dice_atlas.settings import (
     require_counts,
     require_gene_names,
     require_roles,
+    require_saved_generator,
     require_saved_prior,
     require_scvi,
     require_sets,
@@ -128,6 +129,10 @@ def small_inputs():
     read = {}
     for name in ("card.json", "prior.safetensors") if prior else ():
         read[f"{prior}/{name}"] = ([f"{results}/features/genes.tsv"], "select_genes")
+    if config["synthesis"]["path"]:
+        made = [f"{results}/synthesis/model.safetensors"]
+        for name in ("card.json", "model.safetensors"):
+            read[f"{config['synthesis']['path']}/{name}"] = (made, "train_synthesis")
     if config["genes"]["names"]:
         counts = [f"{results}/samples/{name}/counts.h5ad" for name in SHEET]
         read[config["genes"]["names"]] = (counts, "load_counts")
@@ -167,6 +172,7 @@ try:
     require_saved_prior(
         config["prior"]["path"], config["normalization"], workflow.is_main_process
     )
+    require_saved_generator(config["synthesis"], workflow.is_main_process)
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)
     require_counts(config, SHEET)

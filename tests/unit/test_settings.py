@@ -6,8 +6,10 @@ import re
 
 import jsonschema
 import pytest
+import torch
 import yaml
 from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.saved import save_model
 from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import FORMAT
@@ -21,11 +23,13 @@ from dice_atlas.settings import (
     require_gene_names,
     require_losses,
     require_roles,
+    require_saved_generator,
     require_saved_prior,
     require_single_keys,
     validate_config,
 )
 from dice_atlas.sheet import REQUIRED_COLUMNS
+from dice_atlas.synthesis.settings import GENERATOR
 from dice_atlas.transfer.settings import SUPPORT, AnchorSettings, ReductionSettings, WeightSettings
 from dice_atlas.transfer.spaces import REDUCTIONS, ExpressionSpace
 
@@ -361,6 +365,25 @@ def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):
     with pytest.raises(InputError, match=r"seen format 2 .* expected 4"):
         require_saved_prior(str(tmp_path), {"target_sum": 10000}, whole=False)
     require_saved_prior(None, {"target_sum": 1e6})
+
+
+def test_a_saved_generator_must_be_there_and_know_the_classes(tmp_path):
+    require_saved_generator({"path": None})
+    asked = {"path": str(tmp_path), "cells": {"B": 5}, "depth": 1, "guidance": 0, "steps": 4}
+    with pytest.raises(InputError, match=r"synthesis.path: .* has no model.safetensors, card.json"):
+        require_saved_generator(asked)
+    card = {"preset": "fast", "prior": "mixed", "label": "cell_type", "genes": ["A"],
+            "classes": {"B": 9, "T": 4}, "settings": {}, "held_out": []}  # fmt: skip
+    path = tmp_path / "model.safetensors"
+    save_model({"a": torch.zeros(2)}, card, path, GENERATOR)
+    (tmp_path / "loss.tsv").write_text("part\n")
+    require_saved_generator(asked)
+    with pytest.raises(InputError, match="no class 'NK'; the model knows 'B', 'T'"):
+        require_saved_generator({**asked, "cells": {"NK": 1}})
+    path.write_bytes(path.read_bytes() + b" ")
+    require_saved_generator(asked, whole=False)
+    with pytest.raises(InputError, match="the weights were changed or cut off"):
+        require_saved_generator(asked)
 
 
 def test_batch_keys_are_columns_of_the_sheet_and_never_labels():

@@ -15,10 +15,11 @@ from jsonschema.exceptions import ValidationError
 from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError, bullets, dead_link, reading
-from dice_atlas.features.card import card_of, read_card, require_match
+from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
 from dice_atlas.names import EMBEDDINGS, LOG1P, SPACES
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
+from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import hidden, shown, unusable_path
 
 # Settings that are paths; "~" in them is the home folder, as in the sheet.
@@ -298,23 +299,9 @@ def require_saved_prior(
         A file of the prior is missing or damaged, card and weights do not belong together, or it
         was trained on expression normalised otherwise.
     """
-    absent = [
-        name
-        for name in ("prior.safetensors", "card.json", "loss.tsv")
-        if path and not os.path.isfile(os.path.join(path, name))
-    ]
-    for name in absent:
-        if why := dead_link(os.path.join(str(path), name)):
-            raise InputError(f"prior.path: {why}")
-    if absent:
-        raise InputError(
-            f"prior.path: {path} has no {', '.join(absent)}; expected the folder "
-            "results/<atlas>/prior of an earlier run"
-        )
     if not path:
         return
-    if unusable_path(path):
-        raise InputError(f"prior.path: {unusable_path(path)}")
+    require_model_folder("prior.path", path, "prior.safetensors", PRIOR)
     require_losses(Path(path) / "loss.tsv")
     weights = Path(path) / "prior.safetensors"
     card = require_match(weights) if whole else read_card(card_of(weights))
@@ -325,6 +312,51 @@ def require_saved_prior(
                 f"normalization.{key}: seen {value:g}, but the prior in {path} was trained with "
                 f"{trained:g}; set the same"
             )
+
+
+def require_saved_generator(synthesis: dict[str, Any], whole: bool = True) -> None:
+    """Check that a generator lies at `synthesis.path`, if given, and knows the classes asked for.
+
+    Parameters
+    ----------
+    synthesis : section of the config.
+    whole : look at all of the weights as well; no job needs to do that once more.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged, card and weights do not belong together, or a class does not
+        exist.
+    """
+    path = synthesis["path"]
+    if not path:
+        return
+    require_model_folder("synthesis.path", path, "model.safetensors", GENERATOR)
+    weights = Path(path) / "model.safetensors"
+    card = require_match(weights, GENERATOR) if whole else read_card(card_of(weights), GENERATOR)
+    CellRequest.from_config(synthesis).numbers(card["classes"])
+
+
+def require_model_folder(setting: str, path: str, weights: str, kind: CardKind) -> None:
+    """Check that a folder has the files of a saved model.
+
+    Raises
+    ------
+    InputError
+        One is missing, or Snakemake cannot take the path.
+    """
+    names = (weights, "card.json", "loss.tsv")
+    absent = [name for name in names if not os.path.isfile(os.path.join(path, name))]
+    for name in absent:
+        if why := dead_link(os.path.join(path, name)):
+            raise InputError(f"{setting}: {why}")
+    if absent:
+        raise InputError(
+            f"{setting}: {path} has no {', '.join(absent)}; expected the folder "
+            f"{kind.folder} of an earlier run"
+        )
+    if unusable_path(path):
+        raise InputError(f"{setting}: {unusable_path(path)}")
 
 
 def require_losses(path: Path) -> None:

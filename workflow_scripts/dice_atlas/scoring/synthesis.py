@@ -26,6 +26,8 @@ from dice_atlas.numerics.scaling import log1p_normalize
 from dice_atlas.synthesis.names import CLASS_METRICS, LEAST_CLASS, LEAST_DISTANCES, METRICS
 
 N_COMPONENTS = 50
+# Held-out cells for each component in which distances to training cells are measured.
+CELLS_PER_COMPONENT = 10
 # Trees of the forests; one over genes is many times slower than one over components.
 COMPONENT_TREES, GENE_TREES = 100, 60
 # Most expressed genes of the training cells, whose correlations are compared.
@@ -144,7 +146,9 @@ class SynthesisScorer:
         rng = np.random.default_rng(seed)
         chosen_training = training.expression[rng.permutation(len(training))[:n_equal]]
         chosen_held_out = held_out.expression[rng.permutation(len(held_out))[:n_equal]]
-        self.components = fit_components(np.vstack([chosen_held_out, chosen_training]), seed)
+        # Of few cells many components are noise of these, and other cells seem to lie inside.
+        most = max(2, n_equal // CELLS_PER_COMPONENT)
+        self.components = fit_components(np.vstack([chosen_held_out, chosen_training]), seed, most)
         self.equal_training = self.components.transform(chosen_training)
         self.equal_held_out = self.components.transform(chosen_held_out)
         self.training_points = self.components.transform(training.expression)
@@ -289,10 +293,10 @@ class SynthesisScorer:
         yield "closer_to_training", equal
 
 
-def fit_components(expression: np.ndarray, seed: int) -> PCA:
-    """Principal components of cells (n x g): `N_COMPONENTS`, or as many as n and g allow."""
+def fit_components(expression: np.ndarray, seed: int, most: int = N_COMPONENTS) -> PCA:
+    """Principal components of cells (n x g): `most`, or as many as n and g allow."""
     n_cells, n_genes = expression.shape
-    n_components = min(N_COMPONENTS, n_cells - 1, n_genes)
+    n_components = min(N_COMPONENTS, most, n_cells - 1, n_genes)
     return PCA(n_components, svd_solver="randomized", random_state=seed).fit(expression)
 
 

@@ -13,24 +13,14 @@ from safetensors.torch import load_file
 from dice_atlas import __version__
 from dice_atlas.dice.saved import save_model
 from dice_atlas.errors import InputError, reading
-from dice_atlas.features.card import CardKind, require_match
+from dice_atlas.features.card import require_match
 from dice_atlas.files import atomic_path
 from dice_atlas.synthesis.count_model import CountModel, restore_count_model
 from dice_atlas.synthesis.paper_model import PaperModel, restore_paper_model
-from dice_atlas.synthesis.settings import NONE, ModelSettings
+from dice_atlas.synthesis.settings import GENERATOR, NONE, ModelSettings
 from dice_atlas.synthesis.training_cells import CountTable
 
 Model = CountModel | PaperModel
-
-GENERATOR = CardKind(
-    "generator",
-    1,
-    ("format", "preset", "prior", "label", "genes", "classes", "settings", "held_out"),
-    {"preset": str, "prior": str, "label": str, "genes": list, "classes": dict, "settings": dict,
-     "held_out": list, "sha256": str},
-    "results/<atlas>/synthesis",
-)  # fmt: skip
-FILES = ("model.safetensors", "card.json", "loss.tsv")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,19 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dice_atlas.errors import InputError
+from dice_atlas.features.card import CardKind
 
 PRESETS = ("fast", "paper")
 PRIORS = ("mixed", "gaussian", "diffusion", "posterior")
 CLUSTER, CELL_TYPE, NONE = "cluster", "cell_type", "none"
+GENERATOR = CardKind(
+    "generator",
+    1,
+    ("format", "preset", "prior", "label", "genes", "classes", "settings", "held_out"),
+    {"preset": str, "prior": str, "label": str, "genes": list, "classes": dict, "settings": dict,
+     "held_out": list, "sha256": str},
+    "results/<atlas>/synthesis",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
