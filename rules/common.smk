@@ -179,6 +179,10 @@ try:
 except InputError as error:
     raise Refusal(str(error)) from None
 if workflow.is_main_process:
+    if config["samples"] == DEMO_SHEETS[0] and config["atlas"] != "demo":
+        logger.warning(
+            f"Warning: the config names no `samples`: {config['atlas']} is made of the demo's cells"
+        )
     for sentence in sheet_warnings(SHEET, default_file(config["samples"])):
         logger.warning(f"Warning: {sentence}")
 
