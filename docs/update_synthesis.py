@@ -22,6 +22,7 @@ ROWS = {
     "gaussian_copula": "Gaussian copula",
     "independent_negative_binomial": "independent NB",
 }
+SCLD = DOCS / "synthesis" / "scld.tsv"
 COLUMNS = {
     "rf_auc_pc": ("forest, PCs", 3),
     "rf_auc_genes": ("forest, genes", 3),
@@ -100,10 +101,28 @@ def verdict(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def scld_table(table: pd.DataFrame) -> str:
+    """SCLD by guidance and post-guidance."""
+    shown = {"rf_auc_pc": 3, "rf_auc_class": 3, "mmd_root": 3, "ilisi": 3, "label_kept": 3,
+             "dcr_p5": 2}  # fmt: skip
+    rows = []
+    for row in table.to_dict("records"):
+        what = "decoded" if row["cells"] == "decoded" else f"w = {row['guidance']:g}"
+        if row["keep"] < 1:
+            what += f", best {row['keep']:.0%} kept"
+        numbers = (f"{row[name]:.{digits}f}" for name, digits in shown.items())
+        rows.append([row["space"], row["fusion"], what, row["judged"], *numbers])
+    head = ["space", "fusion", "cells", "judged", "forest", "forest, class", "MMD", "iLISI", "kept",
+            "DCR"]  # fmt: skip
+    return markdown(head, rows)
+
+
 def main() -> None:
     """Write the page again."""
     table = pd.read_csv(SCORES, sep="\t")
     page = PAGE.read_text()
+    if SCLD.exists():
+        page = replace_block(page, "scld", scld_table(pd.read_csv(SCLD, sep="\t")))
     for name, make in (
         ("verdict", verdict), ("scores", score_tables), ("seconds", seconds_table)
     ):  # fmt: skip
