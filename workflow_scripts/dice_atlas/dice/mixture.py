@@ -18,7 +18,12 @@ CELLS_PER_COMPONENT = 100
 
 
 def fit_mixture(
-    latents: np.ndarray, held: np.ndarray, n_cells: int, n_held: int, seed: int
+    latents: np.ndarray,
+    held: np.ndarray,
+    n_cells: int,
+    n_held: int,
+    seed: int,
+    least_variance: float = LEAST_VARIANCE,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit a mixture by EM.
 
@@ -30,6 +35,7 @@ def fit_mixture(
     latents, held : (n, k), draws to fit and to judge.
     n_cells, n_held : cells that the draws were made of; draws of one cell are no new evidence.
     seed : of the start, and of the choice of `MOST_DRAWS` draws.
+    least_variance : added to the variances, in the latents' unit.
 
     Returns
     -------
@@ -43,7 +49,7 @@ def fit_mixture(
         if components > max(1, n_cells // CELLS_PER_COMPONENT):
             break
         model = GaussianMixture(
-            components, reg_covar=LEAST_VARIANCE, random_state=seed, max_iter=50
+            components, reg_covar=least_variance, random_state=seed, max_iter=50
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
