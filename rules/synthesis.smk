@@ -99,7 +99,9 @@ rule score_synthesis:
         gpu=config["gpu"],
     params:
         model=synthesis_settings(ModelSettings),
-        request=lambda wildcards: synthesis_settings(CellRequest),
+        # Not the numbers and depth of the wanted cells: these change no score.
+        guidance=config["synthesis"]["guidance"],
+        steps=config["synthesis"]["steps"],
         seed=config["seed"],
         device=config["device"],
     script:

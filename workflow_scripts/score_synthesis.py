@@ -5,7 +5,7 @@ from dice_atlas.files import write_h5ad, write_table
 from dice_atlas.logs import job_log
 from dice_atlas.scoring.fidelity import score_generator
 from dice_atlas.synthesis.saved import load_generator, split_of
-from dice_atlas.synthesis.settings import CellRequest, ModelSettings
+from dice_atlas.synthesis.settings import ModelSettings
 from dice_atlas.synthesis.training_cells import read_training_cells
 
 if __name__ == "__main__":
@@ -16,7 +16,7 @@ if __name__ == "__main__":
         table = read_training_cells(given.samples, given.genes, settings, given.clusters or None)
         fidelity = score_generator(
             generator, *split_of(table, generator.card), params.seed,
-            CellRequest.from_config(params.request),
+            params.guidance, params.steps,
         )  # fmt: skip
         write_table(fidelity.table, made.table)
         write_table(fidelity.by_class, made.by_class)

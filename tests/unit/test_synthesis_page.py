@@ -9,7 +9,7 @@ from dice_atlas.report.synthesis import write_synthesis_page
 from dice_atlas.scoring.fidelity import score_generator
 from dice_atlas.synthesis.count_model import train_count_model
 from dice_atlas.synthesis.saved import class_codes, load_generator, save_generator, split_of
-from dice_atlas.synthesis.settings import CellRequest, ModelSettings
+from dice_atlas.synthesis.settings import ModelSettings
 from test_synthesis_model import table_of, two_types
 
 SETTINGS = ModelSettings(k=4, training_steps=60)
@@ -33,7 +33,7 @@ def scored(request, tmp_path_factory):
         folder,
         generator,
         parts,
-        score_generator(generator, *parts, 0, CellRequest(10, steps=10)),
+        score_generator(generator, *parts, 0, 0.0, 10),
     )
 
 
@@ -81,4 +81,4 @@ def test_too_few_held_out_cells_judge_nothing(scored):
     _, _, generator, (training, held_out), _ = scored
     few = held_out.rows(np.arange(len(held_out.labels)) < 19)
     with pytest.raises(InputError, match="19 cells are held out, expected at least 20"):
-        score_generator(generator, training, few, 0, CellRequest(10))
+        score_generator(generator, training, few, 0, 0.0, 10)

@@ -47,7 +47,8 @@ class Fidelity:
 
 def score_generator(
     generator: Generator, training: CountTable, held_out: CountTable, seed: int,
-    request: CellRequest,
+    guidance: float,
+    steps: int,
 ) -> Fidelity:  # fmt: skip
     """Score as many new cells of each class as are held out.
 
@@ -58,7 +59,7 @@ def score_generator(
     ----------
     training, held_out : the cells that it was trained on, and real cells that it has not seen.
     seed : of the draws and the scores.
-    request : its guidance and number of steps.
+    guidance, steps : see `CellRequest`.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def score_generator(
     real = as_cells(held_out, columns)
     scorer = SynthesisScorer(as_cells(training, columns), real, seed)
     tables, classes, memorized, own = [], [], [], None
-    for name, made in made_cells(generator, training, held_out, seed, request):
+    for name, made in made_cells(generator, training, held_out, seed, guidance, steps):
         cells = as_cells(made, columns)
         scores = scorer.score(cells)
         tables.append(scores.assign(generator=name))
@@ -100,12 +101,13 @@ def score_generator(
 
 def made_cells(
     generator: Generator, training: CountTable, held_out: CountTable, seed: int,
-    request: CellRequest,
+    guidance: float,
+    steps: int,
 ) -> Iterator[tuple[str, CountTable]]:  # fmt: skip
     """Cells of the generator itself, then of the control and the simple generators."""
     names = list(generator.classes)
     sizes = {name: int((held_out.labels == name).sum()) for name in names}
-    plain = CellRequest(sizes, 1.0, request.guidance, request.steps)
+    plain = CellRequest(sizes, 1.0, guidance, steps)
     counts, codes = draw_kept(generator, plain, seed)
     yield OWN, replaced(training, counts, np.asarray(names, dtype=object)[codes])
     for name, baseline in BASELINES.items():
