@@ -7,6 +7,8 @@ rule find_anchors:
         loadings=only_dice("latent/loadings.npz"),
         embedding=only_dice("denoise/denoised.h5ad"),
         prior=saved_prior_files("card.json"),
+        synthetic=augmented("cells.h5ad"),
+        synthetic_embedding=augmented("denoised.1-of-1.h5ad"),
     output:
         anchors=out("annotation/{space}/anchors.tsv.gz"),
         weights=out("annotation/{space}/weight_embedding.h5ad"),

@@ -48,6 +48,7 @@ use rule train_prior as train_benchmark with:
         latents=of_split("latents.h5ad"),
         loadings=of_split("loadings.npz"),
         saved=[],
+        synthetic=[],
     output:
         prior=of_split("prior-{classes}/prior.safetensors"),
         card=of_split("prior-{classes}/card.json"),

@@ -70,6 +70,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.inputs import note_read, require_same, require_unchanged
 from dice_atlas.logs import last_words
 from dice_atlas.settings import (
+    require_augmentable,
     require_batch_keys,
     require_counts,
     require_gene_names,
@@ -176,6 +177,7 @@ try:
     require_batch_keys(config["batch"]["keys"], SHEET)
     require_roles(config, SHEET)
     require_counts(config, SHEET)
+    require_augmentable(config["augment"], SHEET)
 except InputError as error:
     raise Refusal(str(error)) from None
 if workflow.is_main_process:
@@ -298,6 +300,11 @@ def atlas_settings():
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
+
+
+def augmented(name):
+    """A file of the synthetic cells of rare classes; none unless config asks for them."""
+    return [out(f"augment/{name}")] if config["augment"]["below"] else []
 
 
 def saved_prior_files(*names):

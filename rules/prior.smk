@@ -6,6 +6,8 @@ rule train_prior:
         latents=out("latent/latents.h5ad"),
         loadings=out("latent/loadings.npz"),
         saved=saved_prior_files("prior.safetensors", "card.json", "loss.tsv"),
+        # A saved prior stays as it is.
+        synthetic=[] if SAVED_PRIOR else augmented("latents.h5ad"),
     output:
         prior=out("prior/prior.safetensors"),
         card=out("prior/card.json"),

@@ -79,6 +79,8 @@ rule render_report:
         calibration=final_annotation("calibration.tsv.gz"),
         label_genes=annotation_file("label_genes.tsv"),
         cluster_labels=annotation_file("cluster_labels.tsv"),
+        augmented=augmented("classes.tsv"),
+        augment_scores=augmented("scores.tsv"),
         templates=templates("report.html.j2"),
     output:
         report=report(

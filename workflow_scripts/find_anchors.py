@@ -10,14 +10,18 @@ from dice_atlas.transfer.settings import AnchorSettings, ReductionSettings, Weig
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         given, made, annotate = snakemake.input, snakemake.output, snakemake.params.annotate
-        cells, settings = read_cells(given.samples), AnchorSettings.from_config(annotate)
+        samples = [*given.samples, *given.synthetic]
+        cells, settings = read_cells(samples), AnchorSettings.from_config(annotate)
         log.info("space %s, %s", snakemake.wildcards.space, cells["role"].value_counts().to_dict())
         if snakemake.wildcards.space == "pca":
             reduction = ReductionSettings.from_config(annotate)
-            space = expression_space(given.samples, reduction, snakemake.params.seed)
+            space = expression_space(
+                given.samples, reduction, snakemake.params.seed, given.synthetic
+            )
         else:
+            embeddings = [given.embedding, *given.synthetic_embedding]
             space = dice_space(
-                given.samples, given.embedding, given.loadings, cells.index, settings.max_features
+                samples, embeddings, given.loadings, cells.index, settings.max_features
             )
         weighing = WeightSettings.from_config(annotate)
         listed = read_card(given.prior[0])["calibration"] if given.prior else None

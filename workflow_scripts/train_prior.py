@@ -21,8 +21,9 @@ if __name__ == "__main__":
             # Not an output: Snakemake removes the outputs of a failed job, a checkpoint must stay.
             checkpoint = Path(made.prior).parent / "checkpoint.pt"
             settings = PriorSettings.from_config(params.prior)
+            synthetic = ad.read_h5ad(given.synthetic[0]) if given.synthetic else None
             trained = train(ad.read_h5ad(given.latents), params.calibrated, settings, params.seed,
-                            device, checkpoint)  # fmt: skip
+                            device, checkpoint, synthetic)  # fmt: skip
             about = {
                 "latents_sha256": sha256(given.latents),
                 "normalization": dict(params.normalization),

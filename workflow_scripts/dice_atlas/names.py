@@ -8,6 +8,7 @@ MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL
 LOG1P = "log1p"  # in the sheet's column `expression`: a file without counts
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score
+SYNTHETIC = "synthetic|"  # begins the name of a synthetic reference cell; no sample's name has a |
 SPACES = ("pca", "dice")  # in which labels are transferred
 # Embedding that config names: its obsm key.
 EMBEDDINGS = {"pca": "X_pca", "harmony": "X_harmony", "dice": "X_dice"}
@@ -35,6 +36,9 @@ CONFIDENCE = {
     "cell_type_entropy": "entropy of the scores (scaled to a sum of 1), in nats",
     "cell_type_n_anchors": "number of anchors that support the label",
     "cell_type_p_reference": "small if the reference may lack the type; NaN for reference cells",
+    "cell_type_synthetic": (
+        "share of the score that comes from synthetic reference cells; only with `augment`"
+    ),
 }
 POSTERIOR = {
     "dice_label_set": "fewest labels that cover `annotate.coverage` of the posterior samples",

@@ -277,6 +277,12 @@ def conflicts(config: dict[str, Any]) -> list[str]:
         sentences.append(
             f"latent.k: seen {latent['k']}, expected at most max_k ({latent['max_k']})"
         )
+    augment = config["augment"]
+    if augment["below"] > augment["target"]:
+        sentences.append(
+            f"augment.below: seen {augment['below']}, expected at most target "
+            f"({augment['target']}), the cells that such a label is brought to"
+        )
     return sentences
 
 
@@ -463,6 +469,30 @@ def require_counts(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> 
         raise InputError(
             f"denoise.likelihood: seen {likelihood}, a distribution of counts, but the sample(s) "
             f"{', '.join(logged)} have expression log1p, and so no counts; set it to gaussian"
+        )
+
+
+def require_augmentable(augment: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> None:
+    """Check that the reference has labels and counts if synthetic cells are to be added to it.
+
+    Raises
+    ------
+    InputError
+        It has not.
+    """
+    references = {name: row for name, row in sheet.items() if row["role"] == "reference"}
+    asked = f"augment.below: seen {augment['below']}, which adds synthetic cells to rare labels"
+    unlabelled = [name for name, row in references.items() if not row["labels"]]
+    logged = [name for name, row in references.items() if row["expression"] == LOG1P]
+    if augment["below"] and (unlabelled or not references):
+        seen = "there is no reference sample"
+        if unlabelled:
+            seen = f"the reference sample(s) {', '.join(unlabelled)} have no labels"
+        raise InputError(f"{asked}, but {seen}; give labelled references, or set it to 0")
+    if augment["below"] and logged:
+        raise InputError(
+            f"{asked}, but the sample(s) {', '.join(logged)} have expression log1p, and so no "
+            "counts to learn from; set it to 0"
         )
 
 

@@ -66,6 +66,9 @@ def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
     sources |= {name: source for name, (source, _) in CALLED.items()}
     for name, source in sources.items():
         table.loc[query, name] = found[source].astype(table[name].dtype)
+    if "synthetic" in found:
+        table["cell_type_synthetic"] = np.nan
+        table.loc[query, "cell_type_synthetic"] = found["synthetic"].astype(float)
     return table
 
 

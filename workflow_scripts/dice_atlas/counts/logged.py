@@ -107,6 +107,9 @@ def cell_totals(sample: ad.AnnData) -> np.ndarray:
     """What a cell's values are divided by to be normalised: its counts, or the total of all."""
     if is_logged(sample):
         return np.full(sample.n_obs, float(sample.uns["source"]["total"]))
+    if sample.uns.get("source", {}).get("synthetic"):
+        # Counts of genes that were not modelled are in no column.
+        return sample.obs["total_counts"].to_numpy(dtype=np.float64)
     return np.asarray(sample.X.sum(axis=1, dtype=np.float64)).ravel()
 
 

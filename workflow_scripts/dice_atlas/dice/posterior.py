@@ -160,7 +160,8 @@ def denoise_shard(
         genes = gene_space(latents, rows, expression, target_sum, device)
     samplers = {
         role: Sampler(prior, settings, latent, role, seed, device, genes)
-        for role in sorted(set(latents.obs["role"]))
+        # No cells: none are asked for, but the part says how they would have been denoised.
+        for role in sorted(set(latents.obs["role"])) or ["reference"]
     }
     first = next(iter(samplers.values()))
     for note in first.notes:

@@ -143,6 +143,7 @@ def save_trained(
         "device": trained.device,
         "precision": "bfloat16" if trainer.bfloat16 else "float32",
         "n_cells": trained.n_cells,
+        "n_synthetic": trained.n_synthetic,
         "n_held_out": len(trained.calibration),
         "latents_sha256": about["latents_sha256"],
         "steps": trainer.step,

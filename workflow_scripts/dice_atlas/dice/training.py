@@ -348,6 +348,7 @@ class Trained:
     classes : of the mixup: labels, clusters or none.
     n_cells : that were trained on.
     calibration : keys of the cells that were left out to calibrate.
+    n_synthetic : synthetic cells that helped to train.
     """
 
     trainer: Trainer
@@ -357,6 +358,7 @@ class Trained:
     device: str
     n_cells: int
     calibration: list[str]
+    n_synthetic: int = 0
 
 
 def train(
@@ -366,6 +368,7 @@ def train(
     seed: int,
     device: str,
     checkpoint: Path,
+    synthetic: ad.AnnData | None = None,
 ) -> Trained:
     """Train the prior of the reference's latents.
 
@@ -376,6 +379,7 @@ def train(
     settings : what is trained, and how.
     seed, device : of the training.
     checkpoint : file that an interrupted run goes on from.
+    synthetic : latents of synthetic reference cells, which help to train.
 
     Raises
     ------
@@ -393,6 +397,13 @@ def train(
             f"{LEAST_CELLS}; loosen the QC limits or add reference samples"
         )
     labels = latents.obs["label"].astype(str).to_numpy()[rows]
+    n_synthetic = 0
+    if synthetic is not None:
+        n_synthetic = synthetic.n_obs
+        made = np.asarray(synthetic.obsm["X_harmony"], dtype=np.float32)
+        data = np.concatenate([data, made])
+        labels = np.concatenate([labels, synthetic.obs["label"].astype(str).to_numpy()])
+        logger.info("%d synthetic cells beside them", n_synthetic)
     classes, kind = mixup_classes(data, labels, settings.augmentation, seed)
     trainer = Trainer(
         OBJECTIVES[settings.preset],
@@ -404,4 +415,5 @@ def train(
         device,
     )
     trainer.run(checkpoint)
-    return Trained(trainer, settings.preset, kind, seed, device, len(data), held)
+    n_real = len(data) - n_synthetic
+    return Trained(trainer, settings.preset, kind, seed, device, n_real, held, n_synthetic)

@@ -20,11 +20,13 @@ LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.
 TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
+# Those that there are only where synthetic cells were added to the reference.
+AUGMENT_TABLES = ("augmented", "augment_scores")
 # Columns that are text whatever they look like: a label may read "NA", a cluster is a name.
 TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
     *PATTERNS, "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
-    "gene_id", "chosen", "selected", "against", "reference_label",
+    "gene_id", "chosen", "selected", "against", "reference_label", "remedy", "classifier",
 )  # fmt: skip
 NOT_NUMBERS = {"metrics": ("cells",)}
 
@@ -45,6 +47,9 @@ class ReportData:
         Held-out reference cells of the final space, or None where no labels were transferred.
     label_genes, cluster_labels
         The tables of those names, or None where no labels were transferred.
+    augmented, augment_scores
+        Synthetic cells by label, and what they and other remedies do for rare labels; None
+        without synthetic cells.
     expression
         Of the top markers, by cluster (`expression_by_cluster`).
     singular_values, k
@@ -69,6 +74,8 @@ class ReportData:
     calibration: pd.DataFrame | None
     label_genes: pd.DataFrame | None
     cluster_labels: pd.DataFrame | None
+    augmented: pd.DataFrame | None
+    augment_scores: pd.DataFrame | None
     expression: pd.DataFrame
     singular_values: np.ndarray
     k: int
@@ -190,7 +197,7 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
     with np.load(files["loadings"]) as loadings:
         singular_values, k = loadings["singular_values"], int(loadings["k"])
     tables = {name: read_table(files[name], name) for name in TABLES}
-    for name in TRANSFER_TABLES:
+    for name in (*TRANSFER_TABLES, *AUGMENT_TABLES):
         path = next(iter(files[name]), None)
         tables[name] = read_table(path) if path else None
     if tables["calibration"] is not None:

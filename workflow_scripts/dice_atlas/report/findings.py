@@ -23,6 +23,8 @@ UNLIKE = 0.01
 MANY_UNLIKE = 0.1
 SMALL_GROUP = 20
 LEAST_STABILITY = 0.5
+# More of a score than this from synthetic cells: the label rests on them.
+MOSTLY = 0.5
 
 
 def plural(n: int, word: str) -> str:
@@ -135,8 +137,24 @@ def warnings(data: ReportData) -> list[str]:
         denoising(data),
     ]
     if data.transferred and len(data.query):
-        checks += [unassigned(data), outside(data), evidence(data), against_truth(data)]
+        checks += [unassigned(data), outside(data), evidence(data), synthetic(data)]
+        checks += [against_truth(data)]
     return [text for check in checks for text in check]
+
+
+def synthetic(data: ReportData) -> Iterator[str]:
+    """Labels that rest on synthetic reference cells."""
+    if "cell_type_synthetic" not in data.query:
+        return
+    resting = data.query[data.query["cell_type_synthetic"] > MOSTLY]
+    resting = resting[resting["cell_type"] != UNASSIGNED]
+    if len(resting):
+        names = resting["cell_type"].value_counts()
+        told = [f"{name} ({n:,})" for name, n in names.items()]
+        yield (
+            f"The labels of {plural(len(resting), 'query cell')} rest mostly on synthetic "
+            f"reference cells: {listed(told)}. Check their markers."
+        )
 
 
 def quality(data: ReportData) -> Iterator[str]:

@@ -59,6 +59,7 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "mixing": tables.metric_table(metrics, tables.MIXING, embeddings, ["all"]),
         "transfer": tables.metric_table(metrics, tables.TRANSFER, spaces, ["query"]),
         "by_type": tables.by_type_table(metrics, spaces),
+        "augment": tables.augment_table(data),
         "qc": tables.qc_table(data.qc),
         "files": tables.file_table(data.provenance["inputs"]),
     }

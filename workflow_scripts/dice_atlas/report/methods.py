@@ -243,6 +243,7 @@ def transfer(data: ReportData) -> str:
     if calls.outside_below:
         text += f", and those with cell_type_p_reference below {calls.outside_below:g}"
     text += "."
+    text += synthetic_cells(data)
     calibration = of_transfer(data.calibration)
     if len(calibration):
         text += (
@@ -251,6 +252,20 @@ def transfer(data: ReportData) -> str:
             "of each type) and labelled from the others."
         )
     return text
+
+
+def synthetic_cells(data: ReportData) -> str:
+    """What was added to rare labels of the reference."""
+    made = 0 if data.augmented is None else int(data.augmented["synthetic_cells"].sum())
+    if not made:
+        return ""
+    augment, used = data.config["augment"], "train the prior and to find anchors"
+    used = "find anchors" if data.config["prior"]["path"] else used
+    return (
+        f" {made:,} synthetic cells of labels with fewer than {augment['below']} reference cells "
+        f"were drawn from a negative-binomial autoencoder (spread {augment['spread']:g}) and used "
+        f"to {used} only."
+    )
 
 
 def clustering(data: ReportData) -> str:

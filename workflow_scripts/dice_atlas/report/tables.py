@@ -256,6 +256,31 @@ def agreement_table(data: ReportData) -> Table | None:
     return Table(columns, rows, numeric)
 
 
+def augment_table(data: ReportData) -> Table | None:
+    """Synthetic cells of each rare label, and its recall with them and with other remedies.
+
+    None where no synthetic cells were added.
+    """
+    if data.augmented is None or data.augment_scores is None:
+        return None
+    scores = data.augment_scores
+    ways = list(dict.fromkeys(zip(scores["classifier"], scores["remedy"], strict=True)))
+    values = scores.set_index(["classifier", "remedy", "label"])["value"]
+    rare = data.augmented[data.augmented["synthetic_cells"] > 0]
+    rows = []
+    for row in rare.itertuples():
+        found = (values.get((*way, row.label), np.nan) for way in ways)
+        shown = (percent(value, row.real_cells) for value in found)
+        rows.append([row.label, number(row.real_cells), number(row.synthetic_cells), *shown])
+    if not rows:
+        return None
+    total = [number(values.get((*way, ""), np.nan), 3) for way in ways]
+    rows.append(["macro F1 of all labels", "", "", *total])
+    columns = [f"{classifier}: {remedy}" for classifier, remedy in ways]
+    heads = ["label", "real cells", "synthetic cells", *columns]
+    return Table(heads, rows, [False, *[True] * (len(heads) - 1)], starts={len(rows) - 1})
+
+
 def label_gene_table(data: ReportData, n: int) -> Table | None:
     """The first n genes behind each label: against all others, and against the nearest."""
     columns = ["cell type", "reference cells", "genes that set it apart", "nearest type",

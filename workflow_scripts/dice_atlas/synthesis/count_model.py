@@ -58,6 +58,7 @@ class CountModel:
     places : (g + 1,) of the model's columns: variable genes, then the others, the last one last.
     prior : which prior new cells are drawn from.
     losses : `part`, `step`, `train_loss` and `validation_loss`; empty for a saved model.
+    spread : of the prior `gaussian`, see `draw_gaussian`.
     """
 
     network: CountVAE
@@ -68,6 +69,7 @@ class CountModel:
     places: torch.Tensor
     prior: str
     losses: pd.DataFrame
+    spread: float = 1.0
 
     @torch.no_grad()
     def points(
@@ -84,7 +86,7 @@ class CountModel:
         if self.prior == "mixed":
             return draw_mixed(self.cells, self.gaussians, codes, indices, seed)
         if self.prior == "gaussian":
-            return draw_gaussian(self.gaussians, codes, indices, seed)
+            return draw_gaussian(self.gaussians, codes, indices, seed, self.spread)
         assert self.diffusion is not None  # trained where it is the prior
         return draw_diffusion(self.diffusion, codes, indices, seed, request.guidance, request.steps)
 

@@ -220,8 +220,12 @@ def draw_mixed(
 
 
 def draw_gaussian(
-    gaussians: ClassGaussians, codes: torch.Tensor, indices: torch.Tensor, seed: int
+    gaussians: ClassGaussians,
+    codes: torch.Tensor,
+    indices: torch.Tensor,
+    seed: int,
+    spread: float = 1.0,
 ) -> torch.Tensor:
-    """Points (m, k + 1) of the class's Gaussian."""
+    """Points (m, k + 1) of the class's Gaussian, its standard deviations times `spread`."""
     noise = CellNoise(seed, indices, LATENT_STREAM, gaussians.mean.shape[1])()
-    return gaussians.sample(codes, noise)
+    return gaussians.sample(codes, spread * noise)

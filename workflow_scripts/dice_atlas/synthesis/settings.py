@@ -60,6 +60,39 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class AugmentSettings:
+    """Section `augment` of the config: synthetic cells for rare classes of the reference.
+
+    Attributes
+    ----------
+    below : classes of fewer cells get synthetic ones; 0: none do.
+    target : cells, real and synthetic, that such a class is brought to, but to no more than the
+        smallest class that is not rare has: its cells would be taken for the rare class's.
+    spread : of the synthetic cells around the mean of their class, 1: as the real ones.
+    """
+
+    below: int = 0
+    target: int = 60
+    spread: float = 0.5
+
+    @classmethod
+    def from_config(cls, augment: Mapping[str, Any]) -> "AugmentSettings":
+        """Settings from the `augment` section of the config."""
+        return cls(**{f.name: augment[f.name] for f in fields(cls)})
+
+    def missing(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Synthetic cells of each rare class.
+
+        Parameters
+        ----------
+        sizes : real cells of each class.
+        """
+        others = [n for n in sizes.values() if n >= self.below]
+        target = min([self.target, *others])
+        return {name: max(target - n, 0) for name, n in sizes.items() if n < self.below}
+
+
+@dataclass(frozen=True)
 class CellRequest:
     """Which cells are wanted of a trained generator.
 

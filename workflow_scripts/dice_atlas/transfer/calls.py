@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.holdout import require_same_cells
-from dice_atlas.names import SCORE, UNASSIGNED, joined
+from dice_atlas.names import SCORE, SYNTHETIC, UNASSIGNED, joined
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
 from dice_atlas.transfer.labels import LabelScores, transfer_labels
@@ -48,12 +48,13 @@ def transfer(anchors: pd.DataFrame, weights: ad.AnnData, settings: WeightSetting
         No reference cell has a label.
     """
     reference = weights.uns["reference_labels"]
-    positions = anchors_of(anchors, pd.Index(reference["cells"].astype(str)), weights.obs_names)
+    cells = pd.Index(reference["cells"].astype(str))
     return transfer_labels(
-        positions,
+        anchors_of(anchors, cells, weights.obs_names),
         np.asarray(weights.obsm["X_weight"], dtype=np.float64),
         reference["labels"].astype(str).tolist(),
         settings,
+        cells.str.startswith(SYNTHETIC),
     )
 
 
@@ -136,7 +137,7 @@ def calls_table(
          f"score_below_{unassigned_below:g}"],
         "",
     )  # fmt: skip
-    return pd.DataFrame(
+    calls = pd.DataFrame(
         {
             "cell": predictions["cell"],
             "cell_type": np.where(rule == "", predictions["predicted"], UNASSIGNED),
@@ -151,6 +152,9 @@ def calls_table(
             "rule": rule,
         }
     )
+    if "synthetic" in predictions:
+        calls["synthetic"] = predictions["synthetic"]
+    return calls
 
 
 def entropy(scores: np.ndarray) -> np.ndarray:

@@ -23,11 +23,14 @@ class LabelScores:
     labels : in order of first appearance in the reference; "" (no label) is none.
     scores : query cells x labels; rows sum to 1, to less where anchors have no label.
     n_anchors : query cells x labels, number of anchors of positive weight.
+    synthetic : query cells x labels, the part of each score that comes from synthetic reference
+        cells; None where there are none.
     """
 
     labels: list[str]
     scores: np.ndarray
     n_anchors: np.ndarray
+    synthetic: np.ndarray | None = None
 
 
 def transfer_labels(
@@ -35,6 +38,7 @@ def transfer_labels(
     embedding: np.ndarray,
     reference_labels: Sequence[str],
     settings: WeightSettings | None = None,
+    synthetic: np.ndarray | None = None,
 ) -> LabelScores:
     """Class scores of the query cells: the weights of the anchors that carry each label.
 
@@ -44,6 +48,7 @@ def transfer_labels(
     embedding : query cells x dims in which weights are measured, not normalised.
     reference_labels : label of every reference cell; "" takes part, but has no column.
     settings : see `weights.anchor_weights`.
+    synthetic : mask of the reference cells that are synthetic; None: none is.
 
     Raises
     ------
@@ -63,7 +68,10 @@ def transfer_labels(
     )
     scores = (weights @ member).toarray()
     n_anchors = ((weights > 0).astype(np.int64) @ member).toarray().astype(np.int64)
-    return LabelScores(labels, scores, n_anchors)
+    if synthetic is None or not synthetic.any():
+        return LabelScores(labels, scores, n_anchors)
+    of_synthetic = sp.diags_array(synthetic[anchors.reference].astype(float)) @ member
+    return LabelScores(labels, scores, n_anchors, (weights @ of_synthetic).toarray())
 
 
 def score_columns(scores: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
@@ -80,7 +88,8 @@ def winners(scores: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 def predictions_table(cells: Sequence[str], result: LabelScores) -> pd.DataFrame:
     """The best label of every query cell with all scores (predictions.tsv.gz).
 
-    `n_anchors` is the number of anchors that speak for the best label.
+    `n_anchors` is the number of anchors that speak for the best label, `synthetic` the share of its
+    score that comes from synthetic cells; there is none where the reference has no such cell.
     """
     best = result.scores.argmax(axis=1)
     rows = np.arange(len(best))
@@ -92,4 +101,7 @@ def predictions_table(cells: Sequence[str], result: LabelScores) -> pd.DataFrame
             "n_anchors": result.n_anchors[rows, best],
         }
     )
+    if result.synthetic is not None:
+        part, whole = result.synthetic[rows, best], result.scores[rows, best]
+        table["synthetic"] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
     return pd.concat([table, score_columns(result.scores, result.labels)], axis=1)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
+from dice_atlas.names import SYNTHETIC
 from dice_atlas.transfer.anchors import Anchors, top_dim_features
 from dice_atlas.transfer.calibration import calibration_table
 from dice_atlas.transfer.dataset import common_to_samples, read_expression, reference_features
@@ -17,13 +18,17 @@ from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
 
 
 def expression_space(
-    paths: Sequence[str | Path], reduction: ReductionSettings, seed: int
+    paths: Sequence[str | Path],
+    reduction: ReductionSettings,
+    seed: int,
+    synthetic: Sequence[str | Path] = (),
 ) -> ExpressionSpace:
     """Space "pca": the reduction of the reference's variable genes.
 
     Parameters
     ----------
     paths : filtered.h5ad of all samples.
+    synthetic : of synthetic reference cells, which follow; genes are chosen without them.
     reduction, seed : of the space.
 
     Raises
@@ -32,13 +37,13 @@ def expression_space(
         The samples have too few genes in common, or too few of the variable ones.
     """
     features = reference_features(paths, reduction.nfeatures)
-    expression = read_expression(paths, features)
+    expression = read_expression([*paths, *synthetic], features)
     return ExpressionSpace(expression, reduction.method, reduction.dims, seed)
 
 
 def dice_space(
     paths: Sequence[str | Path],
-    embedding_path: str | Path,
+    embedding_paths: Sequence[str | Path],
     loadings_path: str | Path,
     cells: pd.Index,
     max_features: int,
@@ -47,8 +52,8 @@ def dice_space(
 
     Parameters
     ----------
-    paths : filtered.h5ad of all samples.
-    embedding_path, loadings_path : denoised.h5ad and loadings.npz.
+    paths : filtered.h5ad of all samples, synthetic reference cells last.
+    embedding_paths, loadings_path : denoised.h5ad of their cells, and loadings.npz.
     cells : names of the cells of the samples.
     max_features : genes of the filter, see `top_dim_features`.
 
@@ -57,20 +62,19 @@ def dice_space(
     InputError
         The embedding is of other cells, or in another order.
     """
-    denoised = ad.read_h5ad(embedding_path)
-    if not denoised.obs_names.equals(cells):
+    parts = [ad.read_h5ad(path) for path in embedding_paths]
+    denoised = np.concatenate([part.obsm["X_dice"] for part in parts])
+    if not np.concatenate([part.obs_names for part in parts]).tolist() == cells.tolist():
         raise InputError(
-            f"{embedding_path} has {denoised.n_obs} cells, in another order than, or other than, "
-            f"the {len(cells)} of the filtered samples: remove it and start again"
+            f"{embedding_paths[0]} has {len(denoised)} cells, in another order than, or other "
+            f"than, the {len(cells)} of the filtered samples: remove it and start again"
         )
     with np.load(loadings_path, allow_pickle=False) as saved:
         genes, loadings = saved["genes"].astype(str), saved["loadings"]
     present = common_to_samples(paths, genes)
     genes, loadings = genes[present], loadings[present]
     top = genes[top_dim_features(loadings, max_features)]
-    return EmbeddingSpace(
-        np.asarray(denoised.obsm["X_dice"], dtype=np.float64), read_expression(paths, top)
-    )
+    return EmbeddingSpace(np.asarray(denoised, dtype=np.float64), read_expression(paths, top))
 
 
 def anchors_table(anchors: Anchors, reference: pd.Index, query: pd.Index) -> pd.DataFrame:
@@ -127,13 +131,15 @@ def find(
     query = np.flatnonzero(cells["role"] == "query")
     anchors, embedding = space.anchors(reference, query, settings)
     known = cells.iloc[reference]
+    # Synthetic cells are not exchangeable with the query's.
+    real_labels = known["label"].where(~known.index.str.startswith(SYNTHETIC), "")
     calibration = calibration_table(
         space,
         reference,
         query,
         cells.index,
         known["label"],
-        calibration_cells(known["cell_key"], known["label"], listed),
+        calibration_cells(known["cell_key"], real_labels, listed),
         settings,
         weighing,
     )

@@ -1,0 +1,168 @@
+"""Whether synthetic cells help to find rare classes, beside simpler remedies.
+
+Cells of the reference are held out, a third at a time, and labelled from the rest.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from dice_atlas.numerics.scaling import log1p_normalize
+from dice_atlas.scoring.synthesis import fit_components
+from dice_atlas.synthesis.rare_classes import augment
+from dice_atlas.synthesis.saved import class_codes
+from dice_atlas.synthesis.settings import AugmentSettings
+from dice_atlas.synthesis.training_cells import CountTable
+
+FOLDS = 3
+NEIGHBORS = 15
+TARGET_SUM = 1e4
+COLUMNS = ("remedy", "classifier", "label", "metric", "value", "cells")
+# Expression and labels of the cells to learn from.
+Cells = tuple[np.ndarray, np.ndarray]
+
+
+def fold_of(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Fold of each cell (n,), class by class; -1 for a class of one cell, which is never held out.
+
+    Parameters
+    ----------
+    labels : (n,) classes.
+    """
+    rng = np.random.default_rng(seed)
+    folds = np.full(len(labels), -1)
+    for label in np.unique(labels.astype(str)):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        if len(members) > 1:
+            folds[members] = np.arange(len(members)) % FOLDS
+    return folds
+
+
+def expression_of(counts: sp.csr_matrix, variable: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """log1p expression of the variable genes (n, v).
+
+    Parameters
+    ----------
+    counts : (n, g) or, with a last column of other genes, (n, g + 1).
+    variable : (g,) mask.
+    totals : (n,) counts of each cell over all genes.
+    """
+    chosen = sp.csr_matrix(counts)[:, np.flatnonzero(variable)]
+    return log1p_normalize(chosen, totals, TARGET_SUM).toarray()
+
+
+def oversampled(cells: Cells, numbers: dict[str, int], rng: np.random.Generator) -> Cells:
+    """The cells, and copies of those of some classes.
+
+    Parameters
+    ----------
+    cells : to learn from.
+    numbers : copies wanted of each class.
+    """
+    points, labels = cells
+    rows = [np.arange(len(labels))]
+    for label, n in numbers.items():
+        members = np.flatnonzero(labels == label)
+        if len(members):
+            rows.append(rng.choice(members, n))
+    chosen = np.concatenate(rows)
+    return points[chosen], labels[chosen]
+
+
+def predictions(
+    known: Cells, asked: np.ndarray, weighted: bool
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Labels of the cells asked about, by classifier; neighbours know no weights of classes."""
+    points, labels = known
+    regression = LogisticRegression(
+        C=0.1, max_iter=1000, class_weight="balanced" if weighted else None
+    )
+    yield "logistic regression", regression.fit(points, labels).predict(asked)
+    if not weighted:
+        k = min(NEIGHBORS, len(labels))
+        yield f"{NEIGHBORS} neighbours", KNeighborsClassifier(k).fit(points, labels).predict(asked)
+
+
+def remedies(
+    table: CountTable,
+    held: np.ndarray,
+    settings: AugmentSettings,
+    seed: int,
+    device: str,
+) -> Iterator[tuple[str, Cells, np.ndarray, bool]]:
+    """Each remedy: its name, cells to learn from, those asked about, whether classes are weighted.
+
+    All are positions on the principal components of the real cells to learn from.
+
+    Parameters
+    ----------
+    table : all labelled cells of the reference.
+    held : positions of the cells to ask about.
+    settings, seed, device : see `rare_classes.augment`.
+    """
+    labels = table.labels.astype(str)
+    expression = expression_of(table.counts, table.variable, table.libraries)
+    learnt = np.setdiff1d(np.arange(len(labels)), held)
+    components = fit_components(expression[learnt], seed)
+    asked = components.transform(expression[held])
+    real: Cells = (components.transform(expression[learnt]), labels[learnt])
+    yield "none", real, asked, False
+    yield "class weights", real, asked, True
+    numbers = settings.missing(class_codes(table.labels)[0])
+    yield "oversampling", oversampled(real, numbers, np.random.default_rng(seed)), asked, False
+    made = augment(table, held, settings, seed, device)
+    points = components.transform(expression_of(made.counts, table.variable, made.totals))
+    both = np.concatenate([real[1], made.labels.astype(str)])
+    yield "synthetic cells", (np.concatenate([real[0], points]), both), asked, False
+
+
+def score_augment(
+    table: CountTable,
+    settings: AugmentSettings,
+    seed: int,
+    device: str,
+    tried: Callable[..., Iterator[tuple[str, Cells, np.ndarray, bool]]] = remedies,
+) -> pd.DataFrame:
+    """Recall of each rare class, and macro F1 of all, by remedy and classifier.
+
+    Parameters
+    ----------
+    table : all labelled cells of the reference.
+    settings : which classes are rare, and the cells that they get.
+    seed : of folds, training and draws.
+    device : to train on.
+    tried : see `remedies`.
+
+    Returns
+    -------
+    `COLUMNS`; `label` is "" for macro F1. No row where no class is rare.
+    """
+    sizes, _ = class_codes(table.labels)
+    rare = [name for name in settings.missing(sizes) if sizes[name] > 1]
+    if not rare or len(sizes) < 2:
+        return pd.DataFrame(columns=list(COLUMNS))
+    labels, folds = table.labels.astype(str), fold_of(table.labels, seed)
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for fold in range(FOLDS):
+        held = np.flatnonzero(folds == fold)
+        for remedy, known, asked, weighted in tried(table, held, settings, seed, device):
+            for classifier, predicted in predictions(known, asked, weighted):
+                whole = found.setdefault((remedy, classifier), np.full(len(labels), "", object))
+                whole[held] = predicted
+    judged = folds >= 0
+    rows = []
+    for (remedy, classifier), predicted in found.items():
+        truth, told = labels[judged], predicted[judged].astype(str)
+        for name in rare:
+            own = truth == name
+            recall = float((told[own] == name).mean())
+            rows.append((remedy, classifier, name, "recall", recall, int(own.sum())))
+        names = np.unique(truth)
+        macro = float(f1_score(truth, told, labels=names, average="macro", zero_division=0))
+        rows.append((remedy, classifier, "", "macro_f1", macro, len(truth)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
