@@ -10,6 +10,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
+from dice_atlas.names import SYNTHETIC
 from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
@@ -89,7 +90,7 @@ def denoised(tmp_path, samples):
 def make_space(name, tmp_path, samples):
     if name == "dice":
         embedding, loadings = denoised(tmp_path, samples)
-        return dice_space(samples, embedding, loadings, read_cells(samples).index, 60)
+        return dice_space(samples, [embedding], loadings, read_cells(samples).index, 60)
     return expression_space(samples, replace(REDUCTION, method=name), 0)
 
 
@@ -143,6 +144,34 @@ def test_anchors_without_scores_are_called_all_the_same(samples):
     np.testing.assert_allclose(thirtieths, np.round(thirtieths), atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["pcaproject", "dice"])
+def test_synthetic_cells_make_anchors_and_calibrate_nothing(tmp_path, samples, name):
+    made = ad.read_h5ad(samples[1])
+    names = [f"{SYNTHETIC}{i}" for i in range(made.n_obs)]
+    made.obs_names, made.obs["sample"], made.obs["cell_key"] = names, "synthetic", names
+    made.write_h5ad(tmp_path / "made.h5ad")
+    whole = [*samples, tmp_path / "made.h5ad"]
+    cells = read_cells(whole)
+    if name == "dice":
+        embedding, loadings = denoised(tmp_path, whole)
+        space = dice_space(whole, [embedding], loadings, cells.index, 60)
+    else:
+        space = expression_space(samples, REDUCTION, 0, [tmp_path / "made.h5ad"])
+        # Genes are chosen without them.
+        plain = expression_space(samples, REDUCTION, 0).expression
+        assert (space.expression[: plain.shape[0]] != plain).nnz == 0
+    anchors, weights, calibration = find(space, cells, ANCHORS, WEIGHTS)
+    assert anchors["reference_cell"].str.startswith(SYNTHETIC).any()
+    held = calibration[calibration["role"] == "reference"]
+    assert len(held)
+    assert not held["cell"].str.startswith(SYNTHETIC).any()
+    assert (
+        predictions_table(weights.obs_names, transfer(anchors, weights, WEIGHTS))["synthetic"]
+        .between(0, 1)
+        .all()
+    )
+
+
 def test_same_input_same_bytes(tmp_path, samples):
     for run in ("first", "second"):
         space = expression_space(samples, REDUCTION, 5)
@@ -190,7 +219,7 @@ def test_expression_is_normalised_by_the_totals_over_all_genes(samples):
 def test_embedding_of_other_cells_is_refused(tmp_path, samples):
     embedding, loadings = denoised(tmp_path, samples)
     with pytest.raises(InputError, match="remove it and start again"):
-        dice_space(samples[:3], embedding, loadings, read_cells(samples[:3]).index, 60)
+        dice_space(samples[:3], [embedding], loadings, read_cells(samples[:3]).index, 60)
 
 
 def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplog):

@@ -105,3 +105,46 @@ def test_labels_of_a_known_truth_come_back(made):
     found = metrics[metrics["metric"] == "accuracy_top"].set_index("embedding")["value"]
     assert found["dice"] > 0.95
     assert found["pca"] > 0.95
+
+
+def test_a_rare_label_is_found_with_synthetic_cells_and_nothing_is_measured_on_them(made):
+    cells = synthetic(made)
+    cells.obs["truth"] = cells.obs.pop("cell_type").astype(str)
+    query = np.arange(cells.n_obs) % 2 == 0
+    rare = np.flatnonzero(~query & (cells.obs["truth"] == "NK"))
+    kept = ~query
+    kept[rare[12:]] = False
+    cells[kept].copy().write_h5ad(made.folder / "rare_ref.h5ad")
+    cells[query].copy().write_h5ad(made.folder / "rare_query.h5ad")
+    rows = (
+        "sample,path,role,batch,labels,truth\n"
+        "ref,../rare_ref.h5ad,reference,A,truth,\n"
+        "query,../rare_query.h5ad,query,B,,truth\n"
+    )
+    (made.folder / "config/rare.csv").write_text(rows)
+    keys = {**made.keys, "atlas": "rare", "samples": "config/rare.csv", "augment": {"below": 30}}
+    made.run("--configfile", made.config("rare", **keys))
+    results = made.folder / "results/rare"
+    classes = pd.read_csv(results / "augment/classes.tsv", sep="\t").set_index("label")
+    # Up to the target; B, the smallest label that is not rare, has 65.
+    assert classes["synthetic_cells"].to_dict() == {"B": 0, "NK": 48, "T": 0}
+    assert json.loads((results / "prior/card.json").read_text())["n_synthetic"] == 48
+    atlas = sc.read_h5ad(results / "atlas.h5ad")
+    assert atlas.n_obs == kept.sum() + query.sum()
+    assert not atlas.obs_names.str.contains("synthetic|", regex=False).any()
+    share = atlas.obs.groupby(atlas.obs["cell_type"].astype(str))["cell_type_synthetic"].mean()
+    assert share["NK"] > 0.5
+    assert share["B"] == share["T"] == 0
+    for space in ("pca", "dice"):
+        path = results / f"annotation/{space}/calibration.tsv.gz"
+        assert not pd.read_csv(path, sep="\t")["cell"].str.contains("|", regex=False).any()
+        anchors = pd.read_csv(results / f"annotation/{space}/anchors.tsv.gz", sep="\t")
+        assert anchors["reference_cell"].str.startswith("synthetic|").any()
+    metrics = pd.read_csv(results / "metrics.tsv", sep="\t")
+    assert metrics["n_cells"].max() <= atlas.n_obs
+    right = atlas.obs["cell_type_in_pca"].astype(str)[lambda s: s.index.str.startswith("query")]
+    own = cells.obs["truth"][query].to_numpy() == "NK"
+    assert (right.to_numpy()[own] == "NK").mean() > 0.9
+    page = (results / "report.html").read_text()
+    assert "Synthetic cells for rare labels" in page
+    assert "rest mostly on synthetic reference cells: NK" in page
