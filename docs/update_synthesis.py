@@ -19,10 +19,12 @@ ROWS = {
     "posterior": "`posterior`",
     "without labels": "`diffusion`, no labels",
     "thinned_pairs": "mixed counts",
+    "scvi": "scVI, posterior",
     "gaussian_copula": "Gaussian copula",
     "independent_negative_binomial": "independent NB",
 }
-SCLD = DOCS / "synthesis" / "scld.tsv"
+SCLD, AUGMENT, SIZE = (DOCS / "synthesis" / f"{name}.tsv" for name in ("scld", "augment", "size"))
+REMEDIES = ("none", "class weights", "oversampling", "SMOTE", "synthetic cells")
 COLUMNS = {
     "rf_auc_pc": ("forest, PCs", 3),
     "rf_auc_genes": ("forest, genes", 3),
@@ -117,12 +119,41 @@ def scld_table(table: pd.DataFrame) -> str:
     return markdown(head, rows)
 
 
+def augment_table(table: pd.DataFrame) -> str:
+    """Recall of the rare label and macro F1 of all, means over the cases, by cells left."""
+    rows = []
+    for number, own in table.groupby("n"):
+        for remedy in REMEDIES:
+            mine = own[own["remedy"] == remedy]
+            if mine.empty:
+                continue
+            fields = [f"{number}", remedy, f"{mine[mine['space'] == 'pca'].shape[0]}"]
+            for space in ("pca", "dice"):
+                values = mine[mine["space"] == space]
+                fields += [f"{values[name].mean():.2f}" for name in ("recall", "precision")]
+                fields.append(f"{values['macro_f1'].mean():.3f}")
+            rows.append(fields)
+    head = ["cells left", "remedy", "runs", "PCA: recall", "precision", "macro F1",
+            "DICE: recall", "precision", "macro F1"]  # fmt: skip
+    return markdown(head, rows)
+
+
+def size_table(table: pd.DataFrame) -> str:
+    """Seconds and memory of the jobs, by cells."""
+    rows = []
+    for row in table[table["cpu_seconds"].notna()].to_dict("records"):
+        rows.append([f"{row['cells']:,}", f"`{row['rule']}`", f"{row['jobs']:.0f}",
+                     f"{row['cpu_seconds']:,.0f}", f"{row['memory_mib']:,.0f}"])  # fmt: skip
+    return markdown(["cells", "rule", "jobs", "CPU seconds, all jobs", "MiB, largest job"], rows)
+
+
 def main() -> None:
     """Write the page again."""
     table = pd.read_csv(SCORES, sep="\t")
     page = PAGE.read_text()
-    if SCLD.exists():
-        page = replace_block(page, "scld", scld_table(pd.read_csv(SCLD, sep="\t")))
+    for path, make in ((SCLD, scld_table), (AUGMENT, augment_table), (SIZE, size_table)):
+        if path.exists():
+            page = replace_block(page, path.stem, make(pd.read_csv(path, sep="\t")))
     for name, make in (
         ("verdict", verdict), ("scores", score_tables), ("seconds", seconds_table)
     ):  # fmt: skip
