@@ -14,6 +14,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.features.projection import LatentSpace
 from dice_atlas.names import SYNTHETIC
 from dice_atlas.numerics.scaling import Scaling
+from dice_atlas.scoring import augment as scoring
 from dice_atlas.scoring.augment import FOLDS, fold_of, oversampled, score_augment
 from dice_atlas.settings import require_augmentable
 from dice_atlas.synthesis import rare_classes
@@ -243,6 +244,14 @@ def test_synthetic_cells_help_neighbours_to_find_a_rare_label(table):
     assert recall["none", "15 neighbours"] < 0.5
     assert recall["synthetic cells", "15 neighbours"] == 1
     assert FOLDS == 3
+
+
+def test_of_many_cells_the_rare_ones_are_all_scored(table, monkeypatch):
+    monkeypatch.setattr(scoring, "MOST_CELLS", 50)
+    few = scoring.thinned(table, ["rare"], 0)
+    assert len(few.labels) == 50
+    assert (few.labels == "rare").sum() == SIZES["rare"]
+    assert scoring.thinned(table, list(SIZES), 0).labels.tolist() == table.labels.tolist()
 
 
 def test_without_a_rare_label_nothing_is_scored(table):

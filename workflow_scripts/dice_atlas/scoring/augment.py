@@ -3,7 +3,7 @@
 Cells of the reference are held out, a third at a time, and labelled from the rest.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from dice_atlas.synthesis.training_cells import CountTable
 FOLDS = 3
 NEIGHBORS = 15
 TARGET_SUM = 1e4
+# Of more cells so many are scored, all cells of rare classes among them: expression is dense here.
+MOST_CELLS = 20_000
 COLUMNS = ("remedy", "classifier", "label", "metric", "value", "cells")
 # Expression and labels of the cells to learn from.
 Cells = tuple[np.ndarray, np.ndarray]
@@ -41,6 +43,15 @@ def fold_of(labels: np.ndarray, seed: int) -> np.ndarray:
         if len(members) > 1:
             folds[members] = np.arange(len(members)) % FOLDS
     return folds
+
+
+def thinned(table: CountTable, rare: Sequence[str], seed: int) -> CountTable:
+    """At most `MOST_CELLS` cells, or all of the rare classes if these are more."""
+    chosen = np.isin(table.labels.astype(str), list(rare))
+    others = np.flatnonzero(~chosen)
+    left = max(MOST_CELLS - int(chosen.sum()), 0)
+    chosen[np.random.default_rng(seed).permutation(others)[:left]] = True
+    return table.rows(chosen)
 
 
 def expression_of(counts: sp.csr_matrix, variable: np.ndarray, totals: np.ndarray) -> np.ndarray:
@@ -146,6 +157,7 @@ def score_augment(
     rare = [name for name in settings.missing(sizes) if sizes[name] > 1]
     if not rare or len(sizes) < 2:
         return pd.DataFrame(columns=list(COLUMNS))
+    table = thinned(table, rare, seed)
     labels, folds = table.labels.astype(str), fold_of(table.labels, seed)
     found: dict[tuple[str, str], np.ndarray] = {}
     for fold in range(FOLDS):
