@@ -54,6 +54,7 @@ include: "rules/benchmark.smk"
 # Snakemake runs these of the main Snakefile only, not of a module.
 onstart:
     refuse_a_short_queue()
+    refuse_synthesis_without_counts()
     note_read(small_inputs(), INPUTS_READ, forced)
 
 

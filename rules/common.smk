@@ -74,6 +74,7 @@ from dice_atlas.settings import (
     require_batch_keys,
     require_counts,
     require_gene_names,
+    require_learnable,
     require_roles,
     require_saved_generator,
     require_saved_prior,
@@ -400,6 +401,16 @@ def refuse_a_short_queue():
             f"at least {needed} jobs: raise `jobs`, lower denoise.shards, or take slurm-array-jobs "
             "out of the profile"
         )
+
+
+def refuse_synthesis_without_counts():
+    """Stop before quality control and all else that comes before a generator is trained."""
+    planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if "train_synthesis" in planned and not config["synthesis"]["path"]:
+        try:
+            require_learnable(SHEET)
+        except InputError as error:
+            raise Refusal(str(error)) from None
 
 
 def failures():

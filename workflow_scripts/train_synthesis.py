@@ -5,7 +5,7 @@ from pathlib import Path
 from dice_atlas.dice.device import pick_device
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.synthesis.saved import copy_generator, save_generator
+from dice_atlas.synthesis.saved import copy_generator, forget_results, save_generator
 from dice_atlas.synthesis.settings import ModelSettings
 from dice_atlas.synthesis.training import train_generator
 from dice_atlas.synthesis.training_cells import read_training_cells
@@ -13,6 +13,7 @@ from dice_atlas.synthesis.training_cells import read_training_cells
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         given, params, made = snakemake.input, snakemake.params, snakemake.output
+        forget_results(Path(made.model).parent)
         if given.saved:
             copy_generator(list(given.saved), [made.model, made.card, made.loss])
         else:

@@ -38,6 +38,7 @@ SETS = {
     "pbmc3k": "cell_type",
     "kang_ctrl_8donors": "cell_type",
     "worm_neuron": "cell_type",
+    "pbmc3k_800": "cell_type",
 }
 UNLABELLED = ("unlabelled", "nan", "")
 # Rows of the table that are generators of the product: settings, and whether they see labels.
@@ -53,7 +54,13 @@ ROWS = {
 
 def read(folder: Path, name: str) -> CountTable:
     """All genes and labelled cells of a data set."""
-    data = ad.read_h5ad(folder / name / f"{name}.h5ad")
+    whole, _, number = name.rpartition("_")
+    if not number.isdigit():
+        whole, number = name, ""
+    data = ad.read_h5ad(folder / whole / f"{whole}.h5ad")
+    if number:
+        chosen = np.random.default_rng(0).permutation(data.n_obs)[: int(number)]
+        data = data[np.sort(chosen)].copy()
     labels = data.obs[SETS[name]].astype(str).to_numpy(object)
     kept = ~np.isin(labels, UNLABELLED)
     counts = sp.csr_matrix(data.X)[kept].astype(np.float32)

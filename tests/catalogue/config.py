@@ -4,20 +4,25 @@ from pathlib import Path
 
 import yaml
 from dice_atlas.settings import (
+    require_augmentable,
     require_batch_keys,
     require_gene_names,
+    require_learnable,
     require_roles,
+    require_saved_generator,
     require_saved_prior,
     require_scvi,
     require_single_keys,
     validate_config,
 )
+from dice_atlas.synthesis.settings import CellRequest
 
 from catalogue import Entry
 
 ORDER = 1
 SCHEMA = Path(__file__).resolve().parents[2] / "config/schemas/config.schema.json"
 ROW = {"role": "query", "extra": {}}
+LOGGED = {"role": "reference", "labels": "type", "expression": "log1p"}
 
 
 def config(text):
@@ -45,6 +50,11 @@ def no_losses(folder):
     for name in ("prior.safetensors", "card.json", "loss.tsv"):
         (folder / name).touch()
     require_saved_prior(str(folder), {})
+
+
+def a_prior(folder):
+    (folder / "prior.safetensors").touch()
+    require_saved_generator({"path": str(folder)})
 
 
 ENTRIES = [
@@ -118,7 +128,59 @@ ENTRIES = [
         "prior.path: ... has no ...; expected the folder results/<atlas>/prior of an earlier run",
         "The folder is not that of a saved prior, or a file of it was not copied.",
         "Copy the whole folder `prior/` of the earlier run.",
+        lambda folder: require_saved_prior(str(folder), {}),
+    ),
+    Entry(
+        "prior.path: there is no folder ...; expected the folder results/<atlas>/prior of an "
+        "earlier run",
+        "The path is wrong. It is relative to the folder of the run.",
+        "Correct the path.",
         lambda folder: require_saved_prior("gone", {}),
+    ),
+    Entry(
+        "synthesis.path: ... holds a prior, not a generator; expected the folder ...",
+        "The folder is that of a saved model of another kind.",
+        "Name `results/<atlas>/synthesis` of the earlier run.",
+        a_prior,
+    ),
+    Entry(
+        "synthesis.cells: no class ...; the model knows ...",
+        "A type of the config is none of the reference's labels.",
+        "Take a name that the message lists.",
+        lambda folder: CellRequest({"NK": 5}).numbers({"B": 10, "T": 8}),
+    ),
+    Entry(
+        "synthesis.prior: seen mixed with label none, expected auto, gaussian, diffusion or "
+        "posterior: ...",
+        "Without classes a cell would lie between cells of any two types.",
+        "Set `synthesis.prior: auto`.",
+        config("synthesis: {label: none, prior: mixed}"),
+    ),
+    Entry(
+        "synthesis: the sample(s) ... have expression log1p, expected raw counts to learn from",
+        "A generator learns from counts, and the file has log-normalised values alone.",
+        "Give samples with counts, or a saved generator (`synthesis.path`).",
+        lambda folder: require_learnable({"r": LOGGED}),
+    ),
+    Entry(
+        "augment.below: seen ..., expected at most target (...), ...",
+        "Labels of fewer cells than `below` are brought to `target` cells.",
+        "Raise `augment.target`, or lower `augment.below`.",
+        config("augment: {below: 80}"),
+    ),
+    Entry(
+        "augment.below: seen ..., which adds synthetic cells to rare labels, but the sample(s) ... "
+        "have expression log1p, ...",
+        "The synthetic cells are learnt from counts.",
+        "Set `augment.below: 0`.",
+        lambda folder: require_augmentable({"below": 30}, {"r": LOGGED}),
+    ),
+    Entry(
+        "augment.below: seen ..., which adds synthetic cells to rare labels, but the reference "
+        "sample(s) ... have no labels; ...",
+        "Without labels none is rare.",
+        "Name the labels in the sheet, or set `augment.below: 0`.",
+        lambda folder: require_augmentable({"below": 30}, {"r": {**LOGGED, "labels": ""}}),
     ),
     Entry(
         "batch.keys: seen ..., expected columns of the sample sheet: ...",

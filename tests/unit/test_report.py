@@ -222,6 +222,7 @@ def make_files(tmp_path, root):
                 for name in ("report.html.j2", "page.css", "macros.html.j2")
             ],
             **{name: tmp_path / f"{name}.tsv" for name in tables},
+            "augmented": [], "augment_scores": [],
         }  # fmt: skip
 
     return make
@@ -378,6 +379,42 @@ def test_warnings_name_what_deserves_a_look(make_files):
     assert "promise less: q1." in apart
     # The fixture's truth of these cells is "unassigned".
     assert "14 query cells have a truth that the reference lacks: unassigned." in text
+
+
+def test_synthetic_cells_of_rare_labels_are_shown_beside_other_remedies(make_files, tmp_path):
+    files = make_files()
+    assert page_tables.augment_table(read_report_data(files, 2)) is None
+    classes = pd.DataFrame({"label": LABELS, "real_cells": [90, 80, 9],
+                            "learnt_from": [70, 60, 7], "synthetic_cells": [0, 0, 51]})  # fmt: skip
+    macro = {"none": 0.70, "class weights": 0.82, "oversampling": 0.81, "synthetic cells": 0.65}
+    rows = [
+        (remedy, "logistic regression", label, metric, value, 9)
+        for remedy, f1 in macro.items()
+        for label, metric, value in (("NA", "recall", f1 - 0.2), ("", "macro_f1", f1))
+    ]
+    rows += [("none", "15 neighbours", "NA", "recall", 0.0, 9)]
+    columns = ["remedy", "classifier", "label", "metric", "value", "cells"]
+    write_table(classes, tmp_path / "classes.tsv")
+    write_table(pd.DataFrame(rows, columns=columns), tmp_path / "scores.tsv")
+    files |= {"augmented": [tmp_path / "classes.tsv"], "augment_scores": [tmp_path / "scores.tsv"]}
+    data = read_report_data(files, 2)
+    shown = page_tables.augment_table(data)
+    assert shown.columns[3:] == [f"right: {name}" for name in macro]
+    assert shown.rows[0] == ["NA", "9", "51", "50%", "62%", "61%", "45%"]
+    assert shown.rows[1][3:] == ["0.700", "0.820", "0.810", "0.650"]
+    assert shown.best == {(1, 4)}
+    data.provenance["config"]["augment"] = {"below": 30, "target": 60, "spread": 0.5}
+    assert "51 synthetic cells of labels with fewer than 30" in methods.transfer(data)
+    query = data.obs["role"] == "query"
+    share = np.where(query, np.where(data.obs["cell_type"] == "NA", 0.9, 0.0), np.nan)
+    data = replace(data, obs=data.obs.assign(cell_type_synthetic=share))
+    lower, resting = findings.synthetic(data)
+    assert "lower the macro F1" in lower
+    assert "from 0.700 to 0.650" in lower
+    n = int((query & (data.obs["cell_type"] == "NA")).sum())
+    assert (
+        f"labels of {n} query cells rest mostly on synthetic reference cells: NA ({n})" in resting
+    )
 
 
 def test_odd_references_are_named(make_files):

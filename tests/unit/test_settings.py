@@ -21,6 +21,7 @@ from dice_atlas.settings import (
     config_schema,
     require_batch_keys,
     require_gene_names,
+    require_learnable,
     require_losses,
     require_roles,
     require_saved_generator,
@@ -372,6 +373,12 @@ def test_a_saved_generator_must_be_there_and_know_the_classes(tmp_path):
     asked = {"path": str(tmp_path), "cells": {"B": 5}, "depth": 1, "guidance": 0, "steps": 4}
     with pytest.raises(InputError, match=r"synthesis.path: .* has no model.safetensors, card.json"):
         require_saved_generator(asked)
+    (tmp_path / "prior.safetensors").touch()
+    with pytest.raises(InputError, match="holds a prior, not a generator"):
+        require_saved_generator(asked)
+    with pytest.raises(InputError, match=r"there is no folder .*gone"):
+        require_saved_generator({**asked, "path": str(tmp_path / "gone")})
+    (tmp_path / "prior.safetensors").unlink()
     card = {"preset": "fast", "prior": "mixed", "label": "cell_type", "genes": ["A"],
             "classes": {"B": 9, "T": 4}, "settings": {}, "held_out": []}  # fmt: skip
     path = tmp_path / "model.safetensors"
@@ -384,6 +391,16 @@ def test_a_saved_generator_must_be_there_and_know_the_classes(tmp_path):
     require_saved_generator(asked, whole=False)
     with pytest.raises(InputError, match="the weights were changed or cut off"):
         require_saved_generator(asked)
+
+
+def test_a_generator_learns_from_the_reference_s_counts_or_from_all():
+    counts, logged = ({"role": "query", "expression": e} for e in ("", "log1p"))
+    reference = {"role": "reference", "expression": ""}
+    require_learnable({"a": reference, "b": logged})
+    require_learnable({"a": counts})
+    for sheet in ({"a": counts, "b": logged}, {"b": {**reference, "expression": "log1p"}}):
+        with pytest.raises(InputError, match=r"sample\(s\) b have expression log1p"):
+            require_learnable(sheet)
 
 
 def test_batch_keys_are_columns_of_the_sheet_and_never_labels():

@@ -1,14 +1,23 @@
 """Scores of a generator beside the control, and the page that shows them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_h5ad, write_table
-from dice_atlas.report.synthesis import write_synthesis_page
+from dice_atlas.report.synthesis import findings, read_synthesis, write_synthesis_page
 from dice_atlas.scoring.fidelity import score_generator
 from dice_atlas.synthesis.count_model import train_count_model
-from dice_atlas.synthesis.saved import class_codes, load_generator, save_generator, split_of
+from dice_atlas.synthesis.saved import (
+    RESULTS,
+    class_codes,
+    forget_results,
+    load_generator,
+    save_generator,
+    split_of,
+)
 from dice_atlas.synthesis.settings import ModelSettings
 from test_synthesis_model import table_of, two_types
 
@@ -54,8 +63,10 @@ def test_scores_have_the_control_and_the_simple_generators(scored):
     }  # fmt: skip
 
 
-def test_the_page_says_what_was_measured(scored, root):
-    labelled, folder, _, _, fidelity = scored
+@pytest.fixture(scope="module")
+def files(scored, root):
+    """The rule's named inputs."""
+    _, folder, _, _, fidelity = scored
     write_h5ad(fidelity.cells, folder / "cells.h5ad")
     for name in ("table", "by_class", "memorization"):
         write_table(getattr(fidelity, name), folder / f"{name}.tsv")
@@ -65,7 +76,13 @@ def test_the_page_says_what_was_measured(scored, root):
     names = ("synthesis.html.j2", "page.css", "macros.html.j2")
     files = {name: folder / f"{name}.tsv" for name in ("table", "by_class", "memorization", "loss")}
     files |= {"cells": folder / "cells.h5ad", "umap": folder / "umap.tsv.gz"}
-    files |= {"card": folder / "card.json", "templates": [root / "resources" / n for n in names]}
+    return files | {
+        "card": folder / "card.json", "templates": [root / "resources" / n for n in names],
+    }  # fmt: skip
+
+
+def test_the_page_says_what_was_measured(scored, files):
+    labelled, folder, _, _, fidelity = scored
     write_synthesis_page(files, folder / "page.html", folder / "figures", "my <atlas>", 0)
     page = (folder / "page.html").read_text()
     assert "my &lt;atlas&gt;: synthetic cells" in page
@@ -82,3 +99,25 @@ def test_too_few_held_out_cells_judge_nothing(scored):
     few = held_out.rows(np.arange(len(held_out.labels)) < 19)
     with pytest.raises(InputError, match="19 cells are held out, expected at least 20"):
         score_generator(generator, training, few, 0, 0.0, 10)
+
+
+def test_results_of_an_earlier_generator_are_removed(tmp_path):
+    for name in (*RESULTS, "model.safetensors", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "figures").unlink()
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "umap.png").touch()
+    forget_results(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"model.safetensors", "notes.txt"}
+
+
+def test_a_generator_that_a_simple_one_beats_is_named(files):
+    data = read_synthesis(files)
+    table = data.table.copy()
+    simple = (table["generator"] == "independent_negative_binomial") & (
+        table["metric"] == "rf_auc_pc"
+    )
+    for value, said in ((0.01, True), (0.999, False)):
+        table.loc[simple, "value"] = value
+        found = [f for f in findings(replace(data, table=table)) if "independent NB 0." in f]
+        assert bool(found) == said

@@ -41,6 +41,11 @@ def generator(trained, tmp_path_factory):
     return load_generator(path, "cpu"), path
 
 
+def test_training_steps_limit_each_training(trained):
+    losses = trained[2].losses
+    assert losses.groupby("part")["step"].max().to_dict() == {"autoencoder": 150, "diffusion": 150}
+
+
 def test_counts_sum_to_libraries_of_the_class(trained):
     table, codes, model = trained
     wanted = np.repeat([0, 1], 40)

@@ -2,6 +2,8 @@
 
 import json
 import operator
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +173,27 @@ def test_classes_fall_back_to_clusters_without_labels():
     assert kind == "labels"
     assert classes.tolist() == [0] * 100 + [1] * 100
     assert mixup_classes(points, labels, "none", 0)[1] == "none"
+
+
+@pytest.mark.parametrize("keep_last", [False, True])
+def test_the_best_weights_are_kept_unless_the_last_are_asked_for(keep_last):
+    data, _ = latents()
+    settings = PriorSettings("fast", overrides={"width": 8, "blocks": 1, "steps": 3}).training(600)
+    settings = replace(settings, validate_every=1, patience=1, average=0.0)
+    zeros = torch.zeros(len(data), dtype=torch.long)
+    run = Trainer(
+        OBJECTIVES["fast"], settings, data, zeros, False, 0, "cpu", keep_last=keep_last
+    )  # fmt: skip
+    worse = iter([1.0, 2.0, 3.0, 4.0])
+    run.objective = SimpleNamespace(
+        **{name: getattr(OBJECTIVES["fast"], name) for name in ("loss", "clip")},
+        held_out_loss=lambda *_: next(worse),
+    )
+    first = run.weights()
+    run.run()
+    kept = run.weights() if keep_last else first
+    assert run.step == (3 if keep_last else 1)
+    assert all(torch.equal(run.best[name], kept[name]) for name in kept)
 
 
 def test_a_training_that_diverges_is_an_error():

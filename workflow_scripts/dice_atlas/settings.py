@@ -28,6 +28,8 @@ PATHS = (
     ("benchmark", "samples"), ("benchmark", "scvi_python"),
 )  # fmt: skip
 LOSSES = ("step", "train_loss", "validation_loss")
+# File of a saved model's weights by what it is.
+WEIGHTS = {PRIOR.what: "prior.safetensors", GENERATOR.what: "model.safetensors"}
 # How YAML writes null.
 NULLS = ("null", "Null", "NULL", "~")
 
@@ -283,6 +285,12 @@ def conflicts(config: dict[str, Any]) -> list[str]:
             f"augment.below: seen {augment['below']}, expected at most target "
             f"({augment['target']}), the cells that such a label is brought to"
         )
+    synthesis = config["synthesis"]
+    if (synthesis["label"], synthesis["prior"]) == ("none", "mixed") and not synthesis["path"]:
+        sentences.append(
+            "synthesis.prior: seen mixed with label none, expected auto, gaussian, diffusion or "
+            "posterior: without classes it would place cells between cells of any two types"
+        )
     return sentences
 
 
@@ -307,9 +315,9 @@ def require_saved_prior(
     """
     if not path:
         return
-    require_model_folder("prior.path", path, "prior.safetensors", PRIOR)
+    require_model_folder("prior.path", path, PRIOR)
     require_losses(Path(path) / "loss.tsv")
-    weights = Path(path) / "prior.safetensors"
+    weights = Path(path) / WEIGHTS[PRIOR.what]
     card = require_match(weights) if whole else read_card(card_of(weights))
     for key, value in normalization.items():
         trained = card.get("normalization", {}).get(key, value)
@@ -337,13 +345,13 @@ def require_saved_generator(synthesis: dict[str, Any], whole: bool = True) -> No
     path = synthesis["path"]
     if not path:
         return
-    require_model_folder("synthesis.path", path, "model.safetensors", GENERATOR)
-    weights = Path(path) / "model.safetensors"
+    require_model_folder("synthesis.path", path, GENERATOR)
+    weights = Path(path) / WEIGHTS[GENERATOR.what]
     card = require_match(weights, GENERATOR) if whole else read_card(card_of(weights), GENERATOR)
     CellRequest.from_config(synthesis).numbers(card["classes"])
 
 
-def require_model_folder(setting: str, path: str, weights: str, kind: CardKind) -> None:
+def require_model_folder(setting: str, path: str, kind: CardKind) -> None:
     """Check that a folder has the files of a saved model.
 
     Raises
@@ -351,18 +359,26 @@ def require_model_folder(setting: str, path: str, weights: str, kind: CardKind) 
     InputError
         One is missing, or Snakemake cannot take the path.
     """
-    names = (weights, "card.json", "loss.tsv")
+    names = (WEIGHTS[kind.what], "card.json", "loss.tsv")
     absent = [name for name in names if not os.path.isfile(os.path.join(path, name))]
     for name in absent:
         if why := dead_link(os.path.join(path, name)):
             raise InputError(f"{setting}: {why}")
     if absent:
-        raise InputError(
-            f"{setting}: {path} has no {', '.join(absent)}; expected the folder "
-            f"{kind.folder} of an earlier run"
-        )
+        seen = f"{path} has no {', '.join(absent)}"
+        other = next((k for k in (PRIOR, GENERATOR) if k != kind and has_model(path, k)), None)
+        if not os.path.exists(path):
+            seen = f"there is no folder {path}"
+        elif other:
+            seen = f"{path} holds a {other.what}, not a {kind.what}"
+        raise InputError(f"{setting}: {seen}; expected the folder {kind.folder} of an earlier run")
     if unusable_path(path):
         raise InputError(f"{setting}: {unusable_path(path)}")
+
+
+def has_model(path: str, kind: CardKind) -> bool:
+    """Whether a folder has the weights of a saved model of one kind."""
+    return os.path.isfile(os.path.join(path, WEIGHTS[kind.what]))
 
 
 def require_losses(path: Path) -> None:
@@ -493,6 +509,25 @@ def require_augmentable(augment: dict[str, Any], sheet: dict[str, dict[str, Any]
         raise InputError(
             f"{asked}, but the sample(s) {', '.join(logged)} have expression log1p, and so no "
             "counts to learn from; set it to 0"
+        )
+
+
+def require_learnable(sheet: dict[str, dict[str, Any]]) -> None:
+    """Check that a generator can learn from the samples: from the reference, or from all.
+
+    Raises
+    ------
+    InputError
+        A sample has log-normalised expression alone.
+    """
+    references = {name: row for name, row in sheet.items() if row["role"] == "reference"}
+    learnt = references or sheet
+    logged = [name for name, row in learnt.items() if row["expression"] == LOG1P]
+    if logged:
+        raise InputError(
+            f"synthesis: the sample(s) {', '.join(logged)} have expression log1p, expected raw "
+            "counts to learn from; give samples with counts, or a saved generator "
+            "(synthesis.path)"
         )
 
 

@@ -138,6 +138,7 @@ class Trainer:
     seed, device : of the training.
     least_steps : before which no patience ends the training.
     remedy : what an error about diverging advises.
+    keep_last : keep the last weights in place of those with the best held-out loss.
     """
 
     def __init__(
@@ -151,9 +152,10 @@ class Trainer:
         device: str,
         least_steps: int = 0,
         remedy: str = "lower prior.overrides.learning_rate",
+        keep_last: bool = False,
     ) -> None:
         self.objective, self.settings, self.seed = objective, settings, seed
-        self.least_steps, self.remedy = least_steps, remedy
+        self.least_steps, self.remedy, self.keep_last = least_steps, remedy, keep_last
         split = torch.Generator().manual_seed(seed)
         train, held = split_rows(classes, 0.1, split)
         self.latents = latents[train].to(device)
@@ -225,7 +227,7 @@ class Trainer:
                 f"rate of {self.settings.learning_rate:g}; {self.remedy}"
             )
         self.rows.append((self.step, train_loss, loss))
-        if loss < self.best_loss:
+        if loss < self.best_loss or self.keep_last:
             self.best, self.best_loss, self.since_best = self.weights(), loss, 0
         else:
             self.since_best += 1

@@ -146,6 +146,14 @@ def synthetic(data: ReportData) -> Iterator[str]:
     """Labels that rest on synthetic reference cells."""
     if "cell_type_synthetic" not in data.query:
         return
+    if data.augment_scores is not None and len(data.augment_scores):
+        own = data.augment_scores[data.augment_scores["metric"] == "macro_f1"]
+        f1 = own.set_index(["classifier", "remedy"])["value"]["logistic regression"]
+        if f1["synthetic cells"] < f1["none"]:
+            yield (
+                "Synthetic cells lower the macro F1 of labels on held-out reference cells, from "
+                f"{f1['none']:.3f} to {f1['synthetic cells']:.3f}. Consider augment.below: 0."
+            )
     resting = data.query[data.query["cell_type_synthetic"] > MOSTLY]
     resting = resting[resting["cell_type"] != UNASSIGNED]
     if len(resting):

@@ -259,11 +259,11 @@ def synthetic_cells(data: ReportData) -> str:
     made = 0 if data.augmented is None else int(data.augmented["synthetic_cells"].sum())
     if not made:
         return ""
-    augment, used = data.config["augment"], "train the prior and to find anchors"
+    augment, used = data.settings.augment, "train the prior and to find anchors"
     used = "find anchors" if data.config["prior"]["path"] else used
     return (
-        f" {made:,} synthetic cells of labels with fewer than {augment['below']} reference cells "
-        f"were drawn from a negative-binomial autoencoder (spread {augment['spread']:g}) and used "
+        f" {made:,} synthetic cells of labels with fewer than {augment.below} reference cells "
+        f"were drawn from a negative-binomial autoencoder (spread {augment.spread:g}) and used "
         f"to {used} only."
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.features.correctors import BatchSettings
+from dice_atlas.synthesis.settings import AugmentSettings
 from dice_atlas.transfer.settings import (
     AnchorSettings,
     CallSettings,
@@ -28,6 +29,7 @@ class RunSettings:
     weights: WeightSettings
     calls: CallSettings
     cluster: ClusterSettings
+    augment: AugmentSettings
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "RunSettings":
@@ -42,4 +44,5 @@ class RunSettings:
             WeightSettings.from_config(annotate),
             CallSettings.from_config(annotate),
             ClusterSettings.from_config(config["cluster"]),
+            AugmentSettings.from_config(config["augment"]),
         )

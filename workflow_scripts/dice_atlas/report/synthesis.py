@@ -28,7 +28,7 @@ from dice_atlas.plots.style import (
 )
 from dice_atlas.report.figures import save_png
 from dice_atlas.report.html import image, page_environment
-from dice_atlas.report.maps import frame
+from dice_atlas.report.maps import frame, legend_columns
 from dice_atlas.report.tables import Table, number
 from dice_atlas.synthesis.names import (
     CONTROL,
@@ -40,7 +40,12 @@ from dice_atlas.synthesis.names import (
 )
 
 HELD_OUT = "held out"
+# Generators that copy no cell, and should be beaten.
+SIMPLE = ("independent_negative_binomial", "gaussian_copula")
 COLORS = {HELD_OUT: GREY, OWN: ORANGE}
+# Parts of the training by what their losses are called.
+PARTS = {"counts": "count model", "other genes": "genes that are not variable",
+         "diffusion": "diffusion of the latents"}  # fmt: skip
 # Metrics of the table: title, digits.
 SHOWN = {
     "rf_auc_pc": ("forest on 50 components, AUC (0.5 is best)", 3),
@@ -122,7 +127,7 @@ def umaps(data: SynthesisData, seed: int) -> Figure:
                                     squeeze=False)  # fmt: skip
         rows = drawn_rows(data.cells.n_obs, seed)
         obs = data.cells.obs.iloc[rows]
-        colors, shown = [("set", COLORS)], dict[str, str]()
+        colors = [("set", COLORS)]
         if data.labelled:
             labels = sorted(set(obs["label"].astype(str)))
             colors.append(("label", palette(labels)))
@@ -133,18 +138,19 @@ def umaps(data: SynthesisData, seed: int) -> Figure:
             )
             frame(panel, data.layout)
             panel.set_title("origin" if column == "set" else "class")
-            shown |= {name: known[name] for name in known if (values == name).any()}
-        handles = [plt.Line2D([], [], ls="", marker="o", color=color) for color in shown.values()]
-        add_legend(figure, handles, list(shown), loc="outside right center")
+            shown = [name for name in known if (values == name).any()]
+            handles = [plt.Line2D([], [], ls="", marker="o", color=known[n]) for n in shown]
+            add_legend(panel, handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.08),
+                       ncols=legend_columns(shown, FULL_WIDTH / 2), handletextpad=0.2)  # fmt: skip
         return figure
 
 
-def identity(axes: Axes, x: np.ndarray, y: np.ndarray, title: str) -> None:
+def identity(axes: Axes, x: np.ndarray, y: np.ndarray, title: str, unit: str = "") -> None:
     """Real against synthetic values, with the line on which they agree."""
     axes.scatter(x, y, s=5, lw=0, color=BLUE, alpha=0.4, rasterized=True)
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     axes.plot([low, high], [low, high], color=SOFT, lw=0.8)
-    axes.set(title=title, xlabel="held-out cells", ylabel="synthetic cells")
+    axes.set(title=title, xlabel=f"held-out cells{unit}", ylabel=f"synthetic cells{unit}")
 
 
 def genes(data: SynthesisData) -> Figure:
@@ -204,7 +210,7 @@ def fold_changes(data: SynthesisData) -> Figure | None:
             panel.set_visible(False)
         for panel, name in zip(axes.flat, large, strict=False):
             pair = (change(real, labels[HELD_OUT] == name), change(made, labels[OWN] == name))
-            identity(panel, *pair, name)
+            identity(panel, *pair, name, " (log-fold change)")
         return figure
 
 
@@ -217,12 +223,12 @@ def losses(data: SynthesisData) -> Figure:
         for panel, part in zip(axes[0], parts, strict=True):
             own = data.loss[data.loss["part"] == part]
             for column, name, color in (
-                ("train_loss", "training cells", LIGHT_BLUE),
-                ("validation_loss", "held-out cells", BLUE),
+                ("train_loss", "nine tenths, trained on", LIGHT_BLUE),
+                ("validation_loss", "one tenth, watched", BLUE),
             ):
                 panel.plot(own["step"], own[column].astype(float), "o-", ms=3, color=color,
                            label=name)  # fmt: skip
-            panel.set(title=str(part), xlabel="step", ylabel="loss")
+            panel.set(title=PARTS.get(str(part), str(part)), xlabel="step", ylabel="loss")
             panel.legend()
         return figure
 
@@ -235,7 +241,7 @@ def score_table(data: SynthesisData) -> Table:
         values = [data.value(metric, name) for name in names]
         if not np.isnan(values).all():
             rows.append([title, *(number(value, digits) for value in values)])
-    columns = ["figure (best value)", *(TITLES[name] for name in names)]
+    columns = ["metric (best value)", *(TITLES[name] for name in names)]
     return Table(columns, rows, [False, *[True] * len(names)])
 
 
@@ -269,6 +275,15 @@ def findings(data: SynthesisData) -> list[str]:
         found.append(
             f"A random forest tells synthetic from real cells with an AUC of {own:.2f} "
             f"(real from real cells: {control:.2f}). Treat them as rough."
+        )
+    simple = {TITLES[name]: data.value("rf_auc_pc", name) for name in SIMPLE}
+    better = {title: value for title, value in simple.items() if value < own}
+    if better:
+        told = ", ".join(f"{title} {value:.2f}" for title, value in better.items())
+        found.append(
+            f"Cells of a simple generator are harder to tell from real ones: {told}, this "
+            f"generator {own:.2f} (forest). It learnt from {data.card['n_cells']:,} cells: more "
+            "of them help most."
         )
     kept, expected = data.value("label_kept"), data.value("trtr_accuracy")
     if kept < expected - 0.05:

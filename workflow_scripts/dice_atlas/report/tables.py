@@ -259,26 +259,27 @@ def agreement_table(data: ReportData) -> Table | None:
 def augment_table(data: ReportData) -> Table | None:
     """Synthetic cells of each rare label, and its recall with them and with other remedies.
 
-    None where no synthetic cells were added.
+    None where no synthetic cells were added. Of a logistic regression, which all remedies are for.
     """
     if data.augmented is None or data.augment_scores is None:
         return None
-    scores = data.augment_scores
-    ways = list(dict.fromkeys(zip(scores["classifier"], scores["remedy"], strict=True)))
-    values = scores.set_index(["classifier", "remedy", "label"])["value"]
+    scores = data.augment_scores[data.augment_scores["classifier"] == "logistic regression"]
+    values = scores.set_index(["remedy", "label"])["value"]
+    remedies = list(dict.fromkeys(scores["remedy"]))
     rare = data.augmented[data.augmented["synthetic_cells"] > 0]
     rows = []
     for row in rare.itertuples():
-        found = (values.get((*way, row.label), np.nan) for way in ways)
+        found = (values.get((remedy, row.label), np.nan) for remedy in remedies)
         shown = (percent(value, row.real_cells) for value in found)
         rows.append([row.label, number(row.real_cells), number(row.synthetic_cells), *shown])
     if not rows:
         return None
-    total = [number(values.get((*way, ""), np.nan), 3) for way in ways]
-    rows.append(["macro F1 of all labels", "", "", *total])
-    columns = [f"{classifier}: {remedy}" for classifier, remedy in ways]
-    heads = ["label", "real cells", "synthetic cells", *columns]
-    return Table(heads, rows, [False, *[True] * (len(heads) - 1)], starts={len(rows) - 1})
+    total = [values.get((remedy, ""), np.nan) for remedy in remedies]
+    best = {(len(rows), 3 + i) for i, value in enumerate(total) if value == np.nanmax(total)}
+    rows.append(["macro F1 of all labels", "", "", *(number(value, 3) for value in total)])
+    heads = ["label", "real cells", "synthetic cells", *(f"right: {r}" for r in remedies)]
+    numeric = [False, *[True] * (len(heads) - 1)]
+    return Table(heads, rows, numeric, best, starts={len(rows) - 1})
 
 
 def label_gene_table(data: ReportData, n: int) -> Table | None:

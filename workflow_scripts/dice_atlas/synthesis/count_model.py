@@ -215,9 +215,11 @@ def train_count_model(
         settings.k,
         settings.training_steps or STEPS,
     )
+    # Of few cells the best held-out loss comes early, while the rate is high. Cells of these weights
+    # are far easier to tell from real ones than cells of the last weights.
     trainer = Trainer(
         objective, objective.settings(len(codes)), objective.rows(codes), classes, False, seed,
-        device,
+        device, keep_last=True,
     )  # fmt: skip
     trainer.run(checkpoint and checkpoint.with_suffix(".counts.pt"))
     network = restore_count_vae(trainer.best)

@@ -87,7 +87,9 @@ class PaperModel:
 def scld_settings(settings: ModelSettings, seed: int, device: str) -> ScldSettings:
     """The paper's settings, with those of the config."""
     steps = settings.training_steps or STEPS
-    return ScldSettings(settings.space, settings.fusion, steps, seed, device)
+    return ScldSettings(
+        settings.space, settings.fusion, steps, seed, device, most_steps=settings.training_steps
+    )
 
 
 def restore_paper_model(

@@ -21,6 +21,11 @@ from dice_atlas.synthesis.settings import GENERATOR, NONE, ModelSettings
 from dice_atlas.synthesis.training_cells import CountTable
 
 Model = CountModel | PaperModel
+# What the rules make of a generator, beside it.
+RESULTS = (
+    "synthetic.h5ad", "evaluation.h5ad", "fidelity.tsv", "fidelity_by_class.tsv",
+    "memorization.tsv", "umap.tsv.gz", "report.html", "figures",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,18 @@ def copy_generator(saved: Sequence[str], outputs: Sequence[str]) -> None:
     for source, target in zip(saved, outputs, strict=True):
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
+
+
+def forget_results(folder: str | Path) -> None:
+    """Remove what was made with an earlier generator of the same folder.
+
+    Its cells, scores and page would stand beside a generator that they are not of.
+    """
+    for name in RESULTS:
+        path = Path(folder) / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def split_of(table: CountTable, card: Mapping[str, Any]) -> tuple[CountTable, CountTable]:

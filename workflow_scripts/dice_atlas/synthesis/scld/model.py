@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,7 @@ class ScldSettings:
     seed, device : of the training.
     hidden, latent : widths of the autoencoder.
     epochs : of the autoencoder, the least and the most.
+    most_steps : of the autoencoder, whatever its epochs; None: no limit.
     batch_size, learning_rate : of both trainings.
     dropout : share in each block of the U-Net.
     global_share : of a batch that trains the global condition.
@@ -60,6 +61,7 @@ class ScldSettings:
     hidden: int = 512
     latent: int = 128
     epochs: tuple[int, int] = EPOCHS
+    most_steps: int | None = None
     batch_size: int = 128
     learning_rate: float = 1e-3
     dropout: float = 0.1
@@ -274,15 +276,17 @@ def train_scld(
     conditions = class_conditions(cells, classes, n_classes)
     n, batch, rate = len(cells), settings.batch_size, settings.learning_rate
     reconstruction = Reconstruction(settings.hidden, settings.latent, batch, rate, settings.epochs)
+    own, least = reconstruction.settings(n), reconstruction.least_steps(n)
+    most = settings.most_steps or own.steps
     first = train_part(
         "autoencoder",
         reconstruction,
-        reconstruction.settings(n),
+        replace(own, steps=min(own.steps, most)),
         cells,
         classes,
         settings,
         checkpoint,
-        reconstruction.least_steps(n),
+        min(least, most),
     )
     autoencoder = first.network
     assert isinstance(autoencoder, Autoencoder)
