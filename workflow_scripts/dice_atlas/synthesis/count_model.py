@@ -215,7 +215,7 @@ def train_count_model(
         settings.k,
         settings.training_steps or STEPS,
     )
-    # Of few cells the best held-out loss comes early, while the rate is high. Cells of those weights
+    # Of few cells the best held-out loss comes early, at a high rate. Cells of those weights
     # are far easier to tell from real ones than cells of the last.
     trainer = Trainer(
         objective, objective.settings(len(codes)), objective.rows(codes), classes, False, seed,
