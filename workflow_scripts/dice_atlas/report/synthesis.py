@@ -42,6 +42,8 @@ from dice_atlas.synthesis.names import (
 HELD_OUT = "held out"
 # Generators that copy no cell, and should be beaten.
 SIMPLE = ("independent_negative_binomial", "gaussian_copula")
+# Smaller differences of two scores are none.
+CLEARLY = 0.01
 COLORS = {HELD_OUT: GREY, OWN: ORANGE}
 # Parts of the training by what their losses are called.
 PARTS = {"counts": "count model", "other genes": "genes that are not variable",
@@ -277,7 +279,7 @@ def findings(data: SynthesisData) -> list[str]:
             f"(real from real cells: {control:.2f}). Treat them as rough."
         )
     simple = {TITLES[name]: data.value("rf_auc_pc", name) for name in SIMPLE}
-    better = {title: value for title, value in simple.items() if value < own}
+    better = {title: value for title, value in simple.items() if value < own - CLEARLY}
     if better:
         told = ", ".join(f"{title} {value:.2f}" for title, value in better.items())
         found.append(
