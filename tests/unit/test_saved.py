@@ -63,6 +63,16 @@ def saved(request, tmp_path):
     return trained, folder
 
 
+def test_synthetic_cells_are_trained_on_and_counted(tmp_path):
+    settings, real = PriorSettings("fast", "labels", SMALL), latents_of()
+    made = real[:7].copy()
+    trained = train(real, False, settings, 4, "cpu", tmp_path / "checkpoint.pt", made)
+    alone = train(real, False, settings, 4, "cpu", tmp_path / "other.pt")
+    assert (trained.n_cells, trained.n_synthetic) == (alone.n_cells, 7)
+    seen = [len(t.trainer.latents) + len(t.trainer.held) for t in (trained, alone)]
+    assert seen[0] == seen[1] + 7
+
+
 def test_the_card_says_what_was_trained(saved):
     trained, folder = saved
     assert {path.name for path in folder.iterdir()} == {
@@ -77,7 +87,7 @@ def test_the_card_says_what_was_trained(saved):
     assert card == {
         "format": 4, "dice_atlas": __version__, "torch": torch.__version__,
         "preset": trained.preset, "k": K, "settings": vars(trained.trainer.settings),
-        "augmentation": "labels", "seed": 4, "device": "cpu",
+        "augmentation": "labels", "seed": 4, "device": "cpu", "n_synthetic": 0,
         "precision": "bfloat16" if trained.trainer.bfloat16 else "float32",
         "n_cells": 140, "n_held_out": 0, "steps": 20, "genes": space_of().genes.tolist(),
         "calibration": [], "sha256": sha256(folder / "prior.safetensors"), **ABOUT,
