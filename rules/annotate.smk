@@ -4,11 +4,11 @@
 rule find_anchors:
     input:
         samples=every_sample("samples/{sample}/filtered.h5ad"),
-        loadings=only_dice("latent/loadings.npz"),
-        embedding=only_dice("denoise/denoised.h5ad"),
+        loadings=only_dice(out("latent/loadings.npz")),
+        embedding=only_dice(out("denoise/denoised.h5ad")),
         prior=saved_prior_files("card.json"),
         synthetic=augmented("cells.h5ad"),
-        synthetic_embedding=augmented("denoised.1-of-1.h5ad"),
+        synthetic_embedding=only_dice(augmented("denoised.1-of-1.h5ad")),
     output:
         anchors=out("annotation/{space}/anchors.tsv.gz"),
         weights=out("annotation/{space}/weight_embedding.h5ad"),

@@ -338,13 +338,13 @@ def embedding_of(space):
     return out("denoise/denoised.h5ad" if space == "dice" else "latent/latents.h5ad")
 
 
-def only_dice(path):
-    """A file that the transfer reads in the denoised space only."""
+def only_dice(files):
+    """Files that the transfer reads in the denoised space only."""
 
-    def file_of_space(wildcards):
-        return out(path) if wildcards.space == "dice" else []
+    def files_of_space(wildcards):
+        return files if wildcards.space == "dice" else []
 
-    return file_of_space
+    return files_of_space
 
 
 def denoise_settings():
