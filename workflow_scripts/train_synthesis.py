@@ -13,7 +13,6 @@ from dice_atlas.synthesis.training_cells import read_training_cells
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         given, params, made = snakemake.input, snakemake.params, snakemake.output
-        forget_results(Path(made.model).parent)
         if given.saved:
             copy_generator(list(given.saved), [made.model, made.card, made.loss])
         else:
@@ -28,3 +27,5 @@ if __name__ == "__main__":
             model = train_generator(training, settings, params.seed, device, checkpoint)
             save_generator(model, training, held_out, settings, params.seed, made.model)
             write_table(model.losses, made.loss)
+        # Not before: a training that fails loses nothing.
+        forget_results(Path(made.model).parent)
