@@ -10,9 +10,6 @@ docs/synthesis/augment.tsv at once, so that a run that was stopped goes on where
 
 import argparse
 import itertools
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,9 +21,9 @@ import scipy.sparse as sp
 from dice_atlas.names import SCORE
 from dice_atlas.numerics.neighbors import nearest
 from dice_atlas.numerics.scaling import log1p_normalize
+from runs import ROOT, run_workflow
 from sklearn.metrics import f1_score
 
-ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "synthesis" / "augment.tsv"
 # Data set and the class of which few cells are left.
 CASES = {
@@ -75,24 +72,19 @@ def write_cells(counts: sp.csr_matrix, genes: pd.Index, labels: np.ndarray, path
     ad.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=genes)).write_h5ad(path)
 
 
-def run_workflow(folder: Path, below: int, seed: int) -> None:
-    """The workflow on ref.h5ad and query.h5ad of a folder, to the transferred labels."""
-    sheet = "sample,path,role,batch,labels\nref,ref.h5ad,reference,A,cell_type\n"
-    (folder / "samples.csv").write_text(sheet + "query,query.h5ad,query,A,\n")
+def transfer_labels(folder: Path, below: int, seed: int) -> None:
+    """Labels of query.h5ad from ref.h5ad of a folder, with synthetic cells below a number."""
     config = {
-        "atlas": "run", "samples": "samples.csv", "seed": seed, "qc": {"doublets": "off"},
+        "atlas": "run",
+        "seed": seed,
         "augment": {"below": below, "target": TARGET},
         # Labels depend on the posterior's mean alone.
         "denoise": {"samples": 2, "shards": 1},
-    }  # fmt: skip
-    (folder / "run.yaml").write_text(json.dumps(config))
+    }
+    rows = "sample,path,role,batch,labels\nref,ref.h5ad,reference,A,cell_type\n"
+    rows += "query,query.h5ad,query,A,\n"
     targets = [f"results/run/annotation/{space}/predictions.tsv.gz" for space in ("pca", "dice")]
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--configfile", "run.yaml",
-         "--cores", "2", "--", *targets], cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(done.stderr[-3000:])
+    run_workflow(folder, rows, config, 2, *targets)
 
 
 def scores(
@@ -144,7 +136,7 @@ def run(data: Path, case: str, number: int, seed: int, remedy: str) -> Iterator[
         folder = Path(temporary)
         write_cells(reference, cells.var_names, known, folder / "ref.h5ad")
         write_cells(counts[query], cells.var_names, labels[query], folder / "query.h5ad")
-        run_workflow(folder, max(BELOW, number + 1) if remedy == "synthetic cells" else 0, seed)
+        transfer_labels(folder, max(BELOW, number + 1) if remedy == "synthetic cells" else 0, seed)
         about = {"case": case, "n": number, "seed": seed}
         for other, space, values in scores(folder, labels[query], rare, sizes):
             if not other or remedy == "none":

@@ -7,36 +7,16 @@ files. Writes docs/synthesis/size.tsv.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
+from runs import ROOT, run_workflow
 
-ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "synthesis" / "size.tsv"
 # Cells and shards.
 SIZES = {10_000: 1, 100_000: 10}
 JOBS = ("train_synthesis", "synthesize_cells", "gather_synthetic")
-
-
-def run(folder: Path, source: Path, atlas: str, synthesis: dict, shards: int) -> None:
-    """The target of one atlas, one job at a time."""
-    (folder / "samples.csv").write_text(
-        f"sample,path,role,batch,labels\nref,{source},reference,A,cell_type\n"
-    )
-    config = {"atlas": atlas, "samples": "samples.csv", "qc": {"doublets": "off"},
-              "denoise": {"shards": shards}, "synthesis": synthesis}  # fmt: skip
-    (folder / f"{atlas}.yaml").write_text(json.dumps(config))
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--configfile",
-         f"{atlas}.yaml", "--cores", "1", "--", "synthesis"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(done.stderr[-3000:])
 
 
 def costs(folder: Path, atlas: str, cells: int) -> list[dict]:
@@ -68,12 +48,18 @@ def main() -> None:
     parser.add_argument("--set", default="zheng_facs_pbmc")
     given = parser.parse_args()
     source = (given.data / given.set / f"{given.set}.h5ad").resolve()
+    sheet = f"sample,path,role,batch,labels\nref,{source},reference,A,cell_type\n"
     rows, saved = [], None
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for cells, shards in SIZES.items():
             atlas = f"cells{cells}"
-            run(folder, source, atlas, {"cells": cells, "test_share": 0, "path": saved}, shards)
+            config = {
+                "atlas": atlas,
+                "denoise": {"shards": shards},
+                "synthesis": {"cells": cells, "test_share": 0, "path": saved},
+            }
+            run_workflow(folder, sheet, config, 1, "synthesis")
             found = costs(folder, atlas, cells)
             # With a saved generator the rule only copies it.
             rows += [row for row in found if not saved or row["rule"] != "train_synthesis"]

@@ -6,6 +6,7 @@ runs in an environment of its own (requirements-scvi.txt): nothing is imported t
 
 import os
 import sys
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -22,8 +23,8 @@ def check_counts(data: ad.AnnData) -> None:
         raise ValueError('layers["counts"] holds no counts, or negative or fractional ones')
 
 
-def embed(data: ad.AnnData, seed: int, threads: int) -> np.ndarray:
-    """Train scVI on all cells; returns the means of their latents, cells x 10, float32.
+def trained(data: ad.AnnData, seed: int, threads: int) -> Any:
+    """scVI's model of all cells.
 
     Parameters
     ----------
@@ -60,4 +61,23 @@ def embed(data: ad.AnnData, seed: int, threads: int) -> np.ndarray:
     model = scvi.model.SCVI(data, n_latent=N_LATENT)
     model.train(early_stopping=True, enable_progress_bar=False)
     print(f"{len(model.history['elbo_validation'])} epochs on {model.device}", file=sys.stderr)
-    return np.asarray(model.get_latent_representation(), dtype=np.float32)
+    return model
+
+
+def embed(data: ad.AnnData, seed: int, threads: int) -> np.ndarray:
+    """Means of the cells' latents by `trained`, whose parameters these are; cells x 10, float32."""
+    latents = trained(data, seed, threads).get_latent_representation()
+    return np.asarray(latents, dtype=np.float32)
+
+
+def draw(data: ad.AnnData, cells: np.ndarray, seed: int, threads: int) -> np.ndarray:
+    """Counts (m, genes) int32 of cells drawn again from the posterior predictive of `trained`.
+
+    Parameters
+    ----------
+    data, seed, threads : see `trained`.
+    cells : (m,) positions.
+    """
+    drawn = trained(data, seed, threads).posterior_predictive_sample(indices=cells)
+    dense = drawn.todense() if hasattr(drawn, "todense") else drawn
+    return np.asarray(dense, dtype=np.int32)
