@@ -41,8 +41,8 @@ COLUMNS = {
 RANGED = "rf_auc_pc"
 
 
-def number(values: pd.Series, digits: int, ranged: bool) -> str:
-    """The mean of the seeds, with the range if asked."""
+def number(values: pd.Series, digits: int, ranged: bool = False) -> str:
+    """The mean of the seeds, with the range if asked; a dash where nothing was measured."""
     if values.empty:
         return "–"
     text = f"{values.mean():.{digits}f}"
@@ -74,21 +74,15 @@ def score_tables(table: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
-def seconds(value: float | None) -> str:
-    """CPU seconds; a dash where a row was not run."""
-    return "–" if value is None or value != value else f"{value:.1f}"
-
-
 def seconds_table(table: pd.DataFrame) -> str:
     """CPU seconds of training and of making cells."""
-    wanted = table[table["metric"].isin(["train_seconds", "make_seconds"])]
-    means = wanted.pivot_table(index="row", columns=["set", "metric"], values="value")
-    sets = list(dict.fromkeys(table["set"]))
+    sets, parts = list(dict.fromkeys(table["set"])), ("train_seconds", "make_seconds")
+    values = table.set_index(["row", "set", "metric"])["value"]
     rows = [
-        [title, *(seconds(means.loc[row].get((name, metric)))
-                  for name in sets for metric in ("train_seconds", "make_seconds"))]
+        [title, *(number(values[values.index == (row, name, part)], 1)
+                  for name in sets for part in parts)]
         for row, title in ROWS.items()
-        if row in means.index
+        if (table["row"] == row).any()
     ]  # fmt: skip
     head = [f"{name}, {what}" for name in sets for what in ("train", "make")]
     return markdown(["cells", *head], rows)
@@ -138,11 +132,11 @@ PAPER = (
 def paper_table(table: pd.DataFrame) -> str:
     """The paper's forests beside those measured here, in the space that SCLD learns."""
     own = table[(table["judged"] == "own") & (table["cells"] == "new")]
-    found = own.set_index(["space", "fusion", "guidance", "keep"])["rf_auc_pc"].round(3)
+    found = own.set_index(["space", "fusion", "guidance", "keep"])["rf_auc_pc"]
     rows = []
     for what, fusion, guidance, keep, value in PAPER:
-        here = (found.get((space, fusion, guidance, keep)) for space in SPACES)
-        rows.append([what, f"{value:.2f}", *("–" if v is None else f"{v:.2f}" for v in here)])
+        here = (found[found.index == (space, fusion, guidance, keep)] for space in SPACES)
+        rows.append([what, f"{value:.2f}", *(number(values, 2) for values in here)])
     return markdown(["SCLD", "paper, 68k PBMC", *(f"here, {space}" for space in SPACES)], rows)
 
 
