@@ -137,13 +137,16 @@ def test_a_sample_has_all_genes_and_the_totals_of_its_cells():
     assert all(name.startswith(SYNTHETIC) for name in sample.obs_names)
 
 
-def test_latents_are_projected_and_corrected_as_the_nearest_real_cell(tmp_path):
+@pytest.mark.parametrize("lacking", [0, 1], ids=["all genes", "a gene of a saved prior is absent"])
+def test_latents_are_projected_and_corrected_as_the_nearest_real_cell(tmp_path, lacking):
     small_sample().write_h5ad(tmp_path / "cells.h5ad")
     genes = pd.DataFrame(
         {"gene": ["G0", "G2"], "gene_id": "", "selected": [True, True], "rank": [1, 2]}
     )
-    scaling = Scaling(np.ones(2), np.full(2, 100.0), np.zeros(2))
-    space = LatentSpace(np.array(["G0", "G2"]), np.eye(2), scaling, np.ones(2), np.array([]))
+    d = 2 + lacking
+    scaling = Scaling(np.ones(d), np.full(d, 100.0), np.zeros(d))
+    names = np.array(["G0", "G2", "G9"][:d])
+    space = LatentSpace(names, np.eye(d, 2), scaling, np.ones(2), np.array([]))
     # G0 of cell 2 is log1p(3 / 5 x 10); the nearest real cell of its label has the shift 7.
     expected = np.log1p(np.array([[0, 4 / 9 * 10], [3 / 5 * 10, 0]]))
     real = ad.AnnData(
@@ -213,7 +216,7 @@ def test_copies_are_of_the_label_s_own_cells():
     assert set(more[5:, 0]) == {3.0, 4.0}
 
 
-def test_scores_are_those_of_the_predictions(table):
+def test_scores_are_those_of_the_predictions(table, monkeypatch):
     """Remedies whose cells lie where they must be told apart, or cannot be."""
     places = {"A": 0.0, "B": 10.0, "rare": 20.0}
     labels = table.labels.astype(str)
@@ -226,7 +229,8 @@ def test_scores_are_those_of_the_predictions(table):
         lost[labels[held] == "rare"] = 0.0
         yield "lost", (points[learnt], labels[learnt]), lost, True
 
-    scores = score_augment(table, SETTINGS, 0, "cpu", tried)
+    monkeypatch.setattr(scoring, "remedies", tried)
+    scores = score_augment(table, SETTINGS, 0, "cpu")
     found = scores.set_index(["remedy", "classifier", "label"])["value"]
     assert found["lost", "logistic regression", "rare"] == 0
     assert found["apart", "logistic regression", "rare"] == 1

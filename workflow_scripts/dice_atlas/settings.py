@@ -28,8 +28,6 @@ PATHS = (
     ("benchmark", "samples"), ("benchmark", "scvi_python"),
 )  # fmt: skip
 LOSSES = ("step", "train_loss", "validation_loss")
-# File of a saved model's weights by what it is.
-WEIGHTS = {PRIOR.what: "prior.safetensors", GENERATOR.what: "model.safetensors"}
 # How YAML writes null.
 NULLS = ("null", "Null", "NULL", "~")
 
@@ -317,7 +315,7 @@ def require_saved_prior(
         return
     require_model_folder("prior.path", path, PRIOR)
     require_losses(Path(path) / "loss.tsv")
-    weights = Path(path) / WEIGHTS[PRIOR.what]
+    weights = Path(path) / PRIOR.weights
     card = require_match(weights) if whole else read_card(card_of(weights))
     for key, value in normalization.items():
         trained = card.get("normalization", {}).get(key, value)
@@ -346,7 +344,7 @@ def require_saved_generator(synthesis: dict[str, Any], whole: bool = True) -> No
     if not path:
         return
     require_model_folder("synthesis.path", path, GENERATOR)
-    weights = Path(path) / WEIGHTS[GENERATOR.what]
+    weights = Path(path) / GENERATOR.weights
     card = require_match(weights, GENERATOR) if whole else read_card(card_of(weights), GENERATOR)
     CellRequest.from_config(synthesis).numbers(card["classes"])
 
@@ -359,26 +357,21 @@ def require_model_folder(setting: str, path: str, kind: CardKind) -> None:
     InputError
         One is missing, or Snakemake cannot take the path.
     """
-    names = (WEIGHTS[kind.what], "card.json", "loss.tsv")
+    names = (kind.weights, "card.json", "loss.tsv")
     absent = [name for name in names if not os.path.isfile(os.path.join(path, name))]
     for name in absent:
         if why := dead_link(os.path.join(path, name)):
             raise InputError(f"{setting}: {why}")
     if absent:
         seen = f"{path} has no {', '.join(absent)}"
-        other = next((k for k in (PRIOR, GENERATOR) if k != kind and has_model(path, k)), None)
+        others = [k for k in (PRIOR, GENERATOR) if os.path.isfile(os.path.join(path, k.weights))]
         if not os.path.exists(path):
             seen = f"there is no folder {path}"
-        elif other:
-            seen = f"{path} holds a {other.what}, not a {kind.what}"
+        elif others and kind not in others:
+            seen = f"{path} holds a {others[0].what}, not a {kind.what}"
         raise InputError(f"{setting}: {seen}; expected the folder {kind.folder} of an earlier run")
     if unusable_path(path):
         raise InputError(f"{setting}: {unusable_path(path)}")
-
-
-def has_model(path: str, kind: CardKind) -> bool:
-    """Whether a folder has the weights of a saved model of one kind."""
-    return os.path.isfile(os.path.join(path, WEIGHTS[kind.what]))
 
 
 def require_losses(path: Path) -> None:
@@ -471,6 +464,16 @@ def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> N
         )
 
 
+def references_of(sheet: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The rows of the reference."""
+    return {name: row for name, row in sheet.items() if row["role"] == "reference"}
+
+
+def without_counts(sheet: dict[str, dict[str, Any]]) -> list[str]:
+    """Samples that have log-normalised expression alone."""
+    return [name for name, row in sheet.items() if row["expression"] == LOG1P]
+
+
 def require_counts(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> None:
     """Check that all samples have counts if the likelihood is one of counts.
 
@@ -479,7 +482,7 @@ def require_counts(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> 
     InputError
         A sample has log-normalised expression alone.
     """
-    logged = [name for name, row in sheet.items() if row["expression"] == LOG1P]
+    logged = without_counts(sheet)
     likelihood = config["denoise"]["likelihood"]
     if logged and likelihood in ("poisson", "negative_binomial"):
         raise InputError(
@@ -496,10 +499,10 @@ def require_augmentable(augment: dict[str, Any], sheet: dict[str, dict[str, Any]
     InputError
         It has not.
     """
-    references = {name: row for name, row in sheet.items() if row["role"] == "reference"}
+    references = references_of(sheet)
     asked = f"augment.below: seen {augment['below']}, which adds synthetic cells to rare labels"
     unlabelled = [name for name, row in references.items() if not row["labels"]]
-    logged = [name for name, row in references.items() if row["expression"] == LOG1P]
+    logged = without_counts(references)
     if augment["below"] and (unlabelled or not references):
         seen = "there is no reference sample"
         if unlabelled:
@@ -520,9 +523,7 @@ def require_learnable(sheet: dict[str, dict[str, Any]]) -> None:
     InputError
         A sample has log-normalised expression alone.
     """
-    references = {name: row for name, row in sheet.items() if row["role"] == "reference"}
-    learnt = references or sheet
-    logged = [name for name, row in learnt.items() if row["expression"] == LOG1P]
+    logged = without_counts(references_of(sheet) or sheet)
     if logged:
         raise InputError(
             f"synthesis: the sample(s) {', '.join(logged)} have expression log1p, expected raw "

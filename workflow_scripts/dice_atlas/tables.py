@@ -42,3 +42,8 @@ def read_part(path: str | Path, key: str) -> Any:
     """One element of an h5ad (obs, var, uns/source), without the rest."""
     with h5py.File(path, "r") as file:
         return read_elem(file[key])
+
+
+def sample_role(path: str | Path) -> str:
+    """Role of all cells of a sample's h5ad: reference or query."""
+    return str(read_part(path, "obs")["role"].iloc[0])

@@ -32,6 +32,7 @@ class CardKind:
     essential : entries of the card that results depend on, beside the weights.
     types : of the entries that a card must have.
     folder : where a run writes it.
+    weights : name of the file of its weights.
     """
 
     what: str
@@ -39,6 +40,7 @@ class CardKind:
     essential: tuple[str, ...]
     types: Mapping[str, type]
     folder: str
+    weights: str
 
     @property
     def advice(self) -> str:
@@ -55,6 +57,7 @@ PRIOR = CardKind(
     {"preset": str, "k": int, "settings": dict, "normalization": dict, "genes": list,
      "calibration": list, "sha256": str},
     "results/<atlas>/prior",
+    "prior.safetensors",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dice_atlas.holdout import repeated_cells
 from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
+from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
 from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile, conformal_rank
 
 SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
@@ -150,11 +151,11 @@ def synthetic(data: ReportData) -> Iterator[str]:
         return
     if data.augment_scores is not None and len(data.augment_scores):
         own = data.augment_scores[data.augment_scores["metric"] == "macro_f1"]
-        f1 = own.set_index(["classifier", "remedy"])["value"]["logistic regression"]
-        if f1["synthetic cells"] < f1["none"] - CLEARLY:
+        f1 = own.set_index(["classifier", "remedy"])["value"][REGRESSION]
+        if f1[SYNTHETIC_CELLS] < f1[NO_REMEDY] - CLEARLY:
             yield (
                 "Synthetic cells lower the macro F1 of labels on held-out reference cells, from "
-                f"{f1['none']:.3f} to {f1['synthetic cells']:.3f}. Consider augment.below: 0."
+                f"{f1[NO_REMEDY]:.3f} to {f1[SYNTHETIC_CELLS]:.3f}. Consider augment.below: 0."
             )
     resting = data.query[data.query["cell_type_synthetic"] > MOSTLY]
     resting = resting[resting["cell_type"] != UNASSIGNED]

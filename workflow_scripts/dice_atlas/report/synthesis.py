@@ -27,6 +27,7 @@ from dice_atlas.plots.style import (
     styled,
 )
 from dice_atlas.report.figures import save_png
+from dice_atlas.report.findings import CLEARLY
 from dice_atlas.report.html import image, page_environment
 from dice_atlas.report.maps import frame, legend_columns
 from dice_atlas.report.tables import Table, number
@@ -42,8 +43,6 @@ from dice_atlas.synthesis.names import (
 HELD_OUT = "held out"
 # Generators that copy no cell, and should be beaten.
 SIMPLE = ("independent_negative_binomial", "gaussian_copula")
-# Smaller differences of two scores are none.
-CLEARLY = 0.01
 COLORS = {HELD_OUT: GREY, OWN: ORANGE}
 # Parts of the training by what their losses are called.
 PARTS = {"counts": "count model", "other genes": "genes that are not variable",

@@ -11,6 +11,7 @@ import pandas as pd
 from dice_atlas.counts.criteria import CRITERIA, METRICS
 from dice_atlas.names import DECIDED, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer, top_markers
+from dice_atlas.synthesis.names import REGRESSION
 
 # Metric, what it is called, whether up is better (None: neither).
 SEPARATION = {
@@ -263,7 +264,7 @@ def augment_table(data: ReportData) -> Table | None:
     """
     if data.augmented is None or data.augment_scores is None:
         return None
-    scores = data.augment_scores[data.augment_scores["classifier"] == "logistic regression"]
+    scores = data.augment_scores[data.augment_scores["classifier"] == REGRESSION]
     values = scores.set_index(["remedy", "label"])["value"]
     remedies = list(dict.fromkeys(scores["remedy"]))
     rare = data.augmented[data.augmented["synthetic_cells"] > 0]

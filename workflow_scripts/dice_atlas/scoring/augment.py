@@ -3,17 +3,16 @@
 Cells of the reference are held out, a third at a time, and labelled from the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from dice_atlas.numerics.scaling import log1p_normalize
-from dice_atlas.scoring.synthesis import fit_components
+from dice_atlas.scoring.synthesis import cell_set, fit_components
+from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
 from dice_atlas.synthesis.rare_classes import augment
 from dice_atlas.synthesis.saved import class_codes
 from dice_atlas.synthesis.settings import AugmentSettings
@@ -21,7 +20,6 @@ from dice_atlas.synthesis.training_cells import CountTable
 
 FOLDS = 3
 NEIGHBORS = 15
-TARGET_SUM = 1e4
 # Of more cells so many are scored, all cells of rare classes among them: expression is dense here.
 MOST_CELLS = 20_000
 COLUMNS = ("remedy", "classifier", "label", "metric", "value", "cells")
@@ -54,19 +52,6 @@ def thinned(table: CountTable, rare: Sequence[str], seed: int) -> CountTable:
     return table.rows(chosen)
 
 
-def expression_of(counts: sp.csr_matrix, variable: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """log1p expression of the variable genes (n, v).
-
-    Parameters
-    ----------
-    counts : (n, g) or, with a last column of other genes, (n, g + 1).
-    variable : (g,) mask.
-    totals : (n,) counts of each cell over all genes.
-    """
-    chosen = sp.csr_matrix(counts)[:, np.flatnonzero(variable)]
-    return log1p_normalize(chosen, totals, TARGET_SUM).toarray()
-
-
 def oversampled(cells: Cells, numbers: dict[str, int], rng: np.random.Generator) -> Cells:
     """The cells, and copies of those of some classes.
 
@@ -93,7 +78,7 @@ def predictions(
     regression = LogisticRegression(
         C=0.1, max_iter=1000, class_weight="balanced" if weighted else None
     )
-    yield "logistic regression", regression.fit(points, labels).predict(asked)
+    yield REGRESSION, regression.fit(points, labels).predict(asked)
     if not weighted:
         k = min(NEIGHBORS, len(labels))
         yield f"{NEIGHBORS} neighbours", KNeighborsClassifier(k).fit(points, labels).predict(asked)
@@ -117,27 +102,25 @@ def remedies(
     settings, seed, device : see `rare_classes.augment`.
     """
     labels = table.labels.astype(str)
-    expression = expression_of(table.counts, table.variable, table.libraries)
+    variable = np.flatnonzero(table.variable)
+    expression = cell_set(table.counts, variable, labels, table.libraries).expression
     learnt = np.setdiff1d(np.arange(len(labels)), held)
     components = fit_components(expression[learnt], seed)
     asked = components.transform(expression[held])
     real: Cells = (components.transform(expression[learnt]), labels[learnt])
-    yield "none", real, asked, False
+    yield NO_REMEDY, real, asked, False
     yield "class weights", real, asked, True
     numbers = settings.missing(class_codes(table.labels)[0])
     yield "oversampling", oversampled(real, numbers, np.random.default_rng(seed)), asked, False
     made = augment(table, held, settings, seed, device)
-    points = components.transform(expression_of(made.counts, table.variable, made.totals))
+    new = cell_set(made.counts, variable, made.labels, made.totals)
+    points = components.transform(new.expression)
     both = np.concatenate([real[1], made.labels.astype(str)])
-    yield "synthetic cells", (np.concatenate([real[0], points]), both), asked, False
+    yield SYNTHETIC_CELLS, (np.concatenate([real[0], points]), both), asked, False
 
 
 def score_augment(
-    table: CountTable,
-    settings: AugmentSettings,
-    seed: int,
-    device: str,
-    tried: Callable[..., Iterator[tuple[str, Cells, np.ndarray, bool]]] = remedies,
+    table: CountTable, settings: AugmentSettings, seed: int, device: str
 ) -> pd.DataFrame:
     """Recall of each rare class, and macro F1 of all, by remedy and classifier.
 
@@ -147,7 +130,6 @@ def score_augment(
     settings : which classes are rare, and the cells that they get.
     seed : of folds, training and draws.
     device : to train on.
-    tried : see `remedies`.
 
     Returns
     -------
@@ -162,7 +144,7 @@ def score_augment(
     found: dict[tuple[str, str], np.ndarray] = {}
     for fold in range(FOLDS):
         held = np.flatnonzero(folds == fold)
-        for remedy, known, asked, weighted in tried(table, held, settings, seed, device):
+        for remedy, known, asked, weighted in remedies(table, held, settings, seed, device):
             for classifier, predicted in predictions(known, asked, weighted):
                 whole = found.setdefault((remedy, classifier), np.full(len(labels), "", object))
                 whole[held] = predicted

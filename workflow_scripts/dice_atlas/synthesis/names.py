@@ -11,6 +11,8 @@ TITLES: Mapping[str, str] = {
     "gaussian_copula": "Gaussian copula",
     "independent_negative_binomial": "independent NB",
 }
+# Remedies for rare classes, and the classifier that all of them are for.
+NO_REMEDY, SYNTHETIC_CELLS, REGRESSION = "none", "synthetic cells", "logistic regression"
 # Fewer held-out cells judge nothing.
 LEAST_HELD_OUT = 20
 # Held-out and synthetic cells below which a class has no forest and no fold changes of its own,

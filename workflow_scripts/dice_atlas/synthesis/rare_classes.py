@@ -19,11 +19,12 @@ from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.names import SYNTHETIC
 from dice_atlas.numerics.neighbors import nearest
-from dice_atlas.synthesis.count_model import train_count_model
+from dice_atlas.synthesis.count_model import CountModel
 from dice_atlas.synthesis.saved import class_codes
 from dice_atlas.synthesis.settings import AugmentSettings, CellRequest, ModelSettings
+from dice_atlas.synthesis.training import train_generator
 from dice_atlas.synthesis.training_cells import CountTable, read_training_cells, shared_genes
-from dice_atlas.tables import read_part
+from dice_atlas.tables import sample_role
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def augment(
     learnt = np.ones(len(table.labels), dtype=bool)
     learnt[held] = False
     training = table.rows(learnt)
-    known, codes = class_codes(training.labels)
+    known, _ = class_codes(training.labels)
     missing = settings.missing(sizes)
     for name in sorted(set(missing) - set(known)):
         logger.warning("%s: all its cells are held out, so none can be synthesised", name)
@@ -95,7 +96,8 @@ def augment(
         logger.info("no class has fewer than %d cells: none is synthesised", settings.below)
         empty = sp.csr_matrix((0, len(table.genes)), dtype=np.int32)
         return Augmentation(empty, table.genes, np.empty(0, object), np.empty(0), classes)
-    model = train_count_model(training, codes, MODEL, seed, device, checkpoint)
+    model = train_generator(training, MODEL, seed, device, checkpoint)
+    assert isinstance(model, CountModel)
     numbers = [wanted.get(name, 0) for name in known]
     drawn = np.repeat(np.arange(len(known)), numbers)
     made = replace(model, spread=settings.spread).sample(
@@ -136,9 +138,7 @@ def augment_reference(
     table = read_training_cells(samples, genes, MODEL)
     held = calibration_cells(table.keys.tolist(), table.labels.tolist(), listed)
     made = augment(table, held, settings, seed, device, checkpoint)
-    for path in checkpoint.parent.glob(f"{checkpoint.name}*.pt"):
-        path.unlink()
-    references = [path for path in samples if _role(path) == "reference"]
+    references = [path for path in samples if sample_role(path) == "reference"]
     return as_sample(made, shared_genes(references, made.genes.tolist(), "all")), made.classes
 
 
@@ -187,7 +187,9 @@ def latents_of(
     normalized, latents : as normalized.h5ad and latents.h5ad.
     """
     normalized = normalize_samples([made], selected_genes(genes), target_sum)
-    uncorrected = least_squares_latents(normalized.X, space).astype(np.float32)
+    # A saved prior may have genes that the samples lack.
+    present = space.restricted_to(normalized.var_names)
+    uncorrected = least_squares_latents(normalized.X, present).astype(np.float32)
     shift = np.zeros_like(uncorrected)
     labels = real.obs["label"].astype(str).to_numpy()
     reference = (real.obs["role"] == "reference").to_numpy()
@@ -203,7 +205,3 @@ def latents_of(
         uns={"latent": dict(real.uns["latent"])},
     )
     return normalized, latents
-
-
-def _role(path: str | Path) -> str:
-    return str(read_part(path, "obs")["role"].iloc[0])

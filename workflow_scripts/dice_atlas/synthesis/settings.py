@@ -17,6 +17,7 @@ GENERATOR = CardKind(
     {"preset": str, "prior": str, "label": str, "genes": list, "classes": dict, "settings": dict,
      "held_out": list, "sha256": str},
     "results/<atlas>/synthesis",
+    "model.safetensors",
 )  # fmt: skip
 
 

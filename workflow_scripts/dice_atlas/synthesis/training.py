@@ -10,7 +10,11 @@ from dice_atlas.synthesis.training_cells import CountTable
 
 
 def train_generator(
-    table: CountTable, settings: ModelSettings, seed: int, device: str, checkpoint: Path
+    table: CountTable,
+    settings: ModelSettings,
+    seed: int,
+    device: str,
+    checkpoint: Path | None = None,
 ) -> Model:
     """Train a generator and remove its checkpoints.
 
@@ -18,7 +22,7 @@ def train_generator(
     ----------
     table : the cells to train on.
     seed, device : of the training.
-    checkpoint : beginning of the names of files that an interrupted run goes on from.
+    checkpoint : beginning of the names of files that an interrupted run goes on from; None: none.
 
     Raises
     ------
@@ -28,6 +32,6 @@ def train_generator(
     _, codes = class_codes(table.labels)
     train = train_paper_model if settings.preset == "paper" else train_count_model
     model = train(table, codes, settings, seed, device, checkpoint)
-    for path in checkpoint.parent.glob(f"{checkpoint.name}*.pt"):
+    for path in checkpoint.parent.glob(f"{checkpoint.name}*.pt") if checkpoint else ():
         path.unlink()
     return model

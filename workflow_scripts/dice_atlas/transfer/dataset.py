@@ -18,7 +18,7 @@ from dice_atlas.features.selection import (
     stream_groups,
 )
 from dice_atlas.features.variable_genes import rank_over_batches
-from dice_atlas.tables import read_part
+from dice_atlas.tables import read_part, sample_role
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def reference_features(paths: Sequence[str | Path], n_features: int) -> list[str
     """
     names, _ = read_gene_names(paths)
     common = common_genes(names)
-    references = [path for path in paths if _role(path) == "reference"]
+    references = [path for path in paths if sample_role(path) == "reference"]
     genes = common_genes({str(path): names[str(path)] for path in references})
     groups = list(stream_groups(references, genes, []).values())
     order = np.argsort(-groups[0].standardized, kind="stable")
@@ -99,7 +99,3 @@ def read_expression(paths: Sequence[str | Path], genes: Sequence[str]) -> sp.csr
         chosen = counts[:, sample.var_names.get_indexer(genes)]
         blocks.append(log_normalize(chosen, cell_totals(sample)))
     return sp.vstack(blocks, format="csr")
-
-
-def _role(path: str | Path) -> str:
-    return str(read_cells([path])["role"].iloc[0])
