@@ -10,6 +10,7 @@ START, END = "<!-- demo metrics: start -->", "<!-- demo metrics: end -->"
 SEPARATION = {
     "silhouette": "silhouette (cosine) ↑",
     "clisi": "cLISI ↓",
+    "ari_reference": "ARI of clusters, resolution chosen by the reference ↑",
     "ari": "ARI of clusters found without labels ↑",
     "knn_accuracy": "accuracy of 15 nearest reference cells ↑",
 }

@@ -203,6 +203,29 @@ def test_training_over_its_time_goes_on_from_its_checkpoint(cluster, make_copy, 
 
 
 @long
+def test_cells_are_synthesised_as_jobs(cluster, demo, tmp_path, table):
+    copy = demo.duplicate(tmp_path / "dice-atlas")
+    copy.config(
+        "made", gpu=1, denoise={"shards": 2},
+        synthesis={"training_steps": 200, "cells": 400, "genes": "all"},
+    )  # fmt: skip
+    cluster.forget()
+    start = time.monotonic()
+    cluster.run(copy, *QUICK, "--configfile", "made.yaml", "--", "synthesis")
+    jobs = cluster.since()
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    assert len(cluster.since("synthesize_cells")) == 2
+    with_gpu = {job["Comment"].split("_wildcards")[0] for job in jobs if "gpu:1" in str(job)}
+    assert with_gpu == {"rule_train_synthesis", "rule_synthesize_cells", "rule_score_synthesis"}
+    cells = ad.read_h5ad(copy.folder / "results/demo/synthesis/synthetic.h5ad")
+    assert cells.n_obs == 400
+    assert np.issubdtype(cells.X.dtype, np.integer)
+    assert (copy.folder / "results/demo/synthesis/report.html").stat().st_size > 100_000
+    nothing_half_written(copy.folder)
+    table("target synthesis", f"{len(jobs)} jobs done", time.monotonic() - start)
+
+
+@long
 def test_a_node_that_crashes_in_mid_shard(cluster, study, done):
     process = cluster.start(study, *arguments())
     node = shards_run(cluster, study)[0]["NodeList"]

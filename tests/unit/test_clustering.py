@@ -11,7 +11,8 @@ from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters, names_by_size
 from dice_atlas.clustering.markers import COLUMNS, rank_markers
 from dice_atlas.clustering.resolution import (
-    choose_resolution,
+    choose_by_reference,
+    choose_by_stability,
     cluster,
     clusters_table,
     scan_resolutions,
@@ -126,7 +127,61 @@ def table(n_clusters, stability, silhouette):
     ],
 )
 def test_choice_of_the_resolution(n_clusters, stability, silhouette, chosen):
-    assert choose_resolution(table(n_clusters, stability, silhouette)) == chosen
+    assert choose_by_stability(table(n_clusters, stability, silhouette)) == chosen
+
+
+def nested_blobs():
+    """Three far groups of two near ones each (cells x 2), the group and the blob of each cell."""
+    rng = np.random.default_rng(0)
+    centers = np.array([[0, 0], [2.4, 0], [60, 0], [62.4, 0], [0, 60], [2.4, 60]], dtype=float)
+    blob = np.repeat(np.arange(6), 60)
+    return centers[blob] + rng.normal(scale=0.5, size=(360, 2)), blob // 2, blob
+
+
+@pytest.mark.parametrize("detail", ["groups", "blobs"])
+def test_the_reference_chooses_the_detail_of_its_labels(detail):
+    points, group, blob = nested_blobs()
+    names = np.array([f"type {n}" for n in (group if detail == "groups" else blob)], dtype=object)
+    # Every third cell is of the query.
+    reference = np.arange(len(points)) % 3 > 0
+    obs = pd.DataFrame({"role": np.where(reference, "reference", "query"), "label": names})
+    obs.index = obs.index.astype(str)
+    data = ad.AnnData(obs=obs, obsm={"X_dice": points})
+    settings = leiden([0.001, 0.01, 0.05, 0.2, 0.5])
+    found = cluster(data, settings, 0)
+    assert adjusted_rand_score(names, found.chosen) > 0.9
+    assert len(set(found.chosen)) == len(set(names))
+    assert found.table["reference_ari"].max() > 0.9
+    # The query's labels are not looked at.
+    data.obs.loc[~reference, "label"] = "another"
+    pd.testing.assert_frame_equal(cluster(data, settings, 0).table, found.table)
+
+
+def test_of_equal_resolutions_the_reference_takes_the_coarsest():
+    frame = pd.DataFrame({"resolution": [0.1, 0.2, 0.3], "reference_ari": [0.4, 0.9, 0.9]})
+    assert choose_by_reference(frame) == 1
+
+
+def test_a_resolution_by_hand_is_taken_and_tried_if_it_was_not_among_them(six_blobs):
+    points, _ = six_blobs
+    graph = neighbor_graph(points, 15, 0, key="X")
+    scan = scan_resolutions(graph, "X", replace(leiden([0.2, 1.0]), choose=0.6), 0)
+    assert scan.table["resolution"].tolist() == [0.2, 0.6, 1.0]
+    assert scan.table["chosen"].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("labels", "seen"), [("", "no labelled"), ("B", "one label alone, B")])
+def test_a_reference_without_two_labels_leaves_the_choice_to_stability(six_blobs, labels, seen):
+    points, _ = six_blobs
+    obs = pd.DataFrame({"role": "reference", "label": labels}, index=range(len(points)))
+    obs.index = obs.index.astype(str)
+    data = ad.AnnData(obs=obs, obsm={"X_dice": points})
+    found = cluster(data, leiden(RESOLUTIONS), 0)
+    stable = cluster(data, replace(leiden(RESOLUTIONS), choose="stability"), 0)
+    pd.testing.assert_frame_equal(found.table, stable.table)
+    assert found.table["reference_ari"].isna().all()
+    with pytest.raises(InputError, match=f"the cells have {seen}.*; expected two labels"):
+        cluster(data, replace(leiden(RESOLUTIONS), choose="reference"), 0)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ CONFIG = {
                  "exact_up_to": 50_000, "unassigned_below": 0.5, "outside_below": 0,
                  "coverage": 0.9},
     "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg",
-                "resolutions": [0.5, 1.0]},
+                "resolutions": [0.5, 1.0], "choose": "auto"},
     "augment": {"below": 30, "target": 60, "spread": 0.5},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
@@ -154,7 +154,8 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
     )  # fmt: skip
     write_table(calibration, folder / "calibration.tsv.gz")
     resolutions = {"resolution": [0.5, 1.0], "n_clusters": [clusters, 9], "stability": [1.0, 0.8],
-                   "silhouette": [np.nan, 0.4], "chosen": [True, False]}  # fmt: skip
+                   "silhouette": [np.nan, 0.4], "reference_ari": [0.8, 0.5],
+                   "chosen": [True, False]}  # fmt: skip
     write_table(pd.DataFrame(resolutions), folder / "resolutions.tsv")
     steps = {"step": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [0.9, 0.6]}
     write_table(pd.DataFrame(steps), folder / "loss.tsv")
@@ -437,9 +438,26 @@ def test_methods_say_what_was_done(make_files):
         "700 steps in 15 s on cpu",
         "Gaussian noise of variance 1 per scaled gene, rho 0.5, so noise level 1.118",
         "Labels of 100 reference cells were transferred to 140 query cells",
-        "resolution 0.5 was chosen without labels",
+        "resolution 0.5 was chosen by the labels of the reference",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("choose", "labels", "expected"),
+    [
+        ("auto", True, "by the labels of the reference"),
+        ("auto", False, "without labels"),
+        ("stability", True, "without labels"),
+        (0.5, True, "by hand"),
+    ],
+)
+def test_methods_say_who_chose_the_resolution(make_files, choose, labels, expected):
+    data = read_report_data(make_files(), 2)
+    settings = replace(data.settings, cluster=replace(data.settings.cluster, choose=choose))
+    found = data.resolutions if labels else data.resolutions.assign(reference_ari=np.nan)
+    data = replace(data, settings=settings, resolutions=found)
+    assert methods.choice_of_resolution(data).startswith(expected)
 
 
 def test_metric_table_marks_the_best_by_its_direction_and_notes_once():

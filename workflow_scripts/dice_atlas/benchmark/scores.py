@@ -15,7 +15,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
-from dice_atlas.scoring.groups import mixing_scores
+from dice_atlas.scoring.groups import mixing_scores, reference_cluster_scores
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ def score(
         scores |= type_scores(embedding[query], names[query], clusters, label)
     if not query.all():
         scores |= knn_accuracy(embedding[~query], names[~query], embedding[query], names[query])
+        known, asked = np.where(query, "", names), np.where(query, names, "")
+        scores |= reference_cluster_scores(embedding, known, asked, cluster, seed)
         scores |= mixing_scores(embedding, truth[["role", "batch"]])
     return scores, curve
 

@@ -1,4 +1,4 @@
-"""Leiden at several resolutions, and the choice of one without looking at labels."""
+"""Leiden at several resolutions, and the choice of one: by the reference's labels, or stability."""
 
 import logging
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
 from dice_atlas.clustering.settings import ClusterSettings
+from dice_atlas.errors import InputError
 from dice_atlas.metrics.silhouette import mean_silhouette
 from dice_atlas.names import EMBEDDINGS
 
@@ -32,7 +33,8 @@ class Scan:
     """Clusters at every resolution.
 
     partitions: cells x resolutions (strings, columns = resolutions); table: one row per
-    resolution with `resolution`, `n_clusters`, `stability`, `silhouette`, `chosen`.
+    resolution with `resolution`, `n_clusters`, `stability`, `silhouette`, `reference_ari` (missing
+    without labels), `chosen`.
     """
 
     graph: ad.AnnData
@@ -52,29 +54,36 @@ def scan_embedding(
     sd: np.ndarray | None = None,
     cells: Sequence[str] | None = None,
     key: str = "X",
+    labels: np.ndarray | None = None,
 ) -> Scan:
     """Neighbour graph of an embedding (cells x k), and `scan_resolutions` on it.
 
     Parameters
     ----------
-    sd, cells, key : see `scan_resolutions` and `neighbor_graph`.
+    sd, cells, key, labels : see `scan_resolutions` and `neighbor_graph`.
     """
     graph = neighbor_graph(embedding, settings.n_neighbors, seed, cells, key)
-    return scan_resolutions(graph, key, settings, seed, sd)
+    return scan_resolutions(graph, key, settings, seed, sd, labels)
 
 
 def scan_resolutions(
-    graph: ad.AnnData, key: str, settings: ClusterSettings, seed: int, sd: np.ndarray | None = None
-) -> Scan:
-    """Cluster at each resolution, measure stability and silhouette, choose (`choose_resolution`).
+    graph: ad.AnnData, key: str, settings: ClusterSettings, seed: int,
+    sd: np.ndarray | None = None, labels: np.ndarray | None = None,
+) -> Scan:  # fmt: skip
+    """Cluster at each resolution, measure stability and silhouette, choose one.
+
+    The choice is that of `settings.choose`: see `choose_by_reference` and `choose_by_stability`.
+    Without labels of two types or more, the reference chooses nothing and stability does.
 
     Parameters
     ----------
     graph : see `neighbor_graph`.
     key : obsm key of the embedding (cells x k) that the graph was made of.
     sd : posterior standard deviation of the embedding (cells x k), where it has one.
+    labels : of the reference cells, "" for all others; None: there are none.
     """
-    resolutions, flavor = sorted(settings.resolutions), settings.flavor
+    asked = [settings.choose] if isinstance(settings.choose, (int, float)) else []
+    resolutions, flavor = sorted({*settings.resolutions, *asked}), settings.flavor
     embedding = np.asarray(graph.obsm[key])
     partitions = partition_all(graph, resolutions, seed, flavor)
     stability = subsample_stability(embedding, partitions, settings.n_neighbors, seed, flavor, sd)
@@ -86,9 +95,16 @@ def scan_resolutions(
             "n_clusters": [partitions[r].nunique() for r in resolutions],
             "stability": stability,
             "silhouette": silhouette,
+            "reference_ari": reference_agreement(partitions, labels),
         }
     )
-    table["chosen"] = table.index == choose_resolution(table)
+    if asked:
+        row = resolutions.index(asked[0])
+    elif settings.choose != "stability" and table["reference_ari"].notna().all():
+        row = choose_by_reference(table)
+    else:
+        row = choose_by_stability(table)
+    table["chosen"] = table.index == row
     return Scan(graph, partitions, table)
 
 
@@ -150,8 +166,36 @@ def subsample_stability(
     return agreement.mean(axis=0)
 
 
-def choose_resolution(table: pd.DataFrame) -> int:
-    """Row of the chosen resolution.
+def reference_agreement(partitions: pd.DataFrame, labels: np.ndarray | None) -> np.ndarray:
+    """ARI of each partition with the labels, on labelled cells; missing with fewer than two labels.
+
+    Parameters
+    ----------
+    partitions : cells x resolutions.
+    labels : one per cell, "" = none; None: none at all.
+    """
+    known = np.zeros(len(partitions), dtype=bool) if labels is None else labels != ""
+    if labels is None or len(set(labels[known])) < 2:
+        return np.full(partitions.shape[1], np.nan)
+    return np.array(
+        [adjusted_rand_score(labels[known], partitions[r].to_numpy()[known]) for r in partitions]
+    )
+
+
+def choose_by_reference(table: pd.DataFrame) -> int:
+    """Row of the resolution whose clusters agree best with the reference's labels.
+
+    Of equal ones the coarsest.
+
+    Parameters
+    ----------
+    table : `resolution` (ascending), `reference_ari`.
+    """
+    return int(table["reference_ari"].to_numpy().argmax())
+
+
+def choose_by_stability(table: pd.DataFrame) -> int:
+    """Row of the resolution that is chosen without labels.
 
     Among the resolutions with two clusters or more, the highest whose stability is within
     `TOLERANCE` of the best: the most detail that the cells support as well as any. One cluster is
@@ -180,6 +224,19 @@ def choose_resolution(table: pd.DataFrame) -> int:
     return int(several.index[several["stability"] >= best - TOLERANCE][-1])
 
 
+def labels_of_reference(cells: pd.DataFrame) -> np.ndarray:
+    """Labels of the reference cells, "" for the others.
+
+    Parameters
+    ----------
+    cells : `role`, and `label` where cells have one.
+    """
+    if "label" not in cells:
+        return np.full(len(cells), "", dtype=object)
+    own = cells["label"].astype(str).to_numpy(dtype=object)
+    return np.where(cells["role"] == "reference", own, "")
+
+
 def cluster(data: ad.AnnData, settings: ClusterSettings, seed: int) -> Scan:
     """Graph and clusters of all cells in the embedding that the settings name.
 
@@ -191,13 +248,22 @@ def cluster(data: ad.AnnData, settings: ClusterSettings, seed: int) -> Scan:
     Raises
     ------
     InputError
-        The embedding is not there, has fewer than three cells, or is not finite.
+        The embedding is not there, has fewer than three cells, or is not finite; or the reference
+        is to choose the resolution and has fewer than two labels.
     """
     name = settings.embedding
     key = EMBEDDINGS[name]
     embedding = embedding_of(data, name)
     sd = data.obsm.get(f"{key}_sd")
-    scan = scan_embedding(embedding, settings, seed, sd, data.obs_names, key)
+    labels = labels_of_reference(data.obs)
+    found = sorted(set(labels) - {""})
+    if settings.choose == "reference" and len(found) < 2:
+        seen = f"one label alone, {found[0]}" if found else "no labelled reference cell"
+        raise InputError(
+            f"cluster.choose: seen reference, but the cells have {seen}; expected two labels or "
+            "more: set it to stability, or to a resolution"
+        )
+    scan = scan_embedding(embedding, settings, seed, sd, data.obs_names, key, labels)
     scan.graph.uns["embedding"] = name
     return scan
 

@@ -15,12 +15,14 @@ class ClusterSettings:
     resolutions : of Leiden, all are tried.
     n_neighbors : of the graph, the cell itself counted.
     flavor : leidenalg or igraph.
+    choose : the resolution: reference, stability, auto (reference where it has labels), or a number.
     """
 
     embedding: str
     resolutions: tuple[float, ...]
     n_neighbors: int
     flavor: str
+    choose: str | float = "auto"
 
     @classmethod
     def from_config(cls, cluster: Mapping[str, Any]) -> "ClusterSettings":
@@ -30,4 +32,5 @@ class ClusterSettings:
             tuple(cluster["resolutions"]),
             cluster["n_neighbors"],
             cluster["flavor"],
+            cluster["choose"],
         )

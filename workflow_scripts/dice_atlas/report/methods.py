@@ -268,6 +268,16 @@ def synthetic_cells(data: ReportData) -> str:
     )
 
 
+def choice_of_resolution(data: ReportData) -> str:
+    """How the resolution of the clusters was chosen."""
+    choose, by_labels = data.settings.cluster.choose, data.resolutions["reference_ari"].notna()
+    if isinstance(choose, float | int):
+        return "by hand"
+    if choose != "stability" and by_labels.all():
+        return "by the labels of the reference: its clusters agree best with them (ARI)"
+    return "without labels: the highest that is about as stable as any on subsamples"
+
+
 def clustering(data: ReportData) -> str:
     """Graph, clusters, UMAP, markers, versions."""
     settings, versions = data.settings.cluster, data.provenance["versions"]
@@ -277,8 +287,7 @@ def clustering(data: ReportData) -> str:
         f"On the graph of {settings.n_neighbors} nearest neighbours in the "
         f"{names[settings.embedding]} space, clusters were found by the Leiden algorithm (Traag "
         f"et al. 2019; {settings.flavor}) at {plural(len(data.resolutions), 'resolution')}; "
-        f"resolution {chosen:g} was chosen without labels: the highest that is about as stable "
-        "as any on subsamples. The map is a UMAP (McInnes et al. 2018) of the same graph. "
+        f"resolution {chosen:g} was chosen {choice_of_resolution(data)}. The map is a UMAP (McInnes et al. 2018) of the same graph. "
         "Markers were ranked by a Wilcoxon rank-sum test of each cluster against the rest (scanpy "
         f"{versions['scanpy']}, Wolf et al. 2018), among the selected genes. The analysis ran in "
         f"dice-atlas {data.card['dice_atlas']} on Snakemake {versions['snakemake']} (Mölder et al. "

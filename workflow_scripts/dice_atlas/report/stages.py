@@ -55,11 +55,23 @@ def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
 
 
 def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
-    """Stability and silhouette by resolution (resolutions.tsv), the chosen one as a line."""
+    """Stability, silhouette and agreement with the reference by resolution; the chosen one a line.
+
+    Parameters
+    ----------
+    table : resolutions.tsv.
+    """
     axes.plot(table["resolution"], table["stability"], "o-", ms=4, color=BLUE, label="stability")
     axes.plot(
         table["resolution"], table["silhouette"], "s-", ms=4, color=LIGHT_BLUE, label="silhouette"
     )
+    shown = ["stability", "silhouette"]
+    if table["reference_ari"].notna().any():
+        shown.append("reference_ari")
+        axes.plot(
+            table["resolution"], table["reference_ari"], "^-", ms=4, color=SOFT,
+            label="agreement with reference",
+        )  # fmt: skip
     chosen = table[table["chosen"] == "True"].iloc[0]
     axes.axvline(chosen["resolution"], color=ORANGE, lw=1.2, ls="--")
     for x, y, n in zip(table["resolution"], table["stability"], table["n_clusters"], strict=True):
@@ -71,7 +83,7 @@ def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_title(f"Resolution {chosen['resolution']:g}: {n} cluster{'s' if n != 1 else ''}")
     log_x(axes)
     axes.set_xlabel("Leiden resolution, log scale (numbers: clusters)")
-    axes.set_ylim(min(0.0, np.nanmin(table[["stability", "silhouette"]], initial=0)), 1.12)
+    axes.set_ylim(min(0.0, np.nanmin(table[shown], initial=0)), 1.12)
     axes.legend(loc="lower left")
 
 

@@ -20,6 +20,7 @@ SEPARATION = {
     "clisi_nn9": ("cLISI of 9 neighbours", False),
     "n_clusters": ("Clusters of the query alone", None),
     "ari": ("ARI of these clusters", True),
+    "ari_reference": ("ARI at the resolution that the reference chooses", True),
     "atlas_ari": ("ARI of the atlas's clusters", True),
     "nmi": ("NMI of these clusters", True),
     "nmi_max": ("NMI, divided by the larger entropy", True),

@@ -19,6 +19,7 @@ from dice_atlas.scoring.groups import (
     cluster_scores,
     label_scores,
     mixing_scores,
+    reference_cluster_scores,
     transfer_scores,
 )
 from dice_atlas.tables import read_text_table
@@ -112,6 +113,9 @@ def embedding_rows(
             if labelled.any():
                 labels = cells.obs["label"].to_numpy()[labelled]
                 scores |= knn_accuracy(embedding[labelled], labels, embedding[query], truth)
+                known = np.where(labelled, cells.obs["label"].to_numpy(dtype=object), "")
+                asked = np.where(query, cells.truth, "")
+                scores |= reference_cluster_scores(embedding, known, asked, cluster, seed)
             yield "query", name, int(query.sum()), scores
         if labelled.any():
             labels = cells.obs["label"].to_numpy()[labelled]

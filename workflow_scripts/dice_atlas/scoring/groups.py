@@ -3,7 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.graph import neighbor_graph
+from dice_atlas.clustering.resolution import (
+    partition_all,
+    reference_agreement,
+    scan_embedding,
+)
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
@@ -52,6 +57,33 @@ def cluster_scores(
         name: Score(score.value, "; ".join(filter(None, (score.note, about))))
         for name, score in scores.items()
     }
+
+
+def reference_cluster_scores(
+    embedding: np.ndarray,
+    labels: np.ndarray,
+    truth: np.ndarray,
+    cluster: ClusterSettings,
+    seed: int,
+) -> dict[str, Score]:
+    """Clusters of all cells, resolution chosen by the reference's labels, against the query's truth.
+
+    Parameters
+    ----------
+    embedding : cells x k, reference and query.
+    labels : of the reference cells, "" for all others.
+    truth : of the query cells, "" for all others.
+    cluster : settings; Leiden is igraph's in any case.
+    """
+    graph = neighbor_graph(embedding, cluster.n_neighbors, seed)
+    partitions = partition_all(graph, sorted(cluster.resolutions), seed, "igraph")
+    agreement = reference_agreement(partitions, labels)
+    if np.isnan(agreement).any():
+        return {"ari_reference": undefined("the reference has fewer than two labels")}
+    chosen = partitions.columns[int(agreement.argmax())]
+    asked = truth != ""
+    value = partition_agreement(truth[asked], partitions[chosen].to_numpy()[asked])["ari"].value
+    return {"ari_reference": Score(value, f"resolution {chosen:g} of {partitions.shape[1]}")}
 
 
 def mixing_scores(embedding: np.ndarray, obs: pd.DataFrame) -> dict[str, Score]:
