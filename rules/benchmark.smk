@@ -50,18 +50,19 @@ use rule train_prior as train_benchmark with:
         saved=[],
         synthetic=[],
     output:
-        prior=of_split("prior-{classes}/prior.safetensors"),
-        card=of_split("prior-{classes}/card.json"),
-        loss=of_split("prior-{classes}/loss.tsv"),
+        prior=of_split("prior-{kind}/prior.safetensors"),
+        card=of_split("prior-{kind}/card.json"),
+        loss=of_split("prior-{kind}/loss.tsv"),
     log:
-        bench("logs/{set}/{variant}/{seed}/prior-{classes}.log"),
+        bench("logs/{set}/{variant}/{seed}/prior-{kind}.log"),
     benchmark:
-        bench("benchmarks/{set}/{variant}/{seed}/prior-{classes}.tsv")
+        bench("benchmarks/{set}/{variant}/{seed}/prior-{kind}.tsv")
     # Many small ones: side by side they are done sooner than one after the other.
     threads: 1
     params:
         calibrated=False,
         prior=prior_settings,
+        noise=prior_noise,
         seed=lambda wildcards: int(wildcards.seed),
         device=config["device"],
         normalization=config["normalization"],

@@ -349,7 +349,8 @@ def only_dice(files):
 
 def denoise_settings():
     """The `denoise` section, less what only Gibbs needs where the closed form is sure to hold."""
-    kept = {k: v for k, v in config["denoise"].items() if k != "shards"}
+    # The noise's coordinates are those of the prior.
+    kept = {k: v for k, v in config["denoise"].items() if k not in ("shards", "noise")}
     if (
         kept["method"] == "exact"
         and kept["likelihood"] == "gaussian"

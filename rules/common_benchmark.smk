@@ -1,7 +1,7 @@
 # What the rules of the benchmark share: its sheet, its variants, its paths.
 import functools
 
-from dice_atlas.baselines.methods import ALWAYS, DICE_METHODS, EMBEDDED
+from dice_atlas.baselines.methods import ALWAYS, DICE_METHODS, EMBEDDED, PRIORS
 from snakemake.settings.types import DeploymentMethod
 
 BENCHMARK = config["benchmark"]
@@ -123,7 +123,7 @@ def prior_of_method(name):
 
     def file_of_prior(wildcards):
         method = DICE_METHODS.get(wildcards.method, DICE_METHODS["dice_exact"])
-        return of_split(f"prior-{method.classes}/{name}", wildcards)
+        return of_split(f"prior-{method.prior}/{name}", wildcards)
 
     return file_of_prior
 
@@ -136,7 +136,7 @@ def denoised_cells(wildcards):
 
 def dice_settings(wildcards):
     """The `denoise` section of a DICE method."""
-    kept = {k: v for k, v in config["denoise"].items() if k != "shards"}
+    kept = {k: v for k, v in config["denoise"].items() if k not in ("shards", "noise")}
     # The only likelihood with an exact mode.
     kept["likelihood"] = "gaussian"
     if wildcards.method in DICE_METHODS:
@@ -147,7 +147,11 @@ def dice_settings(wildcards):
 
 def prior_settings(wildcards):
     kept = {k: v for k, v in config["prior"].items() if k != "path"}
-    return {**kept, "augmentation": wildcards.classes}
+    return {**kept, **PRIORS[wildcards.kind].settings}
+
+
+def prior_noise(wildcards):
+    return PRIORS[wildcards.kind].noise or config["denoise"]["noise"]
 
 
 def benchmark_splits():
@@ -202,7 +206,7 @@ def jobs_of(name, variant, seed):
     methods = methods_on(name, variant, seed)
     protocols = BENCHMARK["protocols"] if variant == "base" else ["blind"]
     dice = [m for m in methods if m.startswith("dice_")]
-    classes = {DICE_METHODS[m].classes for m in dice if m in DICE_METHODS}
+    classes = {DICE_METHODS[m].prior for m in dice if m in DICE_METHODS}
     jobs = [f"{m}.1-of-1" if m in dice else m for m in methods]
     scores = [f"score_{protocol}" for protocol in protocols]
     return [*jobs, *(f"prior-{kind}" for kind in sorted(classes)), "split", *scores]

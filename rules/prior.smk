@@ -27,6 +27,7 @@ rule train_prior:
         # The calibration cells must be new to the prior.
         calibrated=HAS_LABELS,
         prior={k: v for k, v in config["prior"].items() if k != "path"},
+        noise=config["denoise"]["noise"],
         seed=config["seed"],
         device=config["device"],
         normalization=config["normalization"],

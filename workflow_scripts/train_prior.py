@@ -20,7 +20,7 @@ if __name__ == "__main__":
             device = pick_device(params.device, snakemake.threads)
             # Not an output: Snakemake removes the outputs of a failed job, a checkpoint must stay.
             checkpoint = Path(made.prior).parent / "checkpoint.pt"
-            settings = PriorSettings.from_config(params.prior)
+            settings = PriorSettings.from_config(params.prior, params.noise)
             synthetic = ad.read_h5ad(given.synthetic[0]) if given.synthetic else None
             trained = train(ad.read_h5ad(given.latents), params.calibrated, settings, params.seed,
                             device, checkpoint, synthetic)  # fmt: skip

@@ -51,7 +51,8 @@ def main() -> None:
         reference = np.arange(whole.n_obs) % 2 == 0
         whole[reference].copy().write_h5ad(folder / "ref.h5ad")
         for depth in given.depths:
-            made = whole if depth == 1 else cells_at(folder, sheet, depth, "results/depth1/synthesis")
+            saved = "results/depth1/synthesis"
+            made = whole if depth == 1 else cells_at(folder, sheet, depth, saved)
             query = made[~reference].copy()
             query.write_h5ad(folder / "query.h5ad")
             config = {"atlas": f"known{depth:g}", "qc": QC}

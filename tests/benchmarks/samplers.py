@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from dice_atlas.dice.exact import exact_posterior, posterior_covariance
+from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.objectives import OBJECTIVES
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior
+from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, posterior_covariance
 from dice_atlas.dice.sampler import ROWS_AT_ONCE
 from dice_atlas.dice.schedule import first_needed_iteration, rho_schedule
 from dice_atlas.dice.training import PriorSettings, Trainer

@@ -60,8 +60,8 @@ def test_fit_finds_the_components():
 
 def test_few_cells_make_one_component_however_often_they_are_drawn():
     points = draw(3000, 2)[0]
-    assert len(fit_mixture(points[:2700], points[2700:], 199, 300, 0)[0]) == 1
-    assert len(fit_mixture(points[:2700], points[2700:], 200, 300, 0)[0]) == 2
+    assert len(fit_mixture(points[:2700], points[2700:], 99, 300, 0)[0]) == 1
+    assert len(fit_mixture(points[:2700], points[2700:], 100, 300, 0)[0]) == 2
 
 
 def test_draws_of_few_held_out_cells_are_little_evidence():

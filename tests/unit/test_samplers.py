@@ -6,13 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dice_atlas.dice.exact import exact_posterior, posterior_covariance
+from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.objectives import OBJECTIVES
-from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, fold_batch_norm
+from dice_atlas.dice.priors import (
+    DDPMPrior,
+    DenoiserPrior,
+    fold_batch_norm,
+    posterior_covariance,
+)
 from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.schedule import (
     DDPMSchedule,

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from dice_atlas import __version__
+from dice_atlas.dice.coordinates import within_type_matrix
+from dice_atlas.dice.kernel import kernel_prior, restore_kernel
 from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.saved import copy_saved, load_prior, save_trained
 from dice_atlas.dice.training import PriorSettings, train
@@ -63,6 +65,39 @@ def saved(request, tmp_path):
     return trained, folder
 
 
+@pytest.mark.parametrize("preset", ["kernel", "fast"])
+def test_coordinates_and_background_are_saved_with_the_prior(tmp_path, preset):
+    overrides = {"draws": 300} if preset == "kernel" else SMALL
+    settings = PriorSettings(preset, "labels", overrides, 0.2, "within_type")
+    data = latents_of()
+    data.obsm["X_harmony"] *= np.array([5, 1, 0.3], dtype=np.float32)
+    trained = train(data, False, settings, 4, "cpu", tmp_path / "checkpoint.pt")
+    files = tmp_path / "prior.safetensors", tmp_path / "loss.tsv"
+    save_trained(trained, space_of(), ABOUT, *files)
+    prior, card = load_prior(files[0], "cpu")
+    assert (card["noise"], card["settings"]["background"]) == ("within_type", 0.2)
+    real = (data.obs["role"] == "reference").to_numpy()
+    label = data.obs["label"].to_numpy()[real]
+    expected = within_type_matrix(data.obsm["X_harmony"][real], label)
+    np.testing.assert_allclose(prior.coordinates, expected, atol=1e-12)
+    far = torch.full((1, K), 40.0)
+    assert prior.background(far, 1.1) > 0.99
+    assert prior.background(torch.zeros(1, K), 1.1) < 0.9
+
+
+def test_a_kernel_is_saved_and_loaded_as_it_was(tmp_path):
+    settings = PriorSettings("kernel", "labels", {"draws": 300}, 0.1)
+    trained = train(latents_of(), False, settings, 4, "cpu", tmp_path / "checkpoint.pt")
+    files = tmp_path / "prior.safetensors", tmp_path / "loss.tsv"
+    save_trained(trained, space_of(), ABOUT, *files)
+    prior, card = load_prior(files[0], "cpu")
+    assert (card["preset"], card["steps"], card["n_cells"]) == ("kernel", 0, 140)
+    assert 0 < card["held_out_loss"] < 1
+    u = torch.randn(10, K)
+    expected = kernel_prior(restore_kernel(K, trained.trainer.best)).mean(u, 1.1)
+    assert torch.equal(prior.mean(u, 1.1), expected)
+
+
 def test_synthetic_cells_are_trained_on_and_counted(tmp_path):
     settings, real = PriorSettings("fast", "labels", SMALL), latents_of()
     made = real[:7].copy()
@@ -85,9 +120,9 @@ def test_the_card_says_what_was_trained(saved):
     assert card["held_out_loss"] == pytest.approx(min(row[2] for row in trained.trainer.rows))
     del card["held_out_loss"]
     assert card == {
-        "format": 4, "dice_atlas": __version__, "torch": torch.__version__,
+        "format": 5, "dice_atlas": __version__, "torch": torch.__version__,
         "preset": trained.preset, "k": K, "settings": vars(trained.trainer.settings),
-        "augmentation": "labels", "seed": 4, "device": "cpu", "n_synthetic": 0,
+        "augmentation": "labels", "noise": "isotropic", "seed": 4, "device": "cpu", "n_synthetic": 0,
         "precision": "bfloat16" if trained.trainer.bfloat16 else "float32",
         "n_cells": 140, "n_held_out": 0, "steps": 20, "genes": space_of().genes.tolist(),
         "calibration": [], "sha256": sha256(folder / "prior.safetensors"), **ABOUT,

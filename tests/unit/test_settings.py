@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import torch
 import yaml
-from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.kernel import PRESETS
 from dice_atlas.dice.saved import save_model
 from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
@@ -256,7 +256,7 @@ def test_schemas_are_valid(root):
     ("key", "names"),
     [
         ("batch.method", CORRECTORS),
-        ("prior.preset", OBJECTIVES),
+        ("prior.preset", PRESETS),
         ("denoise.likelihood", LIKELIHOODS),
         ("annotate.final", SPACES),
         ("annotate.reduction", REDUCTIONS),
@@ -353,7 +353,8 @@ def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):
         require_saved_prior(str(tmp_path), {"target_sum": 10000})
     (tmp_path / "prior.safetensors").touch()
     (tmp_path / "loss.tsv").write_text(LOSSES)
-    card = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {}, "genes": ["A"],
+    card = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {},
+            "noise": "isotropic", "genes": ["A"],
             "normalization": {"target_sum": 10000}, "calibration": [],
             "sha256": "0" * 64}  # fmt: skip
     (tmp_path / "card.json").write_text(json.dumps(card))
@@ -363,7 +364,7 @@ def test_a_saved_prior_must_be_there_and_normalised_alike(tmp_path):
     with pytest.raises(InputError, match=r"prior\.safetensors: cannot be read"):
         require_saved_prior(str(tmp_path), {"target_sum": 10000})
     (tmp_path / "card.json").write_text(json.dumps(card | {"format": 2}))
-    with pytest.raises(InputError, match=r"seen format 2 .* expected 4"):
+    with pytest.raises(InputError, match=r"seen format 2 .* expected 5"):
         require_saved_prior(str(tmp_path), {"target_sum": 10000}, whole=False)
     require_saved_prior(None, {"target_sum": 1e6})
 

@@ -129,7 +129,8 @@ def test_saved_prior_denoises_as_the_trained_one(preset, tmp_path):
     loadings = np.linalg.qr(rng.standard_normal((5, 4)))[0]
     scaling = Scaling(np.ones(5), np.full(5, 9.0), np.arange(5.0))
     space = LatentSpace(genes, loadings, scaling, np.arange(4.0), np.array([], dtype=str))
-    card = {"preset": preset, "k": 4, "settings": vars(run.settings), "genes": genes.tolist(),
+    card = {"preset": preset, "k": 4, "noise": "isotropic",
+            "settings": vars(run.settings), "genes": genes.tolist(),
             "normalization": {}, "calibration": []}  # fmt: skip
     save_prior(run.best, space, card, tmp_path / "prior.safetensors")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
@@ -154,7 +155,7 @@ def test_a_saved_prior_of_another_format_is_refused(tmp_path, number):
     # 2: the paper's network had blocks of twice the paper's inner width.
     (tmp_path / "card.json").write_text(json.dumps({"format": number, "dice_atlas": "9.0"}))
     message = (
-        rf"card.json: seen format {number} \(dice-atlas 9.0\), expected 4: "
+        rf"card.json: seen format {number} \(dice-atlas 9.0\), expected 5: "
         "train the prior again, or use it with the version that wrote it"
     )
     with pytest.raises(InputError, match=message):

@@ -45,6 +45,7 @@ POSTERIOR = {
     "dice_label_entropy": "entropy of the labels' shares of the samples, in nats",
     "dice_uncertainty": "trace of the posterior covariance",
     "dice_residual": "distance from observed to denoised position, in noise standard deviations",
+    "dice_background": "probability that the cell lies far from all that the reference holds",
 }
 CLUSTER = {"cluster": "Leiden cluster; `0` is the largest"}
 OBS = ORIGIN | QUALITY | LABEL | CONFIDENCE | POSTERIOR | CLUSTER
@@ -53,7 +54,7 @@ INTERNAL = ("barcode", "cell", "cell_key", "label", "_index", "index")
 OBSM = {
     "X_pca": "projection on the reference's loadings",
     "X_harmony": "the same with batch correction; DICE starts from it",
-    "X_dice": "posterior mean of the denoised position",
+    "X_dice": "posterior mean of the denoised position, in the coordinates of `denoise.noise`",
     "X_dice_sd": "its posterior standard deviation",
     "X_umap": "UMAP of the embedding that `cluster.embedding` names",
     "cell_type_scores": 'score of every label; names in `uns["cell_type_scores_names"]`',

@@ -266,6 +266,14 @@ def conflicts(config: dict[str, Any]) -> list[str]:
             f"annotate.final: seen {annotate['final']!r}, expected one of annotate.spaces "
             f"({', '.join(annotate['spaces'])})"
         )
+    prior = config["prior"]
+    of_kernel, asked = {"draws", "mixup_probability"}, set(prior["overrides"])
+    wrong = asked - of_kernel if prior["preset"] == "kernel" else asked & {"draws"}
+    if wrong and not prior["path"]:
+        sentences.append(
+            f"prior.overrides: seen {', '.join(sorted(wrong))}, which the preset "
+            f"{prior['preset']} does not have"
+        )
     # The closed form has no start.
     gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
     if gibbs and denoise["rho"]["end"] > denoise["rho"]["start"]:

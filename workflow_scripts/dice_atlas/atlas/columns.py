@@ -151,7 +151,7 @@ def posterior_columns(denoised: ad.AnnData, coverage: float) -> pd.DataFrame:
         shares, labels = denoised.obsm["label_posterior"], denoised.uns["dice"]["labels"]
         table["dice_label_set"] = credible_sets(shares, labels, coverage)
         table["dice_label_entropy"] = label_entropy(shares)
-    for name in ("dice_uncertainty", "dice_residual"):
+    for name in ("dice_uncertainty", "dice_residual", "dice_background"):
         table[name] = denoised.obs[name].to_numpy()
     return table
 

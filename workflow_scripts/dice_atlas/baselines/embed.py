@@ -7,6 +7,7 @@ posterior means return their standard deviation as well.
 import anndata as ad
 import numpy as np
 import scipy.sparse as sp
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from dice_atlas.baselines.alra import alra_embedding
 from dice_atlas.baselines.factorization import nmf_embedding
@@ -14,6 +15,7 @@ from dice_atlas.baselines.kernel import kernel_posterior
 from dice_atlas.baselines.magic import magic
 from dice_atlas.baselines.methods import METHODS
 from dice_atlas.baselines.smoothing import knn_smoothing
+from dice_atlas.dice.coordinates import within_type_matrix
 from dice_atlas.holdout import reference_rows
 from dice_atlas.registry import load
 
@@ -44,6 +46,21 @@ def knn(
 def magic_pcs(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
     """MAGIC on the latents."""
     return magic(latents.obsm["X_harmony"])
+
+
+def whitened(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    """The latents in the coordinates of `denoise.noise: within_type`, not denoised."""
+    points, reference = latents.obsm["X_harmony"], reference_rows(latents.obs)
+    labels = latents.obs["label"].to_numpy(dtype=str)[reference]
+    return points @ within_type_matrix(points[reference], labels)
+
+
+def lda(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:
+    """Linear discriminant analysis of the latents, covariance shrunk as by Ledoit and Wolf."""
+    points, reference = latents.obsm["X_harmony"], reference_rows(latents.obs)
+    labels = latents.obs["label"].to_numpy(dtype=str)[reference]
+    model = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
+    return model.fit(points[reference], labels).transform(points)
 
 
 def nmf(split: ad.AnnData, latents: ad.AnnData, s: float, seed: int) -> np.ndarray:

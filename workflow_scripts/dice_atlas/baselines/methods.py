@@ -21,7 +21,7 @@ class Method:
     options : arguments of the function besides.
     default : whether the benchmark runs it unasked.
     always : whether it runs in any case: others are compared with it.
-    classes : of DICE's methods, the classes of the mixup: labels or clusters.
+    prior : of DICE's methods, a key of `PRIORS`.
     denoise : of DICE's methods, what differs from the config section `denoise`.
     """
 
@@ -30,9 +30,37 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     default: bool = True
     always: bool = False
-    classes: str = ""
+    prior: str = ""
     denoise: Mapping[str, Any] = field(default_factory=dict)
 
+
+@dataclass(frozen=True)
+class PriorVariant:
+    """A prior of the benchmark: what differs from the config.
+
+    Attributes
+    ----------
+    settings : of the section `prior`.
+    noise : `denoise.noise`; "" = the config's.
+    """
+
+    settings: Mapping[str, Any]
+    noise: str = ""
+
+
+# The config's prior with labels, and what is compared with it.
+PRIORS: Mapping[str, PriorVariant] = {
+    "labels": PriorVariant({"augmentation": "labels"}),
+    "clusters": PriorVariant({"augmentation": "clusters"}),
+    "isotropic": PriorVariant({"augmentation": "labels", "background": 0.0}, "isotropic"),
+    "sharp": PriorVariant({"augmentation": "labels", "background": 0.0}),
+    "kernel": PriorVariant({"augmentation": "labels", "preset": "kernel", "overrides": {}}),
+    "network": PriorVariant({"augmentation": "labels", "preset": "fast"}),
+    # One step of a rate that rises from near 0 leaves the mixture that the network starts from.
+    "mixture": PriorVariant(
+        {"augmentation": "labels", "preset": "fast", "overrides": {"steps": 1}}
+    ),
+}
 
 METHODS: Mapping[str, Method] = {
     "pca": Method("PCA", "dice_atlas.baselines.embed:pca", always=True),
@@ -41,18 +69,35 @@ METHODS: Mapping[str, Method] = {
     "knn_10": Method("kNN 10", "dice_atlas.baselines.embed:knn", {"n_neighbors": 10}),
     "knn_15": Method("kNN 15", "dice_atlas.baselines.embed:knn", {"n_neighbors": 15}),
     "magic": Method("MAGIC", "dice_atlas.baselines.embed:magic_pcs"),
+    "whitened": Method("whitened PCA", "dice_atlas.baselines.embed:whitened"),
+    "lda": Method("LDA", "dice_atlas.baselines.embed:lda"),
     "nmf": Method("NMF", "dice_atlas.baselines.embed:nmf"),
     "alra": Method("ALRA", "dice_atlas.baselines.embed:alra"),
     # In an environment of its own, by the rule `embed_scvi`.
     "scvi": Method("scVI", default=False),
-    "dice_exact": Method("DICE", always=True, classes="labels", denoise={"method": "exact"}),
-    "dice_no_labels": Method("DICE, no labels", classes="clusters", denoise={"method": "exact"}),
-    "dice_gibbs": Method("DICE, Gibbs", classes="labels", denoise={"method": "gibbs"}),
+    "dice_exact": Method("DICE", always=True, prior="labels", denoise={"method": "exact"}),
+    "dice_no_labels": Method("DICE, no labels", prior="clusters", denoise={"method": "exact"}),
+    "dice_gibbs": Method("DICE, Gibbs", prior="labels", denoise={"method": "gibbs"}),
+    "dice_isotropic": Method(
+        "DICE, isotropic noise", prior="isotropic", denoise={"method": "exact"}, default=False
+    ),
+    "dice_sharp": Method(
+        "DICE, no background", prior="sharp", denoise={"method": "exact"}, default=False
+    ),
+    "dice_kernel": Method(
+        "DICE, kernel", prior="kernel", denoise={"method": "exact"}, default=False
+    ),
+    "dice_network": Method(
+        "DICE, network", prior="network", denoise={"method": "exact"}, default=False
+    ),
+    "dice_mixture": Method(
+        "DICE, mixture", prior="mixture", denoise={"method": "exact"}, default=False
+    ),
 }
 # Those that the rule `embed_benchmark` runs.
 EMBEDDED = tuple(name for name, method in METHODS.items() if method.function)
 # DICE's, by the workflow's own rules; `dice_rho_<rho>` are `dice_exact` at another rho.
-DICE_METHODS = {name: method for name, method in METHODS.items() if method.classes}
+DICE_METHODS = {name: method for name, method in METHODS.items() if method.prior}
 ALWAYS = tuple(name for name, method in METHODS.items() if method.always)
 
 

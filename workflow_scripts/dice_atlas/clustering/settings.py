@@ -15,7 +15,7 @@ class ClusterSettings:
     resolutions : of Leiden, all are tried.
     n_neighbors : of the graph, the cell itself counted.
     flavor : leidenalg or igraph.
-    choose : the resolution: reference, stability, auto (reference where it has labels), or a number.
+    choose : the resolution: reference, stability, a number, or auto (by labels if there are some).
     """
 
     embedding: str

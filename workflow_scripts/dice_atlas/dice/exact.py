@@ -44,20 +44,3 @@ def exact_posterior(
     with torch.autocast(latents.device.type, torch.bfloat16, enabled=bfloat16):
         samples = prior.sample(latents.repeat(draws, 1), s, noise)
     return mean, samples.view(draws, n, k)
-
-
-def posterior_covariance(prior: Prior, latents: torch.Tensor, s: float) -> torch.Tensor:
-    """Posterior covariance (n, k, k) by second-order Tweedie: s^2 times the mean's Jacobian.
-
-    Symmetrised, since a trained network's Jacobian is symmetric in the limit only. One backward
-    pass per latent dimension.
-    """
-    with torch.enable_grad():
-        u = latents.detach().clone().requires_grad_(True)
-        mean = prior.mean(u, s)
-        rows = [
-            torch.autograd.grad(mean[:, j].sum(), u, retain_graph=True)[0]
-            for j in range(mean.shape[1])
-        ]
-    jacobian = torch.stack(rows, dim=1)
-    return s**2 * (jacobian + jacobian.transpose(1, 2)) / 2

@@ -99,3 +99,21 @@ def mixup_classes(
     n_clusters = int(np.clip(len(latents) // 50, 2, 20))
     clusters = KMeans(n_clusters, n_init=5, random_state=seed).fit_predict(latents)
     return clusters.astype(np.int64), "clusters"
+
+
+def split_rows(
+    classes: torch.Tensor, share: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Training and validation rows.
+
+    Parameters
+    ----------
+    classes : (n,).
+    share : of every class that is held out, rounded down.
+    """
+    order = torch.randperm(len(classes), generator=generator)
+    held = torch.zeros(len(classes), dtype=torch.bool)
+    for label in classes.unique():
+        members = order[classes[order] == label]
+        held[members[: int(len(members) * share)]] = True
+    return torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]

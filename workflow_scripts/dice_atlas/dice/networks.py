@@ -1,4 +1,4 @@
-"""The two prior networks: the paper's noise predictor and our posterior-mean predictor."""
+"""What priors are made of: the paper's noise predictor, our posterior-mean predictor, a kernel."""
 
 import math
 
@@ -109,6 +109,13 @@ class GaussianMixtureMean(nn.Module):
 
     def forward(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """Posterior mean (n, k) of u (n, k) at noise level s (n or 1, 1)."""
+        shares, means = self.posterior(u, s)
+        return sum(share[:, None] * mean for share, mean in zip(shares, means, strict=True))
+
+    def posterior(
+        self, u: torch.Tensor, s: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Probability (c, n) of each component, and its posterior mean (n, k)."""
         # Not in low precision: the log densities are differences of large numbers.
         with torch.autocast(u.device.type, enabled=False):
             logs, means = [], []
@@ -119,8 +126,74 @@ class GaussianMixtureMean(nn.Module):
                 offset, total = (u.float() - center) @ basis, variance + s**2
                 logs.append(log_weight - (offset**2 / total + total.log()).sum(dim=1) / 2)
                 means.append(center + (offset * (variance / total)) @ basis.mT)
-            shares = torch.softmax(torch.stack(logs), dim=0)
-            return sum(share[:, None] * mean for share, mean in zip(shares, means, strict=True))
+            return torch.softmax(torch.stack(logs), dim=0), means
+
+    def draw(self, component: int, noise: torch.Tensor) -> torch.Tensor:
+        """Draws (n, k) of one component from standard normal noise (n, k)."""
+        spread = noise * self.variance[component].sqrt()
+        return self.center[component] + spread @ self.basis[component].mT
+
+
+class KernelMean(nn.Module):
+    """E[u | u + s eps] if u is one of m points, or with a small probability a broad Gaussian's.
+
+    Parameters
+    ----------
+    k : latent dimensions.
+    points : m.
+    """
+
+    point: torch.Tensor
+    share: torch.Tensor
+
+    def __init__(self, k: int, points: int) -> None:
+        super().__init__()
+        self.register_buffer("point", torch.zeros(points, k))
+        # Prior probability of the Gaussian.
+        self.register_buffer("share", torch.zeros(()))
+        self.broad = GaussianMixtureMean(k, 1)
+
+    def weights(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Probability (n, m + 1) of each point, and of the Gaussian, given u (n, k)."""
+        center, variance, basis = (
+            getattr(self.broad, name)[0] for name in ("center", "variance", "basis")
+        )
+        # Not in low precision, as in a mixture.
+        with torch.autocast(u.device.type, enabled=False):
+            offset, point = u.float() - center, self.point - center
+            # The squared distance, less that of u to the center, which all have in common.
+            exponent = (offset @ point.mT - (point**2).sum(dim=1) / 2) / s**2
+            total = (variance + s**2) / s**2
+            # Log density of the Gaussian over that of noise around the center.
+            gain = (offset @ basis) ** 2 * (1 - 1 / total) / s**2 - total.log()
+            broad = self.share.log() + gain.sum(dim=1, keepdim=True) / 2
+            points = exponent + torch.log1p(-self.share) - math.log(len(point))
+            return torch.softmax(torch.cat([points, broad], dim=1), dim=1)
+
+    def moved(self, matrix: torch.Tensor) -> "KernelMean":
+        """The kernel of latents u M, for a symmetric M (k, k)."""
+        broad = self.broad
+        found = KernelMean(self.point.shape[1], len(self.point)).to(self.point.device)
+        found.point.copy_(self.point @ matrix)
+        found.share.copy_(self.share)
+        factor = broad.basis[0] * broad.variance[0].sqrt()
+        factor = matrix @ factor
+        found.broad.set(torch.ones(1), broad.center @ matrix, (factor @ factor.mT)[None])
+        return found
+
+    def broad_mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Posterior mean (n, k) under the Gaussian alone."""
+        return self.broad(u, torch.full((1, 1), s, device=u.device))
+
+    def broad_variance(self, s: float) -> torch.Tensor:
+        """Posterior variances (k,) under the Gaussian alone, along its own axes."""
+        variance = self.broad.variance[0]
+        return variance * s**2 / (variance + s**2)
+
+    def forward(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Posterior mean (n, k) of u (n, k) at noise level s."""
+        weights = self.weights(u, s)
+        return weights[:, :-1] @ self.point + weights[:, -1:] * self.broad_mean(u, s)
 
 
 class PosteriorMeanMLP(nn.Module):
@@ -135,16 +208,19 @@ class PosteriorMeanMLP(nn.Module):
     ----------
     k : latent dimensions.
     width, blocks : size of the network.
-    components : of the mixture.
+    components : of the mixture, the background among them, which is the last.
     """
 
     mean: torch.Tensor
     sd: torch.Tensor
+    background: torch.Tensor
 
     def __init__(self, k: int, width: int = 256, blocks: int = 4, components: int = 1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("sd", torch.ones(k))
+        # Prior probability of the background; 0: there is none.
+        self.register_buffer("background", torch.zeros(()))
         self.mixture = GaussianMixtureMean(k, components)
         self.data = nn.Linear(k, width)
         self.level = nn.Sequential(nn.Linear(16, width), nn.SiLU(), nn.Linear(width, width))

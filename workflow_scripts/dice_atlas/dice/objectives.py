@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
-from dice_atlas.dice.mixture import fit_mixture
+from dice_atlas.dice.mixture import fit_mixture, with_background
 from dice_atlas.dice.mixup import augmented
 from dice_atlas.dice.networks import PosteriorMeanMLP, TabularDiffusionMLP
 from dice_atlas.dice.priors import DDPMPrior, DenoiserPrior, Prior, fold_batch_norm
@@ -29,7 +29,8 @@ class TrainingSettings:
     """How a network is trained; `overrides` of the config replace fields by name.
 
     `patience` counts validations (every `validate_every` steps) without a better loss before
-    training stops; `average` is the decay of the weights' moving average, 0 for none.
+    training stops; `average` is the decay of the weights' moving average, 0 for none. `background`
+    is the share of the broad Gaussian that the preset `fast` learns beside the reference.
     """
 
     width: int
@@ -41,6 +42,7 @@ class TrainingSettings:
     patience: int = 4
     validate_every: int = 100
     average: float = 0.995
+    background: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,15 @@ class PosteriorMean:
         """
         draws, held = (rows.numpy() for rows in cells.augmented(seed))
         mixture = fit_mixture(draws, held, len(cells.train), len(cells.held), seed)
+        latents = cells.latents[cells.train].numpy()
+        mixture = with_background(mixture, latents, settings.background)
         weight, center, covariance = map(torch.from_numpy, mixture)
         k = cells.latents.shape[1]
         network = PosteriorMeanMLP(k, settings.width, settings.blocks, len(weight))
         network.mean.copy_(cells.latents[cells.train].mean(dim=0))
         network.sd.copy_(cells.latents[cells.train].std(dim=0).clamp(min=1e-3))
         network.mixture.set(weight, center, covariance)
+        network.background.fill_(settings.background)
         return network
 
     def restore(self, k: int, width: int, blocks: int, weights: Weights) -> PosteriorMeanMLP:
@@ -173,7 +178,15 @@ class PosteriorMean:
     def loss(
         self, network: PosteriorMeanMLP, clean: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """Loss of the network's own target, noise level log-uniform over `LEVELS`."""
+        """Loss of the network's own target, noise level log-uniform over `LEVELS`.
+
+        The background's share of the cells is drawn from it.
+        """
+        if network.background > 0:
+            chosen = torch.rand(len(clean), 1, generator=generator, device=clean.device)
+            noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+            broad = network.mixture.draw(-1, noise)
+            clean = torch.where(chosen < network.background, broad, clean)
         low, high = (math.log(level) for level in LEVELS)
         # One level per stratum: the levels of a batch always cover the whole range.
         place = torch.rand(len(clean), generator=generator, device=clean.device)
@@ -206,7 +219,12 @@ class PosteriorMean:
         def denoiser(u: torch.Tensor, s: float) -> torch.Tensor:
             return network(u, torch.full((1, 1), s, device=u.device))
 
-        return DenoiserPrior(denoiser, levels=LEVELS)
+        def share(u: torch.Tensor, s: float) -> torch.Tensor:
+            return network.mixture.posterior(u, torch.full((1, 1), s, device=u.device))[0][-1]
+
+        return DenoiserPrior(
+            denoiser, levels=LEVELS, share=share if network.background > 0 else None
+        )
 
 
 class NoisePrediction:

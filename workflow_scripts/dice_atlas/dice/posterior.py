@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import torch
 
+from dice_atlas.dice.coordinates import in_coordinates, space_in_coordinates
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Reference cells that the posterior samples are compared with at the most.
 REFERENCE_AT_MOST = 20_000
+# Numbers of a cell, beside its positions.
+OF_CELL = ("uncertainty", "residual", "background")
 
 
 def reference_labels(
@@ -57,15 +60,16 @@ def denoise_rows(
 
     Returns
     -------
-    `mean` and `sd` (n, k), `uncertainty` (trace of the covariance) and `residual` (n,), all
-    float32; where the reference has labels, `shares` (n, labels) and their names, `labels`.
+    `mean` and `sd` (n, k), `uncertainty` (trace of the covariance), `residual` and `background`
+    (n,), all float32; where the reference has labels, `shares` (n, labels) and their names,
+    `labels`.
     """
     device = next(iter(samplers.values())).device
     points = torch.from_numpy(np.asarray(latents.obsm["X_harmony"], dtype=np.float32))
     reference, codes, names = reference_labels(latents, seed, device)
     n, k = len(rows), points.shape[1]
     result: dict[str, np.ndarray] = {name: np.zeros((n, k), np.float32) for name in ("mean", "sd")}
-    result |= {name: np.zeros(n, np.float32) for name in ("uncertainty", "residual")}
+    result |= {name: np.zeros(n, np.float32) for name in OF_CELL}
     if len(names):
         result |= {"shares": np.zeros((n, len(names)), np.float32), "labels": names}
     progress, done = Progress(n, "cell"), 0
@@ -76,13 +80,13 @@ def denoise_rows(
             continue
         for block in np.split(own, range(sampler.cells_at_once, len(own), sampler.cells_at_once)):
             cells = torch.from_numpy(rows[block])
-            mean, samples, trace = sampler(points[cells].to(device), cells.to(device))
+            own_points = points[cells].to(device)
+            mean, samples, trace = sampler(own_points, cells.to(device))
             result["mean"][block] = mean.cpu()
             result["sd"][block] = samples.std(dim=0).cpu()
             result["uncertainty"][block] = trace.cpu()
-            # The other likelihoods have a noise of their own.
-            unit = sampler.s if sampler.gaussian else 1.0
-            result["residual"][block] = (points[cells] - mean.cpu()).norm(dim=1) / unit
+            result["background"][block] = sampler.background(own_points).cpu()
+            result["residual"][block] = sampler.distance(own_points, mean).cpu()
             if len(names):
                 shares = label_shares(samples, reference, codes, len(names))
                 result["shares"][block] = shares.cpu()
@@ -94,7 +98,7 @@ def denoise_rows(
 def as_anndata(latents: ad.AnnData, rows: np.ndarray, result: dict[str, np.ndarray]) -> ad.AnnData:
     """The shard's part of denoised.h5ad."""
     obs = latents.obs.iloc[rows].copy()
-    for name in ("uncertainty", "residual"):
+    for name in OF_CELL:
         obs[f"dice_{name}"] = result[name]
     part = ad.AnnData(obs=obs, obsm={"X_dice": result["mean"], "X_dice_sd": result["sd"]})
     if "shares" in result:
@@ -108,22 +112,24 @@ def gene_space(
     files: tuple[str | Path, str | Path],
     target_sum: float,
     device: str,
+    coordinates: np.ndarray | None = None,
 ) -> GeneSpace:
     """Expression of neighbouring rows.
 
     Parameters
     ----------
-    latents : latents.h5ad, all cells.
+    latents : latents.h5ad, all cells, in the coordinates of the prior.
     rows : positions of the cells, each after the one before.
     files : normalized.h5ad and loadings.npz.
     target_sum : the total that cells were normalised to.
+    coordinates : of the prior, see `coordinates.py`.
     """
     normalized, loadings = files
     genes = read_part(normalized, "var").index
     totals = read_part(normalized, "obs")["total_counts"].to_numpy()[rows]
     expression = read_rows(normalized, slice(rows[0], rows[-1] + 1))
     shift = latents.obsm["X_harmony"][rows] - latents.obsm["X_pca"][rows]
-    space = load_space(loadings).restricted_to(genes)
+    space = space_in_coordinates(load_space(loadings).restricted_to(genes), coordinates)
     latent = latents.uns["latent"]
     return GeneSpace(expression, totals / target_sum, shift, rows[0], space, latent, device)
 
@@ -154,10 +160,11 @@ def denoise_shard(
     InputError
         The noise variance is not defined, or the prior does not know the posterior's noise level.
     """
+    latents = in_coordinates(latents, prior.coordinates)
     rows, latent = shard_rows(latents.n_obs, *shard), latents.uns["latent"]
     genes = None
     if expression and len(rows):
-        genes = gene_space(latents, rows, expression, target_sum, device)
+        genes = gene_space(latents, rows, expression, target_sum, device, prior.coordinates)
     samplers = {
         role: Sampler(prior, settings, latent, role, seed, device, genes)
         # No cells: none are asked for, but the part says how they would have been denoised.
@@ -180,5 +187,8 @@ def denoise_shard(
         "samples": first.draws,
         "iterations": {role: s.iterations for role, s in samplers.items()},
         "labels": np.asarray(result.get("labels", []), dtype=object),
+        "noise": "isotropic" if prior.coordinates is None else "within_type",
     }
+    if prior.coordinates is not None:
+        part.uns["dice_coordinates"] = prior.coordinates
     return part

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 from torch.nn import BatchNorm1d, Linear, SiLU
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from dice_atlas.dice.networks import ResidualBatchNorm, TabularDiffusionMLP
+from dice_atlas.dice.networks import KernelMean, ResidualBatchNorm, TabularDiffusionMLP
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.schedule import DDPMSchedule, chain_levels
 
@@ -21,9 +22,11 @@ class Prior(Protocol):
     Attributes
     ----------
     levels : smallest and largest noise level at which it is known.
+    coordinates : A (k, k) of `coordinates.py`, if the prior is one of latents u A; else None.
     """
 
     levels: tuple[float, float]
+    coordinates: np.ndarray | None
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """E[clean | clean + s eps = u], (n, k) -> (n, k)."""
@@ -31,13 +34,61 @@ class Prior(Protocol):
     def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
         """One draw of clean | clean + s eps = u for every row, (n, k) -> (n, k)."""
 
+    def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Trace (n,) of the covariance of clean | clean + s eps = u."""
 
-class DenoiserPrior:
+    def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Probability (n,) that clean comes from the broad background, not from the reference."""
+
+
+def posterior_covariance(prior: Prior, latents: torch.Tensor, s: float) -> torch.Tensor:
+    """Posterior covariance (n, k, k) by second-order Tweedie: s^2 times the mean's Jacobian.
+
+    Symmetrised, since a trained network's Jacobian is symmetric in the limit only. One backward
+    pass per latent dimension.
+    """
+    with torch.enable_grad():
+        u = latents.detach().clone().requires_grad_(True)
+        mean = prior.mean(u, s)
+        rows = [
+            torch.autograd.grad(mean[:, j].sum(), u, retain_graph=True)[0]
+            for j in range(mean.shape[1])
+        ]
+    jacobian = torch.stack(rows, dim=1)
+    return s**2 * (jacobian + jacobian.transpose(1, 2)) / 2
+
+
+class NetworkPrior:
+    """What priors that are networks have in common: no background, variances by the Jacobian."""
+
+    levels: tuple[float, float] = (0.0, math.inf)
+    coordinates: np.ndarray | None = None
+
+    def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """See `Prior`."""
+        raise NotImplementedError
+
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
+        """See `Prior`."""
+        raise NotImplementedError
+
+    def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """See `Prior`."""
+        covariance = posterior_covariance(self, u, s)
+        return covariance.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=0)
+
+    def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """See `Prior`."""
+        return torch.zeros(len(u), device=u.device)
+
+
+class DenoiserPrior(NetworkPrior):
     """A prior from any posterior-mean denoiser, sampled by a short reverse chain.
 
     Parameters
     ----------
     denoiser : callable (u (n, k), s) -> (n, k).
+    share : callable (u (n, k), s) -> (n,), the probability of the background; None: there is none.
     levels : noise levels that the denoiser was trained at, all by default.
     steps_per_fold : steps of the reverse chain for each factor e between its levels.
     s_min : noise level at which the chain ends, or a quarter of its start if that is lower.
@@ -49,13 +100,18 @@ class DenoiserPrior:
         levels: tuple[float, float] = (0.0, math.inf),
         steps_per_fold: float = 4.5,
         s_min: float = 0.08,
+        share: Callable[[torch.Tensor, float], torch.Tensor] | None = None,
     ) -> None:
-        self.denoiser, self.levels = denoiser, levels
+        self.denoiser, self.levels, self.share = denoiser, levels, share
         self.steps_per_fold, self.s_min = steps_per_fold, s_min
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """One evaluation of the denoiser."""
         return self.denoiser(u, s)
+
+    def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """See `Prior`."""
+        return super().background(u, s) if self.share is None else self.share(u, s)
 
     def chain(self, s: float) -> list[float]:
         """Noise levels from s down; s alone where the denoiser knows no lower one."""
@@ -86,7 +142,7 @@ class DenoiserPrior:
         return clean
 
 
-class DDPMPrior:
+class DDPMPrior(NetworkPrior):
     """The paper's prior: a noise predictor on the DDPM schedule.
 
     Noise levels are those of the schedule: s is replaced by the nearest step's.
@@ -120,6 +176,66 @@ class DDPMPrior:
             if t > 1:
                 u_t = u_t + math.sqrt(1 - alpha) * noise()
         return u_t
+
+
+class KernelPrior(NetworkPrior):
+    """A prior of points and a broad background, whose posterior is known exactly at any level.
+
+    Parameters
+    ----------
+    kernel : the points.
+    covariance : of the noise (k, k) at level 1; None: isotropic.
+    """
+
+    def __init__(self, kernel: KernelMean, covariance: torch.Tensor | None = None) -> None:
+        self.kernel = kernel
+        k = kernel.point.shape[1]
+        self.inward = self.outward = torch.eye(k, device=kernel.point.device)
+        if covariance is not None:
+            values, vectors = torch.linalg.eigh(covariance.double())
+            inward, outward = (
+                ((vectors * values**power) @ vectors.mT).float() for power in (-0.5, 0.5)
+            )
+            self.kernel, self.inward, self.outward = kernel.moved(inward), inward, outward
+
+    def under(self, covariance: torch.Tensor) -> "KernelPrior":
+        """The same prior where the noise has a covariance (k, k) at level 1."""
+        found = KernelPrior(self.kernel, covariance)
+        found.coordinates = self.coordinates
+        return found
+
+    def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """See `Prior`."""
+        return self.kernel(u @ self.inward, s) @ self.outward
+
+    def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """See `Prior`."""
+        return self.kernel.weights(u @ self.inward, s)[:, -1]
+
+    def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Mean squared length less the squared length of the mean, both from the center."""
+        kernel, moved = self.kernel, u @ self.inward
+        weights, center = kernel.weights(moved, s), kernel.broad.center[0]
+        point = (kernel.point - center) @ self.outward
+        broad = (kernel.broad_mean(moved, s) - center) @ self.outward
+        axes = kernel.broad.basis[0].mT @ self.outward
+        spread = kernel.broad_variance(s) @ (axes**2).sum(dim=1)
+        mean = weights[:, :-1] @ point + weights[:, -1:] * broad
+        squared = weights[:, :-1] @ (point**2).sum(dim=1)
+        squared += weights[:, -1] * ((broad**2).sum(dim=1) + spread)
+        return (squared - (mean**2).sum(dim=1)).clamp(min=0)
+
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
+        """A point by its probability, or a draw from the Gaussian's own posterior."""
+        kernel, moved = self.kernel, u @ self.inward
+        weights = kernel.weights(moved, s).double().cumsum(dim=1)
+        first, second = noise(), noise()
+        place = torch.special.ndtr(first[:, :1].double()) * weights[:, -1:]
+        chosen = torch.searchsorted(weights, place)[:, 0].clamp(max=len(kernel.point))
+        spread = second * kernel.broad_variance(s).sqrt()
+        broad = kernel.broad_mean(moved, s) + spread @ kernel.broad.basis[0].mT
+        found = kernel.point[chosen.clamp(max=len(kernel.point) - 1)]
+        return torch.where((chosen == len(kernel.point))[:, None], broad, found) @ self.outward
 
 
 def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dice_atlas.dice.exact import exact_posterior, posterior_covariance
+from dice_atlas.dice.exact import exact_posterior
 from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.gibbs import gibbs_samples
 from dice_atlas.dice.likelihoods import GaussianLikelihood, LangevinLikelihood, Likelihood
-from dice_atlas.dice.priors import Prior
+from dice_atlas.dice.priors import KernelPrior, Prior
 from dice_atlas.dice.schedule import (
     first_needed_iteration,
     needed_iterations,
@@ -79,10 +79,13 @@ class Sampler:
         if self.method == "exact" and not self.gaussian:
             self.use_gibbs(f"the likelihood {settings.likelihood} has no closed form")
         elif self.method == "exact" and not latent["orthonormal"]:
-            self.use_gibbs(
-                f"{latent['missing_genes']} genes of the reference are missing, the loadings are "
-                "not orthonormal"
-            )
+            if isinstance(prior, KernelPrior):
+                self.prior = prior.under(self.noise_covariance())
+            else:
+                self.use_gibbs(
+                    f"{latent['missing_genes']} genes of the reference are missing, the loadings "
+                    "are not orthonormal"
+                )
         rho = settings.rho
         self.s = float(np.sqrt(self.noise_variance + rho.end**2))
         if self.method == "exact":
@@ -101,6 +104,21 @@ class Sampler:
             self.notes.append(f"rho is limited to the prior's levels, {low:.3g} to {high:.3g}")
         if latent["orthonormal"] and self.gaussian:
             self.rho = self.rho[first_needed_iteration(self.rho, self.noise_variance) :]
+
+    def noise_covariance(self) -> torch.Tensor:
+        """Covariance (k, k) of the noise of exact mode at level 1 where genes are missing."""
+        identity = torch.eye(len(self.gram), device=self.device)
+        rho = self.settings.rho.end
+        whole = self.noise_variance * torch.linalg.inv(self.gram) + rho**2 * identity
+        return whole / (self.noise_variance + rho**2)
+
+    def distance(self, latents: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+        """Distance (n,) of cells (n, k) from their posterior mean, in sd of the noise."""
+        offset = latents - mean
+        if isinstance(self.prior, KernelPrior):
+            offset = offset @ self.prior.inward
+        # The other likelihoods have a noise of their own.
+        return offset.norm(dim=1) / (self.s if self.gaussian else 1.0)
 
     def use_gibbs(self, why: str) -> None:
         """Take the Gibbs sampler, and note why."""
@@ -160,6 +178,14 @@ class Sampler:
             return GaussianLikelihood(statistic, self.gram / self.noise_variance)
         return self.expression.likelihood(self.settings.likelihood, latents, cells)
 
+    @torch.inference_mode()
+    def background(self, latents: torch.Tensor) -> torch.Tensor:
+        """Probability (n,) that each cell (n, k) comes from the prior's background."""
+        if not self.gaussian:
+            # The other likelihoods have no noise level; a cell's own is the nearest to it.
+            return torch.zeros(len(latents), device=latents.device)
+        return self.prior.background(latents, self.s)
+
     def __call__(
         self, latents: torch.Tensor, cells: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -174,9 +200,7 @@ class Sampler:
             mean, samples = exact_posterior(
                 self.prior, latents, cells, self.s, self.draws, self.seed, self.bfloat16
             )
-            covariance = posterior_covariance(self.prior, latents, self.s)
-            trace = covariance.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=0)
-            return mean, samples, trace
+            return mean, samples, self.prior.variance(latents, self.s)
         likelihood = self.likelihood(latents, cells)
         samples = gibbs_samples(
             self.prior, likelihood, cells, self.rho, self.draws, self.seed, self.bfloat16

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save
 
 from dice_atlas import __version__
+from dice_atlas.dice.kernel import kernel_prior, restore_kernel
 from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.training import Trained
@@ -25,7 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 def save_prior(
-    weights: dict[str, torch.Tensor], space: LatentSpace, card: dict[str, Any], path: str | Path
+    weights: dict[str, torch.Tensor],
+    space: LatentSpace,
+    card: dict[str, Any],
+    path: str | Path,
+    coordinates: np.ndarray | None = None,
 ) -> None:
     """Write a prior.
 
@@ -35,9 +41,12 @@ def save_prior(
     space : of its latents.
     card : what is known of it; goes to card.json beside `path`, with the weights' SHA-256.
     path : prior.safetensors.
+    coordinates : see `Trained`.
     """
     arrays = {f"space.{n}": torch.from_numpy(a) for n, a in space_arrays(space).items()}
     tensors = {f"network.{n}": t.contiguous() for n, t in weights.items()}
+    if coordinates is not None:
+        arrays["coordinates"] = torch.from_numpy(coordinates)
     save_model({**tensors, **arrays}, card, path, PRIOR)
 
 
@@ -86,11 +95,18 @@ def load_prior(path: str | Path, device: str) -> tuple[Prior, dict[str, Any]]:
         tensors = load_file(path, device=device)
         settings = card["settings"]
         weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        objective = OBJECTIVES[card["preset"]]
-        network = objective.restore(card["k"], settings["width"], settings["blocks"], weights)
+        prior: Prior
+        if card["preset"] == "kernel":
+            prior = kernel_prior(restore_kernel(card["k"], weights).to(device))
+        else:
+            objective = OBJECTIVES[card["preset"]]
+            network = objective.restore(card["k"], settings["width"], settings["blocks"], weights)
+            prior = objective.prior(network.to(device))
+        if card["noise"] == "within_type":
+            prior.coordinates = tensors["coordinates"].cpu().numpy()
     if not all(bool(torch.isfinite(t).all()) for t in weights.values()):
         raise InputError(f"{path}: its weights hold missing or infinite values; train it again")
-    return objective.prior(network.to(device)), card
+    return prior, card
 
 
 def copy_saved(saved: list[str], outputs: list[str], k: int) -> None:
@@ -137,8 +153,9 @@ def save_trained(
         "torch": torch.__version__,
         "preset": trained.preset,
         "k": space.k,
-        "settings": vars(trainer.settings),
+        "settings": dict(vars(trainer.settings)),
         "augmentation": trained.classes,
+        "noise": "isotropic" if trained.coordinates is None else "within_type",
         "seed": trained.seed,
         "device": trained.device,
         "precision": "bfloat16" if trainer.bfloat16 else "float32",
@@ -155,6 +172,6 @@ def save_trained(
     }
     lists = ("genes", "calibration")
     logger.info("%s", json.dumps({k: v for k, v in card.items() if k not in lists}))
-    save_prior(trainer.best, space, card, path)
+    save_prior(trainer.best, space, card, path, trained.coordinates)
     columns = ["step", "train_loss", "validation_loss"]
     write_table(pd.DataFrame(trainer.rows, columns=columns), loss)

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from dice_atlas.dice.coordinates import within_type_matrix
 from dice_atlas.dice.device import has_fast_bfloat16
-from dice_atlas.dice.mixup import ClassMixup, mixup_classes
+from dice_atlas.dice.kernel import KernelFit, KernelSettings, fit_kernel
+from dice_atlas.dice.mixup import ClassMixup, mixup_classes, split_rows
 from dice_atlas.dice.objectives import (
     OBJECTIVES,
     Network,
@@ -39,41 +41,36 @@ class PriorSettings:
 
     Attributes
     ----------
-    preset : a key of `OBJECTIVES`.
+    preset : kernel, or a key of `OBJECTIVES`.
     augmentation : classes of the mixup: labels, clusters or none.
-    overrides : fields of `TrainingSettings` that replace the preset's.
+    overrides : fields of `KernelSettings` or `TrainingSettings` that replace the preset's.
+    background : share of a Gaussian as broad as the reference (kernel and fast).
+    noise : within_type or isotropic, see `coordinates.py`.
     """
 
     preset: str
     augmentation: str = "labels"
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    background: float = 0.0
+    noise: str = "isotropic"
 
     @classmethod
-    def from_config(cls, prior: Mapping[str, Any]) -> "PriorSettings":
-        """Settings from the `prior` section of the config."""
-        return cls(prior["preset"], prior["augmentation"], dict(prior["overrides"]))
+    def from_config(cls, prior: Mapping[str, Any], noise: str) -> "PriorSettings":
+        """Settings from the `prior` section of the config, and `denoise.noise`."""
+        return cls(
+            prior["preset"], prior["augmentation"], dict(prior["overrides"]), prior["background"],
+            noise,
+        )  # fmt: skip
+
+    def kernel(self) -> KernelSettings:
+        """The settings of the preset kernel, overrides applied."""
+        return replace(KernelSettings(background=self.background), **self.overrides)
 
     def training(self, n_cells: int) -> TrainingSettings:
         """The preset's settings for so many cells, overrides applied."""
-        return replace(OBJECTIVES[self.preset].settings(n_cells), **self.overrides)
-
-
-def split_rows(
-    classes: torch.Tensor, share: float, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Training and validation rows.
-
-    Parameters
-    ----------
-    classes : (n,).
-    share : of every class that is held out, rounded down.
-    """
-    order = torch.randperm(len(classes), generator=generator)
-    held = torch.zeros(len(classes), dtype=torch.bool)
-    for label in classes.unique():
-        members = order[classes[order] == label]
-        held[members[: int(len(members) * share)]] = True
-    return torch.nonzero(~held)[:, 0], torch.nonzero(held)[:, 0]
+        found = replace(OBJECTIVES[self.preset].settings(n_cells), **self.overrides)
+        # The paper's network has no background.
+        return replace(found, background=self.background) if self.preset == "fast" else found
 
 
 class Trainable(Protocol[Network]):
@@ -346,14 +343,16 @@ class Trained:
 
     Attributes
     ----------
-    preset : a key of `OBJECTIVES`.
+    trainer : the run.
+    preset : kernel, or a key of `OBJECTIVES`.
     classes : of the mixup: labels, clusters or none.
     n_cells : that were trained on.
     calibration : keys of the cells that were left out to calibrate.
     n_synthetic : synthetic cells that helped to train.
+    coordinates : A (k, k) of the prior's latents u A; None: the latents as they are.
     """
 
-    trainer: Trainer
+    trainer: Trainer | KernelFit
     preset: str
     classes: str
     seed: int
@@ -361,6 +360,7 @@ class Trained:
     n_cells: int
     calibration: list[str]
     n_synthetic: int = 0
+    coordinates: np.ndarray | None = None
 
 
 def train(
@@ -407,15 +407,27 @@ def train(
         labels = np.concatenate([labels, synthetic.obs["label"].astype(str).to_numpy()])
         logger.info("%d synthetic cells beside them", n_synthetic)
     classes, kind = mixup_classes(data, labels, settings.augmentation, seed)
-    trainer = Trainer(
-        OBJECTIVES[settings.preset],
-        settings.training(len(data)),
-        torch.from_numpy(data),
-        torch.from_numpy(classes),
-        kind != "none",
-        seed,
-        device,
-    )
-    trainer.run(checkpoint)
+    matrix = None
+    if settings.noise == "within_type":
+        # Without mixup there are no classes, but clusters have a spread all the same.
+        types = classes if kind != "none" else mixup_classes(data, labels, "clusters", seed)[0]
+        n_real = len(data) - n_synthetic
+        matrix = within_type_matrix(data[:n_real], types[:n_real])
+        data = (data @ matrix).astype(np.float32)
+    cells, codes = torch.from_numpy(data), torch.from_numpy(classes)
+    trainer: Trainer | KernelFit
+    if settings.preset == "kernel":
+        trainer = fit_kernel(cells, codes, settings.kernel(), kind != "none", seed)
+    else:
+        trainer = Trainer(
+            OBJECTIVES[settings.preset],
+            settings.training(len(data)),
+            cells,
+            codes,
+            kind != "none",
+            seed,
+            device,
+        )
+        trainer.run(checkpoint)
     n_real = len(data) - n_synthetic
-    return Trained(trainer, settings.preset, kind, seed, device, n_real, held, n_synthetic)
+    return Trained(trainer, settings.preset, kind, seed, device, n_real, held, n_synthetic, matrix)

@@ -16,8 +16,8 @@ from typing import Any
 from dice_atlas.errors import InputError, reading
 
 # Of saved priors. 2: the paper's network had blocks of twice the paper's inner width. 3: card and
-# weights did not know each other.
-FORMAT = 4
+# weights did not know each other. 4: latents were always those of isotropic noise.
+FORMAT = 5
 NAME = "card.json"
 
 
@@ -53,8 +53,8 @@ class CardKind:
 PRIOR = CardKind(
     "prior",
     FORMAT,
-    ("format", "preset", "k", "settings", "normalization", "genes", "calibration"),
-    {"preset": str, "k": int, "settings": dict, "normalization": dict, "genes": list,
+    ("format", "preset", "k", "settings", "noise", "normalization", "genes", "calibration"),
+    {"preset": str, "k": int, "noise": str, "settings": dict, "normalization": dict, "genes": list,
      "calibration": list, "sha256": str},
     "results/<atlas>/prior",
     "prior.safetensors",

@@ -66,7 +66,7 @@ def reference_cluster_scores(
     cluster: ClusterSettings,
     seed: int,
 ) -> dict[str, Score]:
-    """Clusters of all cells, resolution chosen by the reference's labels, against the query's truth.
+    """Clusters of all cells, resolution by the reference's labels, against the query's truth.
 
     Parameters
     ----------

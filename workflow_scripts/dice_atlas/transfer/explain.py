@@ -136,8 +136,12 @@ def explain(
     require_same_cells(clusters["cell"], denoised.obs_names, "clusters.tsv.gz and denoised.h5ad")
     cells = denoised.obs[["role", "label"]].astype(str)
     labelled = ((cells["role"] == "reference") & (cells["label"] != "")).to_numpy()
+    positions = np.asarray(denoised.obsm["X_dice"], dtype=float)[labelled]
+    if "dice_coordinates" in denoised.uns:
+        # Back to the latents that the loadings take.
+        positions = np.linalg.solve(denoised.uns["dice_coordinates"], positions.T).T
     genes = label_genes(
-        np.asarray(denoised.obsm["X_dice"], dtype=float)[labelled],
+        positions,
         cells["label"].to_numpy(dtype=str)[labelled],
         space.loadings,
         space.genes,
