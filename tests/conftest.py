@@ -39,7 +39,10 @@ PARTS = (
 )  # fmt: skip
 # Settings that make a run cheap where only the plumbing is looked at.
 SMALL = {
-    "prior": {"overrides": {"width": 32, "blocks": 1, "steps": 100, "batch_size": 128}},
+    "prior": {
+        "preset": "fast",
+        "overrides": {"width": 32, "blocks": 1, "steps": 100, "batch_size": 128},
+    },
     "denoise": {"samples": 4, "shards": 2},
     "cluster": {"resolutions": [0.5, 1.0]},
 }

@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
 # Cheap but for the shards, which last some 20 s: long enough to be hit by a fault.
 SLOW_SHARDS = {
-    "prior": {"overrides": {"width": 64, "blocks": 2, "steps": 200, "batch_size": 128}},
+    "prior": {
+        "preset": "fast",
+        "overrides": {"width": 64, "blocks": 2, "steps": 200, "batch_size": 128},
+    },
     "denoise": {"samples": 500, "shards": 4},
     "annotate": {"spaces": ["dice"]},
     "cluster": {"resolutions": [0.5, 1.0]},
@@ -181,7 +184,7 @@ def test_training_over_its_time_goes_on_from_its_checkpoint(cluster, make_copy, 
     copy = make_copy("slurm_time")
     # Some two minutes of training, of which the first attempt gets one.
     steps = {"steps": 9_000, "patience": 10_000}
-    copy.config("slow", **(SLOW_SHARDS | {"prior": {"overrides": steps}}))
+    copy.config("slow", **(SLOW_SHARDS | {"prior": {"preset": "fast", "overrides": steps}}))
     copy.run("--configfile", "slow.yaml", "--", "results/demo/latent/latents.h5ad")
     cluster.forget()
     start = time.monotonic()

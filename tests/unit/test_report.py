@@ -454,9 +454,9 @@ def test_methods_say_what_was_done(make_files):
 )
 def test_methods_say_who_chose_the_resolution(make_files, choose, labels, expected):
     data = read_report_data(make_files(), 2)
-    settings = replace(data.settings, cluster=replace(data.settings.cluster, choose=choose))
     found = data.resolutions if labels else data.resolutions.assign(reference_ari=np.nan)
-    data = replace(data, settings=settings, resolutions=found)
+    config = data.config | {"cluster": data.config["cluster"] | {"choose": choose}}
+    data = replace(data, config=config, resolutions=found)
     assert methods.choice_of_resolution(data).startswith(expected)
 
 

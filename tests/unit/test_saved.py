@@ -122,7 +122,8 @@ def test_the_card_says_what_was_trained(saved):
     assert card == {
         "format": 5, "dice_atlas": __version__, "torch": torch.__version__,
         "preset": trained.preset, "k": K, "settings": vars(trained.trainer.settings),
-        "augmentation": "labels", "noise": "isotropic", "seed": 4, "device": "cpu", "n_synthetic": 0,
+        "augmentation": "labels", "noise": "isotropic", "seed": 4, "device": "cpu",
+        "n_synthetic": 0,
         "precision": "bfloat16" if trained.trainer.bfloat16 else "float32",
         "n_cells": 140, "n_held_out": 0, "steps": 20, "genes": space_of().genes.tolist(),
         "calibration": [], "sha256": sha256(folder / "prior.safetensors"), **ABOUT,

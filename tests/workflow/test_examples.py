@@ -7,7 +7,7 @@ pytestmark = pytest.mark.workflow
 EXAMPLES = ["pbmc4k_to_zheng", "pbmc4k_zheng_to_pbmc3k", "kang_8donors"]
 # Enough training to be meaningful, and no stage that these tests do not look at.
 QUICK = {
-    "prior": {"overrides": {"width": 128, "steps": 500}},
+    "prior": {"overrides": {"draws": 2000}},
     "denoise": {"samples": 4, "shards": 2},
     "cluster": {"resolutions": [0.3, 0.6], "flavor": "igraph"},
     "qc": {"doublets": "off"},

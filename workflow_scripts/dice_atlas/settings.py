@@ -272,7 +272,8 @@ def conflicts(config: dict[str, Any]) -> list[str]:
     if wrong and not prior["path"]:
         sentences.append(
             f"prior.overrides: seen {', '.join(sorted(wrong))}, which the preset "
-            f"{prior['preset']} does not have"
+            f"{prior['preset']} does not have; expected "
+            + ("preset fast or paper" if prior["preset"] == "kernel" else "preset kernel")
         )
     # The closed form has no start.
     gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
