@@ -196,6 +196,8 @@ def make_files(tmp_path, root):
         ad.AnnData(obs=obs[[]], uns={"correction": notes}).write_h5ad(tmp_path / "corrected.h5ad")
         card = {
             "preset": "fast",
+            "noise": "within_type",
+            "settings": {"background": 0.1},
             "augmentation": "labels",
             "n_cells": 100,
             "steps": 700,
@@ -438,6 +440,8 @@ def test_methods_say_what_was_done(make_files):
         "700 steps in 15 s on cpu",
         "Gaussian noise of variance 1 per scaled gene, rho 0.5, so noise level 1.118",
         "Labels of 100 reference cells were transferred to 140 query cells",
+        "held-out loss 0.500; a background of 0.1",
+        "the pooled covariance of the reference within types",
         "resolution 0.5 was chosen by the labels of the reference",
     ):
         assert part in text
@@ -455,8 +459,8 @@ def test_methods_say_what_was_done(make_files):
 def test_methods_say_who_chose_the_resolution(make_files, choose, labels, expected):
     data = read_report_data(make_files(), 2)
     found = data.resolutions if labels else data.resolutions.assign(reference_ari=np.nan)
-    config = data.config | {"cluster": data.config["cluster"] | {"choose": choose}}
-    data = replace(data, config=config, resolutions=found)
+    data = replace(data, resolutions=found)
+    data.config["cluster"]["choose"] = choose
     assert methods.choice_of_resolution(data).startswith(expected)
 
 

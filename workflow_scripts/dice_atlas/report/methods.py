@@ -165,17 +165,28 @@ def features(data: ReportData) -> str:
 def denoising(data: ReportData) -> str:
     """The prior and DICE."""
     card, dice, config = data.card, data.dice, data.config
+    kernel = card["preset"] == "kernel"
+    what = "a kernel density" if kernel else "a diffusion model"
     if config["prior"]["path"]:
-        text = "The prior, a diffusion model of the latents of a reference, was a saved one "
+        text = f"The prior, {what} of the latents of a reference, was a saved one "
     else:
-        text = f"The prior, a diffusion model of the latents of the {fitted_on(data)}, was trained "
+        made = "fitted" if kernel else "trained"
+        text = f"The prior, {what} of the latents of the {fitted_on(data)}, was {made} "
     overrides = {} if config["prior"]["path"] else config["prior"].get("overrides", {})
     mixed = {"labels": "mixup within labels", "clusters": "mixup within clusters"}
+    steps = f"{card['steps']:,} steps in {card['seconds']:,.0f} s on {card['device']}, "
+    background = card["settings"].get("background", 0)
     text += (
         f"(preset {card['preset']}, {mixed.get(card['augmentation'], 'no mixup')}, "
-        f"{card['n_cells']:,} cells, {card['steps']:,} steps in {card['seconds']:,.0f} s on "
-        f"{card['device']}, held-out loss {card['held_out_loss']:.3f}{changed(overrides)}). "
+        f"{card['n_cells']:,} cells, {'' if kernel else steps}"
+        f"held-out loss {card['held_out_loss']:.3f}{changed(overrides)}"
+        f"{f'; a background of {background:g}' if background else ''}). "
     )
+    if card["noise"] == "within_type":
+        text += (
+            "Noise was taken to have the pooled covariance of the reference within "
+            f"{'types' if card['augmentation'] == 'labels' else 'clusters'}. "
+        )
     text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "
     noise = LIKELIHOODS[dice["likelihood"]]
     if dice["likelihood"] == "gaussian":

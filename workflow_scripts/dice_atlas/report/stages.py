@@ -40,6 +40,14 @@ def draw_singular_values(axes: Axes, values: np.ndarray, k: int) -> None:
 
 def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
     """Losses of the prior by step (loss.tsv), the weights kept as a line."""
+    axes.set_title("Loss of the prior")
+    if len(loss) == 1:
+        axes.text(
+            0.5, 0.5, f"No training.\nHeld-out loss {loss['validation_loss'].iloc[0]:.3f}",
+            ha="center", va="center", color=SOFT, transform=axes.transAxes,
+        )  # fmt: skip
+        axes.set_axis_off()
+        return
     for column, label, color in (
         ("train_loss", "training", LIGHT_BLUE),
         ("validation_loss", "held-out cells", BLUE),
@@ -48,7 +56,6 @@ def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
     best = loss["validation_loss"].idxmin() if loss["validation_loss"].notna().any() else None
     if best is not None:
         axes.axvline(loss["step"][best], color=ORANGE, lw=1.2, ls="--", label="weights kept")
-    axes.set_title("Loss of the prior")
     axes.set_xlabel("step")
     axes.set_ylim(0, None)
     axes.legend()
