@@ -42,5 +42,5 @@ def exact_posterior(
     draw = torch.arange(draws, device=cells.device).repeat_interleave(n)
     noise = CellNoise(seed, cells.repeat(draws), draw, k)
     with torch.autocast(latents.device.type, torch.bfloat16, enabled=bfloat16):
-        samples = prior.sample(latents.repeat(draws, 1), s, noise)
+        samples = prior.sample(latents, s, noise, draws)
     return mean, samples.view(draws, n, k)

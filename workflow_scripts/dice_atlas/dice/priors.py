@@ -31,8 +31,13 @@ class Prior(Protocol):
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """E[clean | clean + s eps = u], (n, k) -> (n, k)."""
 
-    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
-        """One draw of clean | clean + s eps = u for every row, (n, k) -> (n, k)."""
+    def sample(
+        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
+    ) -> torch.Tensor:
+        """Draws of clean | clean + s eps = u: one of each row (n, k), then the next of each.
+
+        The noise is that of `repeats` n rows, as is the result.
+        """
 
     def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """Trace (n,) of the covariance of clean | clean + s eps = u."""
@@ -68,7 +73,9 @@ class NetworkPrior:
         """See `Prior`."""
         raise NotImplementedError
 
-    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
+    def sample(
+        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
+    ) -> torch.Tensor:
         """See `Prior`."""
         raise NotImplementedError
 
@@ -120,7 +127,9 @@ class DenoiserPrior(NetworkPrior):
             return [s]
         return chain_levels(s, end, math.ceil(self.steps_per_fold * math.log(s / end))).tolist()
 
-    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
+    def sample(
+        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
+    ) -> torch.Tensor:
         """Stochastic Adams solver of the reverse SDE (Xue et al. 2023, SA-Solver, PEC mode).
 
         The first-order chain draws u_next from its Gaussian given u and the posterior mean; in
@@ -128,7 +137,7 @@ class DenoiserPrior(NetworkPrior):
         from the step before, and correcting with the one found there, costs no evaluation and
         removes most of that.
         """
-        levels = self.chain(s)
+        u, levels = u.repeat(repeats, 1), self.chain(s)
         clean = self.denoiser(u, levels[0])
         previous, last_h = clean, 1.0
         for now, following in itertools.pairwise(levels):
@@ -165,10 +174,12 @@ class DDPMPrior(NetworkPrior):
         u_t = math.sqrt(abar) * u
         return (u_t - math.sqrt(1 - abar) * self.predict_noise(u_t, t)) / math.sqrt(abar)
 
-    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
+    def sample(
+        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
+    ) -> torch.Tensor:
         """The paper's reverse chain from step t0, started without fresh noise."""
         t0 = self.schedule.step_of(s)
-        u_t = math.sqrt(self.abar[t0 - 1]) * u
+        u_t = math.sqrt(self.abar[t0 - 1]) * u.repeat(repeats, 1)
         for t in range(t0, 0, -1):
             alpha, abar = self.alpha[t - 1], self.abar[t - 1]
             drift = (1 - alpha) / math.sqrt(1 - abar) * self.predict_noise(u_t, t)
@@ -225,15 +236,19 @@ class KernelPrior(NetworkPrior):
         squared += weights[:, -1] * ((broad**2).sum(dim=1) + spread)
         return (squared - (mean**2).sum(dim=1)).clamp(min=0)
 
-    def sample(self, u: torch.Tensor, s: float, noise: CellNoise) -> torch.Tensor:
+    def sample(
+        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
+    ) -> torch.Tensor:
         """A point by its probability, or a draw from the Gaussian's own posterior."""
         kernel, moved = self.kernel, u @ self.inward
         weights = kernel.weights(moved, s).double().cumsum(dim=1)
         first, second = noise(), noise()
-        place = torch.special.ndtr(first[:, :1].double()) * weights[:, -1:]
-        chosen = torch.searchsorted(weights, place)[:, 0].clamp(max=len(kernel.point))
+        uniform = torch.special.ndtr(first[:, 0].double()).view(repeats, len(u)).T
+        place = (uniform * weights[:, -1:]).contiguous()
+        chosen = torch.searchsorted(weights, place).clamp(max=len(kernel.point)).T.flatten()
         spread = second * kernel.broad_variance(s).sqrt()
-        broad = kernel.broad_mean(moved, s) + spread @ kernel.broad.basis[0].mT
+        broad = kernel.broad_mean(moved, s).repeat(repeats, 1)
+        broad = broad + spread @ kernel.broad.basis[0].mT
         found = kernel.point[chosen.clamp(max=len(kernel.point) - 1)]
         return torch.where((chosen == len(kernel.point))[:, None], broad, found) @ self.outward
 
