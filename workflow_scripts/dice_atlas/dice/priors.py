@@ -31,9 +31,7 @@ class Prior(Protocol):
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """E[clean | clean + s eps = u], (n, k) -> (n, k)."""
 
-    def sample(
-        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
-    ) -> torch.Tensor:
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1) -> torch.Tensor:
         """Draws of clean | clean + s eps = u: one of each row (n, k), then the next of each.
 
         The noise is that of `repeats` n rows, as is the result.
@@ -73,9 +71,7 @@ class NetworkPrior:
         """See `Prior`."""
         raise NotImplementedError
 
-    def sample(
-        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
-    ) -> torch.Tensor:
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1) -> torch.Tensor:
         """See `Prior`."""
         raise NotImplementedError
 
@@ -105,7 +101,7 @@ class DenoiserPrior(NetworkPrior):
         self,
         denoiser: Callable[[torch.Tensor, float], torch.Tensor],
         levels: tuple[float, float] = (0.0, math.inf),
-        steps_per_fold: float = 4.5,
+        steps_per_fold: float = 9.0,
         s_min: float = 0.08,
         share: Callable[[torch.Tensor, float], torch.Tensor] | None = None,
     ) -> None:
@@ -127,9 +123,7 @@ class DenoiserPrior(NetworkPrior):
             return [s]
         return chain_levels(s, end, math.ceil(self.steps_per_fold * math.log(s / end))).tolist()
 
-    def sample(
-        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
-    ) -> torch.Tensor:
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1) -> torch.Tensor:
         """Stochastic Adams solver of the reverse SDE (Xue et al. 2023, SA-Solver, PEC mode).
 
         The first-order chain draws u_next from its Gaussian given u and the posterior mean; in
@@ -174,9 +168,7 @@ class DDPMPrior(NetworkPrior):
         u_t = math.sqrt(abar) * u
         return (u_t - math.sqrt(1 - abar) * self.predict_noise(u_t, t)) / math.sqrt(abar)
 
-    def sample(
-        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
-    ) -> torch.Tensor:
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1) -> torch.Tensor:
         """The paper's reverse chain from step t0, started without fresh noise."""
         t0 = self.schedule.step_of(s)
         u_t = math.sqrt(self.abar[t0 - 1]) * u.repeat(repeats, 1)
@@ -236,9 +228,7 @@ class KernelPrior(NetworkPrior):
         squared += weights[:, -1] * ((broad**2).sum(dim=1) + spread)
         return (squared - (mean**2).sum(dim=1)).clamp(min=0)
 
-    def sample(
-        self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1
-    ) -> torch.Tensor:
+    def sample(self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1) -> torch.Tensor:
         """A point by its probability, or a draw from the Gaussian's own posterior."""
         kernel, moved = self.kernel, u @ self.inward
         weights = kernel.weights(moved, s).double().cumsum(dim=1)

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from dice_atlas.dice.coordinates import within_type_matrix
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.kernel import KernelFit, KernelSettings, fit_kernel
-from dice_atlas.dice.mixup import ClassMixup, mixup_classes, split_rows
+from dice_atlas.dice.mixup import ClassMixup, augmented, mixup_classes, split_rows
 from dice_atlas.dice.objectives import (
     OBJECTIVES,
     Network,
@@ -31,6 +31,8 @@ from dice_atlas.logs import Progress
 
 logger = logging.getLogger(__name__)
 
+# Augmented held-out draws that weights are judged by, at the least.
+HELD_DRAWS = 2_000
 # Fewer cells make no prior.
 LEAST_CELLS = 50
 
@@ -156,8 +158,11 @@ class Trainer:
         split = torch.Generator().manual_seed(seed)
         train, held = split_rows(classes, 0.1, split)
         self.latents = latents[train].to(device)
-        self.held = latents[held if len(held) else train].to(device)
         probability = settings.mixup_probability if mixup else 0.0
+        # What is judged is what is trained: augmented draws, of cells that were held out.
+        rows = held if len(held) else train
+        judged = augmented(latents[rows], classes[rows], probability, split, HELD_DRAWS)
+        self.held = judged.to(device)
         self.bfloat16 = objective.low_precision and has_fast_bfloat16(device)
         self.mixup = ClassMixup(classes[train].to(device), probability)
         self.generator = torch.Generator(device).manual_seed(seed)
