@@ -41,7 +41,7 @@ readme: demo
 # Synthetic cells of labelled data sets, <DATA>/<set>/<set>.h5ad; the tables in docs/synthesis.md.
 bench-synthesis: $(VENV)/.ready-dev
 	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/synthesis.py $(DATA)
-	for part in scld augment synthesis_size; do \
+	for part in scld augment synthesis_size depth; do \
 		PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/$$part.py $(DATA) || exit 1; done
 	$(BIN)/python docs/update_synthesis.py
 

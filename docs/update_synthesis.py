@@ -23,7 +23,9 @@ ROWS = {
     "gaussian_copula": "Gaussian copula",
     "independent_negative_binomial": "independent NB",
 }
-SCLD, AUGMENT, SIZE = (DOCS / "synthesis" / f"{name}.tsv" for name in ("scld", "augment", "size"))
+SCLD, AUGMENT, SIZE, DEPTH = (
+    DOCS / "synthesis" / f"{name}.tsv" for name in ("scld", "augment", "size", "depth")
+)
 SPACES = ("unlogged_20000", "log1p")
 REMEDIES = ("none", "class weights", "oversampling", "SMOTE", "synthetic cells")
 COLUMNS = {
@@ -168,13 +170,29 @@ def size_table(table: pd.DataFrame) -> str:
     return markdown(["cells", "rule", "jobs", "CPU seconds, all jobs", "MiB, largest job"], rows)
 
 
+def depth_table(table: pd.DataFrame) -> str:
+    """Labels that come back, by depth."""
+    rows = []
+    for depth, own in table.groupby("depth", sort=False):
+        spaces = own.set_index("space")
+        counts = own["median_counts"].iloc[0]
+        fields = [f"{spaces.loc[space, name]:.3f}" for space in ("pca", "dice")
+                  for name in ("accuracy", "macro_f1")]  # fmt: skip
+        rows.append([f"{depth:g}", f"{counts:,.0f}", *fields])
+    head = ["depth", "counts of a cell, median", "PCA: accuracy", "macro F1", "DICE: accuracy",
+            "macro F1"]  # fmt: skip
+    return markdown(head, rows)
+
+
 def main() -> None:
     """Write the page again."""
     table = pd.read_csv(SCORES, sep="\t")
     page = PAGE.read_text()
     if SCLD.exists():
         page = replace_block(page, "paper", paper_table(pd.read_csv(SCLD, sep="\t")))
-    for path, make in ((SCLD, scld_table), (AUGMENT, augment_table), (SIZE, size_table)):
+    for path, make in (
+        (SCLD, scld_table), (AUGMENT, augment_table), (SIZE, size_table), (DEPTH, depth_table)
+    ):  # fmt: skip
         if path.exists():
             page = replace_block(page, path.stem, make(pd.read_csv(path, sep="\t")))
     for name, make in (

@@ -109,6 +109,18 @@ def test_both_tables_of_an_atlas(denoised):
     assert found.loc["1", ["query_cells", "label", "unassigned"]].tolist() == [2, "T", 0.5]
 
 
+def test_genes_are_those_of_the_latents_in_any_coordinates(denoised):
+    clusters = pd.DataFrame({"cell": denoised.obs_names, "cluster": "0"})
+    expected, _ = explain(denoised, space_of_genes(), {}, clusters)
+    factor = np.random.default_rng(1).normal(size=(30, 30))
+    matrix = factor @ factor.T / 30 + np.eye(30)
+    denoised.obsm["X_dice"] = denoised.obsm["X_dice"].astype(float) @ matrix
+    denoised.uns["dice_coordinates"] = matrix
+    found, _ = explain(denoised, space_of_genes(), {}, clusters)
+    assert found["gene"].tolist() == expected["gene"].tolist()
+    np.testing.assert_allclose(found["weight"], expected["weight"], rtol=1e-6)
+
+
 def test_clusters_of_other_cells_are_refused(denoised):
     clusters = pd.DataFrame({"cell": denoised.obs_names[::-1], "cluster": "0"})
     with pytest.raises(InputError, match="do not hold the same cells in the same order"):
