@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import scipy.sparse as sp
 import torch
 from dice_atlas.dice.mixup import mixup_classes
 from dice_atlas.dice.objectives import OBJECTIVES
@@ -49,6 +50,12 @@ def read(path: Path, column: str, min_genes: int) -> ad.AnnData:
 
 def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, LatentSpace]:
     """Latents of all cells, cells x k, and the loadings of those that are not held out."""
+    expression, space = fit_space(data, held, seed)
+    return least_squares_latents(expression, space).astype(np.float32), space
+
+
+def fit_space(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[sp.csr_matrix, LatentSpace]:
+    """Expression of all cells on the variable genes, and the space of those not held out."""
     counts = data.X.tocsr()
     chosen, _ = variable_genes(counts[~held], MOST_GENES)
     totals = np.asarray(counts.sum(axis=1)).ravel()
@@ -59,8 +66,7 @@ def project(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[np.ndarray, 
     k = choose_k(values)
     none = np.array([], dtype=str)
     genes = data.var_names[np.sort(chosen)].to_numpy(dtype=str)
-    space = LatentSpace(genes, loadings[:, :k], scaling, values, none)
-    return least_squares_latents(expression, space).astype(np.float32), space
+    return expression, LatentSpace(genes, loadings[:, :k], scaling, values, none)
 
 
 def fit(reference: np.ndarray, labels: np.ndarray, seed: int) -> Prior:
