@@ -1,4 +1,4 @@
-# The diffusion prior of the reference's latents: trained, or taken from an earlier run.
+# The prior of the reference's latents: a kernel, a trained network, or taken from an earlier run.
 
 
 rule train_prior:

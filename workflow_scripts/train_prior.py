@@ -1,4 +1,4 @@
-"""train_prior: the diffusion prior of the reference's latents, trained or a saved one."""
+"""train_prior: the prior of the reference's latents: a kernel, a trained one or a saved one."""
 
 from pathlib import Path
 

@@ -59,7 +59,8 @@ def main() -> None:
             run_workflow(folder, known, config, 2, f"results/known{depth:g}/metrics.tsv")
             metrics = pd.read_csv(folder / f"results/known{depth:g}/metrics.tsv", sep="\t")
             totals = np.asarray(query.X.sum(axis=1)).ravel()
-            for space, own in metrics.groupby("embedding"):
+            for space in ("pca", "dice"):
+                own = metrics[(metrics["embedding"] == space) & (metrics["cells"] == "query")]
                 values = own.set_index("metric")["value"]
                 rows.append(
                     {"set": given.set, "depth": depth, "median_counts": float(np.median(totals)),

@@ -59,7 +59,8 @@ def rows_of(folder: Path, name: str, n_cells: int, seed: int) -> list[dict]:
     classes, _ = mixup_classes(reference, known, "labels", seed)
     matrix = within_type_matrix(reference, classes)
     points = torch.from_numpy((reference @ matrix).astype(np.float32))
-    kernel = kernel_of(points, torch.from_numpy(classes), KernelSettings(), True, seed)
+    numbers = np.arange(len(reference))
+    kernel = kernel_of(points, torch.from_numpy(classes), numbers, KernelSettings(), True, seed)
     prior = KernelPrior(kernel)
     prior.coordinates = matrix
     denoised = prior.mean(points, SETTINGS["closed form"].level({}, "reference")).numpy()

@@ -15,7 +15,9 @@ from dice_atlas.baselines.methods import ALWAYS, EMBEDDED, METHODS, methods_sche
 from dice_atlas.baselines.smoothing import knn_smoothing
 from dice_atlas.errors import InputError
 from factories import blobs, expression_of_types
+from scipy.linalg import eigh, sqrtm
 from scipy.spatial.distance import cdist
+from sklearn.covariance import LedoitWolf
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,8 @@ S = 1.1
 def pair(expression):
     """Expression of a split, and its latents: 100 reference cells, then 50 of the query."""
     obs = pd.DataFrame(
-        {"role": ["reference"] * 100 + ["query"] * 50}, index=[f"c{i}" for i in range(150)]
+        {"role": ["reference"] * 100 + ["query"] * 50, "label": ["a", "b", "c"] * 50},
+        index=[f"c{i}" for i in range(150)],
     )
     split = ad.AnnData(sp.csr_matrix(expression), obs=obs)
     u, d, _ = np.linalg.svd(expression.toarray(), full_matrices=False)
@@ -170,9 +173,35 @@ def expected_embedding(method, split, latents):
         return points[nearest].mean(axis=1)
     if method == "magic":
         return magic(points)
+    if method == "whitened":
+        label = np.array(["a", "b", "c"] * 50)[:100]
+        offset = points[:100].copy()
+        for name in "abc":
+            offset[label == name] -= offset[label == name].mean(axis=0)
+        within = offset.T @ offset / 100
+        scale = np.trace(within) / 4
+        return points @ np.linalg.inv(sqrtm(0.8 * within + 0.2 * scale * np.eye(4))) * scale**0.5
+    if method == "lda":
+        return lda_by_hand(points, np.array(["a", "b", "c"] * 50)[:100])
     if method == "nmf":
         return nmf_embedding(split.X, 4, 7)
     return alra_embedding(split.X, 7)
+
+
+def lda_by_hand(points, label):
+    """Fisher's criterion on the pooled covariance, each class's shrunk by Ledoit and Wolf."""
+    known, within = points[: len(label)], 0
+    mean = known.mean(axis=0)
+    for name in np.unique(label):
+        own = known[label == name]
+        sd = own.std(axis=0)
+        shrunk = LedoitWolf().fit(own / sd).covariance_ * np.outer(sd, sd)
+        within = within + len(own) / len(known) * shrunk
+    # What the shrunk whole has beside it.
+    sd = known.std(axis=0)
+    whole = LedoitWolf().fit(known / sd).covariance_ * np.outer(sd, sd)
+    _, vectors = eigh(whole - within, within)
+    return (points - mean) @ vectors[:, ::-1][:, :2]
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iterations")
@@ -183,6 +212,12 @@ def test_every_method_embeds_a_split(pair, method):
     assert found.obs_names.equals(split.obs_names)
     assert found.obsm["X_embedding"].dtype == np.float32
     expected = expected_embedding(method, split, latents)
+    if method == "lda":
+        # An axis has no sign, and LDA's centre is that of the classes.
+        found.obsm["X_embedding"] -= found.obsm["X_embedding"].mean(axis=0)
+        expected = expected - expected.mean(axis=0)
+        sign = np.sign((found.obsm["X_embedding"] * expected).sum(axis=0))
+        expected = expected * sign
     np.testing.assert_allclose(found.obsm["X_embedding"], expected, atol=1e-4, rtol=1e-4)
     # Posterior means have a spread: a flat prior's is the noise.
     assert ("X_embedding_sd" in found.obsm) == (method in ("pca", "kernel"))

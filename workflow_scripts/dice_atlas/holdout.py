@@ -65,6 +65,18 @@ def calibration_cells(
     return np.flatnonzero(names.isin(names[chosen]) & (classes != ""))
 
 
+def cell_numbers(cells: pd.DataFrame) -> np.ndarray:
+    """A number (int64) of each cell: a hash of its key, or of its name where it has none.
+
+    Parameters
+    ----------
+    cells : index their names; `cell_key` (`counts.keys.cell_keys`) if known.
+    """
+    keys = cells.get("cell_key", cells.index)
+    digests = (hashlib.blake2b(str(key).encode(), digest_size=8).digest() for key in keys)
+    return np.frombuffer(b"".join(digests), dtype=np.int64).copy()
+
+
 def training_rows(cells: pd.DataFrame, calibrated: bool) -> np.ndarray:
     """Mask of the cells that loadings and prior are fitted on.
 

@@ -45,7 +45,9 @@ POSTERIOR = {
     "dice_label_entropy": "entropy of the labels' shares of the samples, in nats",
     "dice_uncertainty": "trace of the posterior covariance",
     "dice_residual": "distance from observed to denoised position, in noise standard deviations",
-    "dice_background": "probability that the cell lies far from all that the reference holds",
+    "dice_background": (
+        "probability that the cell lies far from all that the reference holds; NaN: not computed"
+    ),
 }
 CLUSTER = {"cluster": "Leiden cluster; `0` is the largest"}
 OBS = ORIGIN | QUALITY | LABEL | CONFIDENCE | POSTERIOR | CLUSTER
@@ -54,7 +56,10 @@ INTERNAL = ("barcode", "cell", "cell_key", "label", "_index", "index")
 OBSM = {
     "X_pca": "projection on the reference's loadings",
     "X_harmony": "the same with batch correction; DICE starts from it",
-    "X_dice": "posterior mean of the denoised position, in the coordinates of `denoise.noise`",
+    "X_dice": (
+        "posterior mean of the denoised position; with `noise: within_type` in the coordinates "
+        '`X_harmony` A, with A in `uns["dice_coordinates"]`'
+    ),
     "X_dice_sd": "its posterior standard deviation",
     "X_umap": "UMAP of the embedding that `cluster.embedding` names",
     "cell_type_scores": 'score of every label; names in `uns["cell_type_scores_names"]`',

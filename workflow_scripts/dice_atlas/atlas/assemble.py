@@ -93,6 +93,8 @@ def assemble(
     ):
         require_same_cells(cells, latents.obs_names, f"{name} and {files.latents}")
     obsm, uns = embeddings(latents, denoised, umap), {}
+    if "dice_coordinates" in denoised.uns:
+        uns["dice_coordinates"] = denoised.uns["dice_coordinates"]
     posterior, calls = posterior_columns(denoised, coverage), None
     if "label_posterior" in denoised.obsm:
         obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]

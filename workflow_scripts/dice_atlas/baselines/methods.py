@@ -53,12 +53,17 @@ PRIORS: Mapping[str, PriorVariant] = {
     "labels": PriorVariant({"augmentation": "labels"}),
     "clusters": PriorVariant({"augmentation": "clusters"}),
     "isotropic": PriorVariant({"augmentation": "labels", "background": 0.0}, "isotropic"),
+    # The default of version 0.1.0.
+    "earlier": PriorVariant(
+        {"augmentation": "labels", "preset": "fast", "background": 0.0, "overrides": {}},
+        "isotropic",
+    ),
     "sharp": PriorVariant({"augmentation": "labels", "background": 0.0}),
     "kernel": PriorVariant({"augmentation": "labels", "preset": "kernel", "overrides": {}}),
-    "network": PriorVariant({"augmentation": "labels", "preset": "fast"}),
-    # One step of a rate that rises from near 0 leaves the mixture that the network starts from.
+    "network": PriorVariant({"augmentation": "labels", "preset": "fast", "overrides": {}}),
+    # The mixture that the network starts from.
     "mixture": PriorVariant(
-        {"augmentation": "labels", "preset": "fast", "overrides": {"steps": 1}}
+        {"augmentation": "labels", "preset": "fast", "overrides": {"steps": 0}}
     ),
 }
 
@@ -77,9 +82,13 @@ METHODS: Mapping[str, Method] = {
     "scvi": Method("scVI", default=False),
     "dice_exact": Method("DICE", always=True, prior="labels", denoise={"method": "exact"}),
     "dice_no_labels": Method("DICE, no labels", prior="clusters", denoise={"method": "exact"}),
-    "dice_gibbs": Method("DICE, Gibbs", prior="labels", denoise={"method": "gibbs"}),
+    # Chains hardly move between the points of a kernel.
+    "dice_gibbs": Method("DICE, Gibbs", prior="network", denoise={"method": "gibbs"}),
     "dice_isotropic": Method(
         "DICE, isotropic noise", prior="isotropic", denoise={"method": "exact"}, default=False
+    ),
+    "dice_earlier": Method(
+        "DICE 0.1.0", prior="earlier", denoise={"method": "exact"}, default=False
     ),
     "dice_sharp": Method(
         "DICE, no background", prior="sharp", denoise={"method": "exact"}, default=False

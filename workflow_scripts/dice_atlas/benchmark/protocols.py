@@ -34,7 +34,8 @@ def blind_scan(
     embedding: np.ndarray, cluster: ClusterSettings, seed: int, sd: np.ndarray | None = None
 ) -> Scan:
     """Clusters of protocol blind, see `blind_scores`."""
-    return scan_embedding(embedding, replace(cluster, flavor=FLAVOR), seed, sd)
+    asked = replace(cluster, flavor=FLAVOR, choose="stability")
+    return scan_embedding(embedding, asked, seed, sd)
 
 
 def blind_scores(

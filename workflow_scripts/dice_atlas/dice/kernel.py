@@ -2,22 +2,27 @@
 
 A diffusion model that has learnt the mixup draws without error has the score of these points at
 every noise level. That score is known in closed form, and so are the posterior's mean, variance and
-samples (`networks.KernelMean`).
+samples (`networks.KernelMean`). A cell's own draws are left out when the cell is denoised.
 """
 
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from dice_atlas.dice.mixture import background_of
-from dice_atlas.dice.mixup import ClassMixup, split_rows
+from dice_atlas.dice.mixup import ClassMixup
 from dice_atlas.dice.networks import KernelMean
 from dice_atlas.dice.objectives import OBJECTIVES, Weights, denoising_error
 from dice_atlas.dice.priors import KernelPrior, Prior
 
 # Names in `prior.preset`.
 PRESETS = ("kernel", *OBJECTIVES)
+# Draws of a class at the least: a rare type must not rest on a few points.
+LEAST_DRAWS = 200
+# Cells that the kernel is judged by, at the most.
+JUDGED = 2_000
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class KernelSettings:
     Attributes
     ----------
     draws : points of the prior, if the reference has no more cells.
-    most : points of the prior at most.
+    most : points of the prior at most, but for `LEAST_DRAWS` of each class.
     mixup_probability : see `ClassMixup`.
     background : share of the broad Gaussian.
     """
@@ -40,7 +45,7 @@ class KernelSettings:
 
 @dataclass
 class KernelFit:
-    """A kernel as a finished training run (`saved.TrainingRun`)."""
+    """A kernel as a finished training run."""
 
     settings: KernelSettings
     best: dict[str, torch.Tensor]
@@ -51,55 +56,97 @@ class KernelFit:
     rows: list[tuple[int, float, float]] = field(default_factory=list)
 
 
+def starting_cells(
+    classes: torch.Tensor, number: int, least: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells that the draws begin with, and the draws' weights, which sum to 1.
+
+    A class has its share of the draws, but `least` at the least. Its cells begin as many draws
+    each, or one more; the weights undo what was added.
+
+    Parameters
+    ----------
+    classes : (n,) int64.
+    number : of draws.
+    """
+    rows, weights = [], []
+    for label in classes.unique():
+        members = torch.nonzero(classes == label)[:, 0]
+        share = len(members) / len(classes)
+        own = max(round(share * number), least)
+        whole, rest = divmod(own, len(members))
+        order = members[torch.randperm(len(members), generator=generator)]
+        rows.append(torch.cat([members.repeat(whole), order[:rest]]))
+        weights.append(torch.full((own,), share / own))
+    return torch.cat(rows), torch.cat(weights)
+
+
 def kernel_of(
-    latents: torch.Tensor, classes: torch.Tensor, settings: KernelSettings, mixup: bool, seed: int
+    latents: torch.Tensor,
+    classes: torch.Tensor,
+    numbers: np.ndarray,
+    settings: KernelSettings,
+    mixup: bool,
+    seed: int,
 ) -> KernelMean:
-    """The kernel of some cells; every cell begins as many draws as any other, or one more.
+    """The kernel of some cells.
 
     Parameters
     ----------
     latents : (n, k) float32.
     classes : (n,) int64, of the mixup.
-    mixup : whether to augment.
+    numbers : (n,) int64, see `holdout.cell_numbers`; equal ones are one cell.
+    settings : number of draws, and more.
+    mixup : whether to augment; else the draws are cells as they are.
     seed : of the draws.
     """
     generator = torch.Generator().manual_seed(seed)
-    number = min(max(settings.draws, len(latents)), settings.most) if mixup else len(latents)
-    whole, rest = divmod(number, len(latents))
-    order = torch.randperm(len(latents), generator=generator)
-    rows = torch.cat([torch.arange(len(latents)).repeat(whole), order[:rest]])
+    n = len(latents)
+    number = min(max(settings.draws, n) if mixup else n, settings.most)
+    rows, weights = starting_cells(classes, number, LEAST_DRAWS if mixup else 1, generator)
     probability = settings.mixup_probability if mixup else 0.0
-    network = KernelMean(latents.shape[1], len(rows))
-    network.point.copy_(ClassMixup(classes, probability)(latents, rows, generator))
+    group, shares = ClassMixup(classes, probability).draw(rows, generator)
+    distinct, cell = np.unique(numbers, return_inverse=True)
+    network = KernelMean(latents.shape[1], len(rows), len(distinct))
+    network.point.copy_((shares[:, :, None] * latents[group]).sum(dim=1))
+    network.log_weight.copy_(weights.log())
     network.share.fill_(settings.background)
+    # A partner of weight 0 is none.
+    partner = torch.where(shares > 0, group, group[:, :1])
+    network.member.copy_(torch.from_numpy(cell)[partner])
+    network.number.copy_(torch.from_numpy(distinct))
     mean, covariance = (torch.from_numpy(a).float() for a in background_of(latents.numpy()))
     network.broad.set(torch.ones(1), mean[None], covariance[None])
     return network
 
 
 def fit_kernel(
-    latents: torch.Tensor, classes: torch.Tensor, settings: KernelSettings, mixup: bool, seed: int
+    latents: torch.Tensor,
+    classes: torch.Tensor,
+    numbers: np.ndarray,
+    settings: KernelSettings,
+    mixup: bool,
+    seed: int,
 ) -> KernelFit:
-    """The kernel of all cells, and the held-out loss of one of nine tenths of them.
+    """The kernel of all cells, and its loss: each cell is judged without its own draws.
 
     Parameters
     ----------
-    latents, classes, settings, mixup, seed : see `kernel_of`.
+    latents, classes, numbers, settings, mixup, seed : see `kernel_of`.
     """
     start = time.perf_counter()
-    train, held = split_rows(classes, 0.1, torch.Generator().manual_seed(seed))
-    loss = float("nan")
-    if len(held):
-        part = kernel_of(latents[train], classes[train], settings, mixup, seed)
-        loss = denoising_error(KernelPrior(part), latents[held], seed)
-    weights = kernel_of(latents, classes, settings, mixup, seed).state_dict()
+    network = kernel_of(latents, classes, numbers, settings, mixup, seed)
+    rows = torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))[:JUDGED]
+    prior = KernelPrior(network).leaving_out(torch.from_numpy(numbers)[rows])
+    loss = denoising_error(prior, latents[rows], seed)
     seconds = time.perf_counter() - start
-    return KernelFit(settings, dict(weights), loss, seconds, rows=[(0, float("nan"), loss)])
+    weights = dict(network.state_dict())
+    return KernelFit(settings, weights, loss, seconds, rows=[(0, float("nan"), loss)])
 
 
 def restore_kernel(k: int, weights: Weights) -> KernelMean:
     """The kernel of k latents with saved weights."""
-    network = KernelMean(k, len(weights["point"]))
+    network = KernelMean(k, len(weights["point"]), len(weights["number"]))
     network.load_state_dict(weights)
     return network
 

@@ -5,6 +5,9 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
 
+# Other cells that a cell is mixed with.
+PARTNERS = 4
+
 
 class ClassMixup:
     """Replaces latents by convex combinations with cells of their own class.
@@ -20,7 +23,7 @@ class ClassMixup:
     partners : number of other cells.
     """
 
-    def __init__(self, classes: torch.Tensor, probability: float, partners: int = 4) -> None:
+    def __init__(self, classes: torch.Tensor, probability: float, partners: int = PARTNERS) -> None:
         self.probability, self.partners = probability, partners
         self.classes = classes
         # Cells sorted by class: members of class c are members[start[c] : start[c] + size[c]].
@@ -32,7 +35,14 @@ class ClassMixup:
         self, latents: torch.Tensor, rows: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         """Augmented latents (b, k) of the cells `rows` (b,) of `latents` (n, k)."""
-        own, device = self.classes[rows], latents.device
+        group, weights = self.draw(rows, generator)
+        return (weights[:, :, None] * latents[group]).sum(dim=1)
+
+    def draw(
+        self, rows: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cells (b, partners + 1) that each draw is made of, the first its own, and weights."""
+        own, device = self.classes[rows], rows.device
 
         def uniform(*shape: int) -> torch.Tensor:
             return torch.rand(shape, generator=generator, device=device)
@@ -45,8 +55,7 @@ class ClassMixup:
         weights = (-torch.log1p(-uniform(*group.shape))).clamp(min=1e-30)
         weights = weights / weights.sum(dim=1, keepdim=True)
         keep = uniform(len(rows), 1) >= self.probability
-        weights = torch.where(keep, torch.eye(1, group.shape[1], device=device), weights)
-        return (weights[:, :, None] * latents[group]).sum(dim=1)
+        return group, torch.where(keep, torch.eye(1, group.shape[1], device=device), weights)
 
 
 def augmented(

@@ -1,9 +1,12 @@
 """What priors are made of: the paper's noise predictor, our posterior-mean predictor, a kernel."""
 
+import functools
 import math
 
 import torch
 from torch import nn
+
+from dice_atlas.dice.mixup import PARTNERS
 
 
 def sinusoidal(position: torch.Tensor, size: int) -> torch.Tensor:
@@ -137,24 +140,64 @@ class GaussianMixtureMean(nn.Module):
 class KernelMean(nn.Module):
     """E[u | u + s eps] if u is one of m points, or with a small probability a broad Gaussian's.
 
+    A cell that a point was made of would find itself in the prior. Its own points can be left out,
+    so that the cells of the prior are denoised as cells that are new to it.
+
     Parameters
     ----------
     k : latent dimensions.
     points : m.
+    cells : distinct cells that the points were made of.
     """
 
     point: torch.Tensor
+    log_weight: torch.Tensor
     share: torch.Tensor
+    member: torch.Tensor
+    number: torch.Tensor
 
-    def __init__(self, k: int, points: int) -> None:
+    def __init__(self, k: int, points: int, cells: int = 0) -> None:
         super().__init__()
         self.register_buffer("point", torch.zeros(points, k))
+        self.register_buffer("log_weight", torch.full((points,), -math.log(points)))
         # Prior probability of the Gaussian.
         self.register_buffer("share", torch.zeros(()))
+        # Cells that each point is made of; numbers of the cells, rising.
+        self.register_buffer("member", torch.zeros(points, PARTNERS + 1, dtype=torch.int32))
+        self.register_buffer("number", torch.zeros(cells, dtype=torch.int64))
         self.broad = GaussianMixtureMean(k, 1)
 
-    def weights(self, u: torch.Tensor, s: float) -> torch.Tensor:
-        """Probability (n, m + 1) of each point, and of the Gaussian, given u (n, k)."""
+    def cell_of(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Which of its cells (n,) have these numbers (n,); -1: none."""
+        if not len(self.number):
+            return torch.full_like(numbers, -1)
+        place = torch.searchsorted(self.number, numbers).clamp(max=len(self.number) - 1)
+        return torch.where(self.number[place] == numbers, place, -1)
+
+    @functools.cached_property
+    def points_of(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Points sorted by the cells that they are made of; start and number of each cell's."""
+        order = torch.argsort(self.member.flatten(), stable=True)
+        size = torch.bincount(self.member.flatten(), minlength=len(self.number))
+        return order // self.member.shape[1], torch.cumsum(size, 0) - size, size
+
+    def leave_out(self, logits: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """Logits (n, m) without the points that are made of a row's own cell (n,); -1: all."""
+        points, start, size = self.points_of
+        rows = torch.nonzero(cells >= 0)[:, 0]
+        sizes = size[cells[rows]]
+        total = torch.cumsum(sizes, 0)
+        within = torch.arange(int(total[-1]) if len(total) else 0, device=cells.device)
+        within = within - (total - sizes).repeat_interleave(sizes)
+        chosen = points[start[cells[rows]].repeat_interleave(sizes) + within]
+        logits[rows.repeat_interleave(sizes), chosen] = -torch.inf
+        return logits
+
+    def weights(self, u: torch.Tensor, s: float, cells: torch.Tensor | None = None) -> torch.Tensor:
+        """Probability (n, m + 1) of each point, and of the Gaussian, given u (n, k).
+
+        `cells` (n,) are those of `cell_of`, whose own points are left out; None: none are.
+        """
         center, variance, basis = (
             getattr(self.broad, name)[0] for name in ("center", "variance", "basis")
         )
@@ -167,17 +210,19 @@ class KernelMean(nn.Module):
             # Log density of the Gaussian over that of noise around the center.
             gain = (offset @ basis) ** 2 * (1 - 1 / total) / s**2 - total.log()
             broad = self.share.log() + gain.sum(dim=1, keepdim=True) / 2
-            points = exponent + torch.log1p(-self.share) - math.log(len(point))
+            points = exponent + torch.log1p(-self.share) + self.log_weight
+            if cells is not None:
+                points = self.leave_out(points, cells)
             return torch.softmax(torch.cat([points, broad], dim=1), dim=1)
 
     def moved(self, matrix: torch.Tensor) -> "KernelMean":
         """The kernel of latents u M, for a symmetric M (k, k)."""
         broad = self.broad
-        found = KernelMean(self.point.shape[1], len(self.point)).to(self.point.device)
+        found = KernelMean(self.point.shape[1], len(self.point), len(self.number))
+        found.load_state_dict(self.state_dict())
+        found = found.to(self.point.device)
         found.point.copy_(self.point @ matrix)
-        found.share.copy_(self.share)
-        factor = broad.basis[0] * broad.variance[0].sqrt()
-        factor = matrix @ factor
+        factor = matrix @ (broad.basis[0] * broad.variance[0].sqrt())
         found.broad.set(torch.ones(1), broad.center @ matrix, (factor @ factor.mT)[None])
         return found
 
@@ -190,9 +235,9 @@ class KernelMean(nn.Module):
         variance = self.broad.variance[0]
         return variance * s**2 / (variance + s**2)
 
-    def forward(self, u: torch.Tensor, s: float) -> torch.Tensor:
-        """Posterior mean (n, k) of u (n, k) at noise level s."""
-        weights = self.weights(u, s)
+    def forward(self, u: torch.Tensor, s: float, cells: torch.Tensor | None = None) -> torch.Tensor:
+        """Posterior mean (n, k) of u (n, k) at noise level s; `cells` as in `weights`."""
+        weights = self.weights(u, s, cells)
         return weights[:, :-1] @ self.point + weights[:, -1:] * self.broad_mean(u, s)
 
 

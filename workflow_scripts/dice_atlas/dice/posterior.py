@@ -16,6 +16,7 @@ from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.features.projection import load_space
+from dice_atlas.holdout import cell_numbers
 from dice_atlas.logs import Progress
 from dice_atlas.numerics.blocks import read_rows
 from dice_atlas.numerics.shards import shard_rows
@@ -85,7 +86,7 @@ def denoise_rows(
             result["mean"][block] = mean.cpu()
             result["sd"][block] = samples.std(dim=0).cpu()
             result["uncertainty"][block] = trace.cpu()
-            result["background"][block] = sampler.background(own_points).cpu()
+            result["background"][block] = sampler.background(own_points, cells.to(device)).cpu()
             result["residual"][block] = sampler.distance(own_points, mean).cpu()
             if len(names):
                 shares = label_shares(samples, reference, codes, len(names))
@@ -165,8 +166,9 @@ def denoise_shard(
     genes = None
     if expression and len(rows):
         genes = gene_space(latents, rows, expression, target_sum, device, prior.coordinates)
+    numbers = torch.from_numpy(cell_numbers(latents.obs)).to(device)
     samplers = {
-        role: Sampler(prior, settings, latent, role, seed, device, genes)
+        role: Sampler(prior, settings, latent, role, seed, device, genes, numbers)
         # No cells: none are asked for, but the part says how they would have been denoised.
         for role in sorted(set(latents.obs["role"])) or ["reference"]
     }

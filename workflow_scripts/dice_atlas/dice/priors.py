@@ -41,7 +41,16 @@ class Prior(Protocol):
         """Trace (n,) of the covariance of clean | clean + s eps = u."""
 
     def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
-        """Probability (n,) that clean comes from the broad background, not from the reference."""
+        """Probability (n,) that clean comes from the broad background, not from the reference.
+
+        NaN if the prior has none.
+        """
+
+    def leaving_out(self, numbers: torch.Tensor) -> "Prior":
+        """The prior without what it holds of each of n cells (`holdout.cell_numbers`).
+
+        For a prior that holds cells as they are; a network's is the same for all.
+        """
 
 
 def posterior_covariance(prior: Prior, latents: torch.Tensor, s: float) -> torch.Tensor:
@@ -82,7 +91,11 @@ class NetworkPrior:
 
     def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """See `Prior`."""
-        return torch.zeros(len(u), device=u.device)
+        return torch.full((len(u),), torch.nan, device=u.device)
+
+    def leaving_out(self, numbers: torch.Tensor) -> Prior:
+        """See `Prior`."""
+        return self
 
 
 class DenoiserPrior(NetworkPrior):
@@ -188,10 +201,16 @@ class KernelPrior(NetworkPrior):
     ----------
     kernel : the points.
     covariance : of the noise (k, k) at level 1; None: isotropic.
+
+    Attributes
+    ----------
+    inward, outward : square roots (k, k) of the covariance's inverse, and of the covariance.
+    cells : (n,), the kernel's own cells whose posterior is asked for; None: cells new to it.
     """
 
     def __init__(self, kernel: KernelMean, covariance: torch.Tensor | None = None) -> None:
         self.kernel = kernel
+        self.cells: torch.Tensor | None = None
         k = kernel.point.shape[1]
         self.inward = self.outward = torch.eye(k, device=kernel.point.device)
         if covariance is not None:
@@ -207,18 +226,26 @@ class KernelPrior(NetworkPrior):
         found.coordinates = self.coordinates
         return found
 
+    def leaving_out(self, numbers: torch.Tensor) -> "KernelPrior":
+        """See `Prior`."""
+        found = copy.copy(self)
+        found.cells = self.kernel.cell_of(numbers)
+        return found
+
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """See `Prior`."""
-        return self.kernel(u @ self.inward, s) @ self.outward
+        return self.kernel(u @ self.inward, s, self.cells) @ self.outward
 
     def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """See `Prior`."""
-        return self.kernel.weights(u @ self.inward, s)[:, -1]
+        if self.kernel.share == 0:
+            return super().background(u, s)
+        return self.kernel.weights(u @ self.inward, s, self.cells)[:, -1]
 
     def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """Mean squared length less the squared length of the mean, both from the center."""
         kernel, moved = self.kernel, u @ self.inward
-        weights, center = kernel.weights(moved, s), kernel.broad.center[0]
+        weights, center = kernel.weights(moved, s, self.cells), kernel.broad.center[0]
         point = (kernel.point - center) @ self.outward
         broad = (kernel.broad_mean(moved, s) - center) @ self.outward
         axes = kernel.broad.basis[0].mT @ self.outward
@@ -230,17 +257,20 @@ class KernelPrior(NetworkPrior):
 
     def sample(self, u: torch.Tensor, s: float, noise: CellNoise, repeats: int = 1) -> torch.Tensor:
         """A point by its probability, or a draw from the Gaussian's own posterior."""
-        kernel, moved = self.kernel, u @ self.inward
-        weights = kernel.weights(moved, s).double().cumsum(dim=1)
-        first, second = noise(), noise()
-        uniform = torch.special.ndtr(first[:, 0].double()).view(repeats, len(u)).T
-        place = (uniform * weights[:, -1:]).contiguous()
-        chosen = torch.searchsorted(weights, place).clamp(max=len(kernel.point)).T.flatten()
-        spread = second * kernel.broad_variance(s).sqrt()
-        broad = kernel.broad_mean(moved, s).repeat(repeats, 1)
-        broad = broad + spread @ kernel.broad.basis[0].mT
-        found = kernel.point[chosen.clamp(max=len(kernel.point) - 1)]
-        return torch.where((chosen == len(kernel.point))[:, None], broad, found) @ self.outward
+        kernel = self.kernel
+        # There is no network that low precision would speed up.
+        with torch.autocast(u.device.type, enabled=False):
+            moved = u @ self.inward
+            weights = kernel.weights(moved, s, self.cells).double().cumsum(dim=1)
+            first, second = noise(), noise()
+            uniform = torch.special.ndtr(first[:, 0].double()).view(repeats, len(u)).T
+            place = (uniform * weights[:, -1:]).contiguous()
+            chosen = torch.searchsorted(weights, place).clamp(max=len(kernel.point)).T.flatten()
+            spread = second * kernel.broad_variance(s).sqrt()
+            broad = kernel.broad_mean(moved, s).repeat(repeats, 1)
+            broad = broad + spread @ kernel.broad.basis[0].mT
+            found = kernel.point[chosen.clamp(max=len(kernel.point) - 1)]
+            return torch.where((chosen == len(kernel.point))[:, None], broad, found) @ self.outward
 
 
 def fold_batch_norm(network: TabularDiffusionMLP) -> TabularDiffusionMLP:

@@ -24,6 +24,8 @@ from dice_atlas.errors import InputError
 # Rows (cells x draws) that go through the network at once: few enough for a CPU's cache, many
 # enough to fill a GPU.
 ROWS_AT_ONCE = {"cpu": 2_000, "cuda": 50_000}
+# Points of a kernel that take as much as such a row.
+POINTS_PER_ROW = 8_000
 # Values (cells x genes) that a likelihood in gene space holds at once, some ten times over.
 VALUES_AT_ONCE = 4_000_000
 # Langevin steps have an acceptance near 0.57 at best; a chain far below hardly moves.
@@ -43,6 +45,7 @@ class Sampler:
     role : of the cells, whose noise level is used.
     seed, device : of the draws.
     genes : the cells' expression, where the likelihood needs it.
+    numbers : of all cells of the atlas (`holdout.cell_numbers`); None: all are new to the prior.
 
     Attributes
     ----------
@@ -52,7 +55,8 @@ class Sampler:
     Raises
     ------
     InputError
-        The noise variance is not defined, or (exact mode) the prior does not know its noise level.
+        The noise variance is not defined, (exact mode) the prior does not know its noise level, or
+        (Gibbs) the prior is a kernel.
     """
 
     def __init__(
@@ -64,8 +68,9 @@ class Sampler:
         seed: int,
         device: str,
         genes: GeneSpace | None = None,
+        numbers: torch.Tensor | None = None,
     ) -> None:
-        self.prior, self.settings, self.genes = prior, settings, genes
+        self.prior, self.settings, self.genes, self.numbers = prior, settings, genes, numbers
         self.seed, self.device = seed, device
         self.gaussian = settings.likelihood == "gaussian"
         # The other likelihoods have a noise of their own.
@@ -86,6 +91,12 @@ class Sampler:
                     f"{latent['missing_genes']} genes of the reference are missing, the loadings "
                     "are not orthonormal"
                 )
+        if self.method == "gibbs" and isinstance(prior, KernelPrior):
+            raise InputError(
+                "the prior is a kernel, between whose points Gibbs chains hardly move; seen "
+                f"denoise.method {settings.method} and likelihood {settings.likelihood}, expected "
+                "exact and gaussian: else train a prior with prior.preset fast or paper"
+            )
         rho = settings.rho
         self.s = float(np.sqrt(self.noise_variance + rho.end**2))
         if self.method == "exact":
@@ -169,6 +180,10 @@ class Sampler:
         if not self.gaussian:
             return max(1, VALUES_AT_ONCE // self.expression.n_genes)
         rows = ROWS_AT_ONCE[torch.device(self.device).type]
+        if isinstance(self.prior, KernelPrior):
+            # A kernel holds its weights: cells x points.
+            points = len(self.prior.kernel.point)
+            return max(1, rows * POINTS_PER_ROW // points)
         return max(1, rows // (self.draws if self.method == "exact" else 1))
 
     def likelihood(self, latents: torch.Tensor, cells: torch.Tensor) -> Likelihood:
@@ -178,13 +193,19 @@ class Sampler:
             return GaussianLikelihood(statistic, self.gram / self.noise_variance)
         return self.expression.likelihood(self.settings.likelihood, latents, cells)
 
+    def prior_for(self, cells: torch.Tensor) -> Prior:
+        """The prior without what it holds of these cells (n,) themselves."""
+        return self.prior if self.numbers is None else self.prior.leaving_out(self.numbers[cells])
+
     @torch.inference_mode()
-    def background(self, latents: torch.Tensor) -> torch.Tensor:
-        """Probability (n,) that each cell (n, k) comes from the prior's background."""
+    def background(self, latents: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """Probability (n,) that each cell (n, k) comes from the prior's background; NaN: unknown.
+
+        Likelihoods other than the Gaussian one have no noise level to compute it at.
+        """
         if not self.gaussian:
-            # The other likelihoods have no noise level; a cell's own is the nearest to it.
-            return torch.zeros(len(latents), device=latents.device)
-        return self.prior.background(latents, self.s)
+            return torch.full((len(latents),), torch.nan, device=latents.device)
+        return self.prior_for(cells).background(latents, self.s)
 
     def __call__(
         self, latents: torch.Tensor, cells: torch.Tensor
@@ -196,14 +217,15 @@ class Sampler:
         mean (n, k), samples (draws, n, k) and trace of the covariance (n,): by the Jacobian in
         exact mode, else the samples'.
         """
+        prior = self.prior_for(cells)
         if self.method == "exact":
             mean, samples = exact_posterior(
-                self.prior, latents, cells, self.s, self.draws, self.seed, self.bfloat16
+                prior, latents, cells, self.s, self.draws, self.seed, self.bfloat16
             )
-            return mean, samples, self.prior.variance(latents, self.s)
+            return mean, samples, prior.variance(latents, self.s)
         likelihood = self.likelihood(latents, cells)
         samples = gibbs_samples(
-            self.prior, likelihood, cells, self.rho, self.draws, self.seed, self.bfloat16
+            prior, likelihood, cells, self.rho, self.draws, self.seed, self.bfloat16
         )
         if isinstance(likelihood, LangevinLikelihood):
             log = logger.warning if likelihood.acceptance < LOW_ACCEPTANCE else logger.info

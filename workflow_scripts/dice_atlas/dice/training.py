@@ -26,7 +26,7 @@ from dice_atlas.dice.objectives import (
 )
 from dice_atlas.errors import InputError, one_line
 from dice_atlas.files import atomic_path
-from dice_atlas.holdout import reference_rows, training_rows
+from dice_atlas.holdout import cell_numbers, reference_rows, training_rows
 from dice_atlas.logs import Progress
 
 logger = logging.getLogger(__name__)
@@ -368,6 +368,27 @@ class Trained:
     coordinates: np.ndarray | None = None
 
 
+def noise_coordinates(
+    latents: np.ndarray, labels: np.ndarray, augmentation: str, seed: int
+) -> np.ndarray:
+    """A (k, k) of `coordinates.py`: by types where the mixup is by labels, else by clusters.
+
+    Of one type alone nothing can be said that holds between types: then by clusters too.
+
+    Parameters
+    ----------
+    latents : (n, k).
+    labels : (n,), "" = none; such cells are left out.
+    augmentation : labels, clusters or none.
+    seed : of the clusters.
+    """
+    known = labels != ""
+    if augmentation == "labels" and len(set(labels[known])) > 1:
+        return within_type_matrix(latents[known], labels[known])
+    clusters, _ = mixup_classes(latents, labels, "clusters", seed)
+    return within_type_matrix(latents, clusters)
+
+
 def train(
     latents: ad.AnnData,
     calibrated: bool,
@@ -404,25 +425,23 @@ def train(
             f"{LEAST_CELLS}; loosen the QC limits or add reference samples"
         )
     labels = latents.obs["label"].astype(str).to_numpy()[rows]
-    n_synthetic = 0
+    numbers, n_synthetic = cell_numbers(latents.obs[rows]), 0
     if synthetic is not None:
         n_synthetic = synthetic.n_obs
         made = np.asarray(synthetic.obsm["X_harmony"], dtype=np.float32)
         data = np.concatenate([data, made])
         labels = np.concatenate([labels, synthetic.obs["label"].astype(str).to_numpy()])
+        numbers = np.concatenate([numbers, cell_numbers(synthetic.obs)])
         logger.info("%d synthetic cells beside them", n_synthetic)
     classes, kind = mixup_classes(data, labels, settings.augmentation, seed)
-    matrix = None
+    matrix, n_real = None, len(data) - n_synthetic
     if settings.noise == "within_type":
-        # Without mixup there are no classes, but clusters have a spread all the same.
-        types = classes if kind != "none" else mixup_classes(data, labels, "clusters", seed)[0]
-        n_real = len(data) - n_synthetic
-        matrix = within_type_matrix(data[:n_real], types[:n_real])
+        matrix = noise_coordinates(data[:n_real], labels[:n_real], kind, seed)
         data = (data @ matrix).astype(np.float32)
     cells, codes = torch.from_numpy(data), torch.from_numpy(classes)
     trainer: Trainer | KernelFit
     if settings.preset == "kernel":
-        trainer = fit_kernel(cells, codes, settings.kernel(), kind != "none", seed)
+        trainer = fit_kernel(cells, codes, numbers, settings.kernel(), kind != "none", seed)
     else:
         trainer = Trainer(
             OBJECTIVES[settings.preset],
@@ -434,5 +453,4 @@ def train(
             device,
         )
         trainer.run(checkpoint)
-    n_real = len(data) - n_synthetic
     return Trained(trainer, settings.preset, kind, seed, device, n_real, held, n_synthetic, matrix)

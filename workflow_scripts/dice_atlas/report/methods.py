@@ -182,7 +182,7 @@ def denoising(data: ReportData) -> str:
         f"held-out loss {card['held_out_loss']:.3f}{changed(overrides)}"
         f"{f'; a background of {background:g}' if background else ''}). "
     )
-    if card["noise"] == "within_type":
+    if card["noise"] == "within_type" and dice["likelihood"] == "gaussian":
         text += (
             "Noise was taken to have the pooled covariance of the reference within "
             f"{'types' if card['augmentation'] == 'labels' else 'clusters'}. "
