@@ -113,6 +113,18 @@ ENTRIES = [
         config("annotate: {spaces: [pca]}"),
     ),
     Entry(
+        "prior.overrides: seen ..., which the preset ... does not have; expected preset ...",
+        "The overrides are those of another preset: the kernel has `draws`, networks have `steps`.",
+        "Set `prior.preset` to the one that the message names, or remove these overrides.",
+        config("prior: {overrides: {steps: 300}}"),
+    ),
+    Entry(
+        "prior.preset: seen kernel with denoise.method ... and likelihood ..., expected fast",
+        "The Gibbs sampler needs a prior whose density is smooth.",
+        "Set `prior.preset: fast`.",
+        config("denoise: {method: gibbs}"),
+    ),
+    Entry(
         "latent.k: seen ..., expected at most max_k",
         "More latent dimensions are asked for than are computed.",
         "Raise `latent.max_k`, too.",

@@ -231,6 +231,20 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
         ("seed: '{'", "seed: seen '{', expected a whole number"),
         ("seed: '@1'", "seed: seen '@1', expected a whole number"),
         ("prior: {overrides: {layers: 3}}", "prior.overrides: unknown key 'layers'"),
+        (
+            "prior: {overrides: {steps: 30}}",
+            "prior.overrides: seen steps, which the preset kernel does not have; expected preset",
+        ),
+        (
+            "prior: {preset: fast, overrides: {draws: 30}}",
+            "prior.overrides: seen draws, which the preset fast does not have; expected preset",
+        ),
+        ("denoise: {method: gibbs}", "prior.preset: seen kernel with denoise.method gibbs"),
+        (
+            "denoise: {likelihood: poisson}",
+            "kernel with denoise.method exact and likelihood poisson",
+        ),
+        ("cluster: {choose: labels}", "cluster.choose: seen 'labels', expected auto, reference"),
     ],
 )
 def test_errors(validate, extra, message):
