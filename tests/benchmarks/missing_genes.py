@@ -75,7 +75,8 @@ def rows_of(folder: Path, name: str, n_cells: int, seed: int) -> list[dict]:
     rows = []
     for method, prior in priors_of(points, classes, seed).items():
         prior.coordinates = matrix
-        denoised = prior.mean(points, SETTINGS[method].level({}, "reference")).numpy()
+        level = SETTINGS[method].level({}, "reference")
+        denoised = prior.mean(points, level).detach().numpy()
         complete, rng = np.empty(0), np.random.default_rng(seed)
         for share in SHARES:
             kept = np.sort(rng.permutation(len(space.genes))[round(share * len(space.genes)) :])
@@ -88,7 +89,8 @@ def rows_of(folder: Path, name: str, n_cells: int, seed: int) -> list[dict]:
             sampler = Sampler(prior, settings, cells.uns["latent"], "query", seed, "cpu")
             start = time.process_time()
             blocks = torch.arange(len(query)).split(sampler.cells_at_once)
-            mean = torch.cat([sampler(latents[block], block)[0] for block in blocks]).numpy()
+            means = [sampler(latents[block], block)[0].detach() for block in blocks]
+            mean = torch.cat(means).numpy()
             seconds = time.process_time() - start
             complete = mean if share == 0 else complete
             found = knn_accuracy(denoised, known, mean, labels[query])["knn_accuracy"].value
