@@ -29,6 +29,7 @@ from dice_atlas.plots.style import (
 FIRST = ("pca", "dice_exact", "dice_gibbs", "knn_5", "dice_no_labels", "kernel", "alra", "magic")
 # Metric: name, and whether up is better.
 METRICS = {
+    "ari_reference": ("ARI, choice by reference", True),
     "ari": ("ARI", True), "ari_plain": ("ARI, plain choice", True),
     "ari_spread": ("ARI, choice with spread", True), "clisi_nn9": ("cLISI, 9 nearest", False),
     "clisi": ("cLISI", False), "silhouette": ("silhouette", True),
