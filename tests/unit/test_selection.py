@@ -121,8 +121,8 @@ def test_small_batches_are_left_out_of_the_ranking(tmp_path, pair, caplog):
     assert select_genes([tiny], 30, "joint", 0, ["batch"])["selected"].sum() == 30
 
 
-CARD = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {}, "normalization": {},
-        "calibration": [], "sha256": "0" * 64}  # fmt: skip
+CARD = {"format": FORMAT, "preset": "fast", "k": 3, "settings": {}, "noise": "isotropic",
+        "normalization": {}, "calibration": [], "sha256": "0" * 64}  # fmt: skip
 
 
 def test_saved_prior_gives_its_genes_in_its_order(tmp_path, pair, caplog):

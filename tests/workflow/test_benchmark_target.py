@@ -10,8 +10,8 @@ from dice_atlas.benchmark.tables import ALL
 pytestmark = pytest.mark.workflow
 
 METHODS = [
-    "pca", "kernel", "knn_5", "knn_10", "knn_15", "magic", "nmf", "alra", "dice_exact",
-    "dice_no_labels", "dice_gibbs",
+    "pca", "kernel", "knn_5", "knn_10", "knn_15", "magic", "whitened", "lda", "nmf", "alra",
+    "dice_exact", "dice_no_labels", "dice_gibbs",
 ]  # fmt: skip
 SWEEPS = {"rho": [0.5, 4], "k": [5], "types": 1}
 

@@ -110,7 +110,7 @@ def test_a_clone_with_a_space_runs_from_elsewhere(copy, tmp_path):
 def test_two_atlases_at_once_in_one_folder(copy):
     """As docs/cluster.md says: locks are on files, and atlases share none but the demo's data."""
     copy.run("--", "resources/demo/pbmc_ref.h5ad")
-    target = "results/first/features/genes.tsv"
+    target = "results/first/denoise/denoised.h5ad"
     first = copy.start("--cores", "1", "--config", "atlas=first", "--", target)
     locks = copy.folder / ".snakemake/locks"
     try:
