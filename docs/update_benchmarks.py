@@ -124,22 +124,6 @@ def transfer_pairs(table: pd.DataFrame) -> str:
     return named(table, columns)
 
 
-def missing_genes(table: pd.DataFrame) -> str:
-    """Time and distance to the run with all genes, by the share of missing genes; sets' means."""
-    rows = []
-    whole = table[table["missing"] == 0].groupby("method")["seconds"].mean()
-    for (method, share), own in table[table["missing"] > 0].groupby(["method", "missing"]):
-        mean = own[["seconds", "rms_to_complete", "knn_accuracy"]].mean()
-        complete = table[(table["method"] == method) & (table["missing"] == 0)]
-        rows.append(
-            [str(method), f"{share:.0%}", f"{mean['seconds'] / whole[method]:.1f}",
-             f"{mean['rms_to_complete']:.2f}", f"{mean['knn_accuracy']:.3f}",
-             f"{complete['knn_accuracy'].mean():.3f}"]
-        )  # fmt: skip
-    head = ["method", "genes missing", "time", "distance", "15 nearest", "with all genes"]
-    return markdown(head, rows)
-
-
 def transfer_speed(table: pd.DataFrame) -> str:
     """Seconds, memory and accuracy by number of cells."""
     columns = {
@@ -189,7 +173,6 @@ BLOCKS = {
     "transfer_sets": ("transfer_sets", transfer_sets),
     "transfer_left_out": ("transfer_left_out", transfer_left_out),
     "transfer_speed": ("transfer_speed", transfer_speed),
-    "missing_genes": ("missing_genes", missing_genes),
 }  # fmt: skip
 
 

@@ -83,7 +83,8 @@ def test_tables_and_figures(finished):
     }
     assert set(variants["method"]) == {"pca", "dice_exact"}
     costs = pd.read_csv(finished / "costs.tsv", sep="\t")
-    rest = {"prior-labels", "prior-clusters", "split", "score_blind", "score_paper"}
+    rest = {"prior-labels", "prior-clusters", "prior-network", "split", "score_blind",
+            "score_paper"}  # fmt: skip
     rho = {"dice_rho_0.5", "dice_rho_4"}
     assert set(costs.loc[costs["variant"] == "base", "what"]) == {*METHODS, *rest, *rho}
     assert set(costs["variant"]) == {"base", *variants["variant"]}
