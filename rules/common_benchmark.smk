@@ -206,7 +206,7 @@ def jobs_of(name, variant, seed):
     methods = methods_on(name, variant, seed)
     protocols = BENCHMARK["protocols"] if variant == "base" else ["blind"]
     dice = [m for m in methods if m.startswith("dice_")]
-    classes = {DICE_METHODS[m].prior for m in dice if m in DICE_METHODS}
+    priors = {DICE_METHODS[m].prior for m in dice if m in DICE_METHODS}
     jobs = [f"{m}.1-of-1" if m in dice else m for m in methods]
     scores = [f"score_{protocol}" for protocol in protocols]
-    return [*jobs, *(f"prior-{kind}" for kind in sorted(classes)), "split", *scores]
+    return [*jobs, *(f"prior-{kind}" for kind in sorted(priors)), "split", *scores]

@@ -275,15 +275,14 @@ def conflicts(config: dict[str, Any]) -> list[str]:
             f"{prior['preset']} does not have; expected "
             + ("preset fast or paper" if prior["preset"] == "kernel" else "preset kernel")
         )
-    sampled = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
-    if sampled and prior["preset"] == "kernel" and not prior["path"]:
+    gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
+    if gibbs and prior["preset"] == "kernel" and not prior["path"]:
         sentences.append(
             f"prior.preset: seen kernel with denoise.method {denoise['method']} and likelihood "
             f"{denoise['likelihood']}, expected fast or paper: Gibbs chains hardly move between "
             "the points of a kernel"
         )
     # The closed form has no start.
-    gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
     if gibbs and denoise["rho"]["end"] > denoise["rho"]["start"]:
         sentences.append(
             f"denoise.rho: end ({denoise['rho']['end']}) is larger than start "

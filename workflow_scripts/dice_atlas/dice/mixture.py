@@ -1,4 +1,4 @@
-"""A Gaussian mixture of latents, from which the fast network starts."""
+"""A Gaussian mixture of latents, from which the fast network starts, and the broad background."""
 
 import logging
 import warnings

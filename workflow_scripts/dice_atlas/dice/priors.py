@@ -70,8 +70,8 @@ def posterior_covariance(prior: Prior, latents: torch.Tensor, s: float) -> torch
     return s**2 * (jacobian + jacobian.transpose(1, 2)) / 2
 
 
-class NetworkPrior:
-    """What priors that are networks have in common: no background, variances by the Jacobian."""
+class BasePrior:
+    """What priors have unless they say otherwise: no background, variances by the Jacobian."""
 
     levels: tuple[float, float] = (0.0, math.inf)
     coordinates: np.ndarray | None = None
@@ -98,7 +98,7 @@ class NetworkPrior:
         return self
 
 
-class DenoiserPrior(NetworkPrior):
+class DenoiserPrior(BasePrior):
     """A prior from any posterior-mean denoiser, sampled by a short reverse chain.
 
     Parameters
@@ -158,7 +158,7 @@ class DenoiserPrior(NetworkPrior):
         return clean
 
 
-class DDPMPrior(NetworkPrior):
+class DDPMPrior(BasePrior):
     """The paper's prior: a noise predictor on the DDPM schedule.
 
     Noise levels are those of the schedule: s is replaced by the nearest step's.
@@ -194,7 +194,7 @@ class DDPMPrior(NetworkPrior):
         return u_t
 
 
-class KernelPrior(NetworkPrior):
+class KernelPrior(BasePrior):
     """A prior of points and a broad background, whose posterior is known exactly at any level.
 
     Parameters
