@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from dice_atlas.baselines.methods import METHODS
 from dice_atlas.benchmark import collect, figures
+from dice_atlas.benchmark.protocols import blind_scores, novelty_scores, type_scores
 from dice_atlas.benchmark.scores import SplitTruth, score_methods
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
@@ -108,6 +109,39 @@ def test_protocol_paper_has_a_layout_of_each_method(methods, scored):
     for method in files:
         assert values(scores)[method, "ari"] == best[method]
         assert best[method] == curves[curves["method"] == method]["ari"].max()
+
+
+def test_the_centred_silhouette_does_not_depend_on_the_origin():
+    points, codes = blobs(3, 60, 4, seed=0, distance=12.0)
+    near, far = (
+        blind_scores(points + shift, TYPES[codes], CLUSTER, seed=0)[0] for shift in (0.0, 1000.0)
+    )
+    assert far["silhouette_centred"].value == pytest.approx(near["silhouette_centred"].value)
+    assert near["silhouette_centred"].value > 0.8
+    assert far["silhouette"].value != pytest.approx(near["silhouette"].value)
+
+
+def test_purity_of_a_type_that_lies_apart_and_of_one_that_is_mixed():
+    points, codes = blobs(2, 100, 3, seed=0, distance=50.0)
+    apart = type_scores(points, TYPES[codes], codes, "A")
+    assert apart["type_purity"].value == 1
+    # Labels by chance: a neighbour is of the type as often as any cell is.
+    mixed = np.random.default_rng(0).permutation(codes)
+    found = type_scores(points, TYPES[mixed], codes, "A")["type_purity"].value
+    assert found == pytest.approx(0.5, abs=0.06)
+
+
+def test_cells_of_a_missing_type_are_told_by_distance_and_by_background():
+    points, codes = blobs(3, 40, 3, seed=1, distance=30.0)
+    own = codes == 2
+    # In a row of distances that is known, AUROC is the share of pairs in the right order.
+    background = np.where(own, 0.9, 0.1)
+    background[np.flatnonzero(own)[:10]] = 0.0
+    found = novelty_scores(points[~own], points, own, background)
+    assert found["type_auc_distance"].value == 1
+    assert found["type_auc_background"].value == pytest.approx(0.75)
+    assert set(novelty_scores(points[~own], points, own, None)) == {"type_auc_distance"}
+    assert novelty_scores(points[~own], points[own], own[own], None) == {}
 
 
 def test_an_embedding_of_another_split_is_refused(methods, tmp_path):

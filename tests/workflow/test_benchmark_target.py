@@ -62,8 +62,12 @@ def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
 def test_the_type_left_out_is_scored(finished):
     scores = pd.read_csv(finished / "scores.tsv.gz", sep="\t")
     missing = scores[(scores["variant"] == "missing-1") & (scores["metric"] == "type_f1")]
-    assert set(missing["method"]) == {"pca", "dice_exact"}
+    assert set(missing["method"]) == set(METHODS)
     assert missing["value"].between(0, 1).all()
+    told = scores[scores["metric"] == "type_auc_background"]
+    assert set(told["variant"]) == {"missing-1"}
+    assert set(told["method"]) == {"dice_exact", "dice_no_labels"}
+    assert told["value"].between(0, 1).all()
     # It is no longer in the query, so there is nothing to score.
     extra = scores[scores["variant"] == "extra-1"]
     assert not extra["metric"].str.startswith("type_").any()
@@ -81,7 +85,8 @@ def test_tables_and_figures(finished):
         "scope-mapped",
         "scope-joint",
     }
-    assert set(variants["method"]) == {"pca", "dice_exact"}
+    swept = variants[variants["variant"] != "missing-1"]
+    assert set(swept["method"]) == {"pca", "dice_exact"}
     costs = pd.read_csv(finished / "costs.tsv", sep="\t")
     rest = {"prior-labels", "prior-clusters", "prior-network", "split", "score_blind",
             "score_paper"}  # fmt: skip

@@ -38,6 +38,10 @@ METRICS = {
     "knn_balanced_accuracy": ("15-NN balanced", True),
     "ilisi_role": ("iLISI, roles", True), "type_f1": ("F1 of the type", True),
     "type_silhouette": ("silhouette of the type", True),
+    "silhouette_centred": ("silhouette, centred", True),
+    "type_purity": ("purity of the type", True),
+    "type_auc_distance": ("AUROC of the type, distance", True),
+    "type_auc_background": ("AUROC of the type, background", True),
 }  # fmt: skip
 SHOWN = ("ari", "clisi", "silhouette")
 COLUMNS, MOST_CURVES = 4, 4
@@ -291,7 +295,7 @@ def all_figures(
     """
     with styled():
         for name, layout in layouts.items():
-            own = scores[(scores["set"] == name) & (scores["seed"] == 0)]
+            own = scores[(scores["set"] == name) & (scores["seed"] == scores["seed"].iloc[0])]
             own = own[(own["protocol"] == "paper") & (own["variant"] == "base")]
             points = {method: layout[method] for method in layout if method != "label"}
             yield f"umap_{name}", umaps(name, points, layout["label"], own)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import silhouette_samples
+from sklearn.metrics import roc_auc_score, silhouette_samples
 
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.resolution import (
@@ -20,8 +20,11 @@ from dice_atlas.clustering.resolution import (
     scan_embedding,
 )
 from dice_atlas.clustering.umap import embed_umap
+from dice_atlas.metrics.knn_accuracy import N_NEIGHBORS
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
+from dice_atlas.metrics.silhouette import mean_silhouette
+from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.scoring.groups import label_scores
 
 # Of the authors' script.
@@ -55,14 +58,16 @@ def blind_scores(
 
     Returns
     -------
-    scores : see `whole_scores`.
+    scores : see `whole_scores`; `silhouette_centred` does not depend on the place of the origin.
     curve : see `agreement_curve`, with `stability` and `chosen`.
     clusters : of each cell at the chosen resolution.
     """
     scan = blind_scan(embedding, cluster, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
     curve = curve.merge(scan.table[["resolution", "stability", "chosen"]], on="resolution")
-    return whole_scores(embedding, truth, scan.chosen, curve, seed), curve, scan.chosen
+    scores = whole_scores(embedding, truth, scan.chosen, curve, seed)
+    scores["silhouette_centred"] = mean_silhouette(embedding - embedding.mean(0), truth, seed)
+    return scores, curve, scan.chosen
 
 
 def paper_scores(
@@ -106,9 +111,14 @@ def agreement_curve(partitions: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame
 def type_scores(
     embedding: np.ndarray, truth: np.ndarray, clusters: np.ndarray, label: str
 ) -> dict[str, Score]:
-    """How well one type stands out: mean silhouette of its cells, F1 of the cluster nearest to it.
+    """How well one type stands out among the query's cells.
 
-    F1 of a cluster C and a type T is 2 |C & T| / (|C| + |T|).
+    Returns
+    -------
+    dict
+        `type_silhouette`, mean over its cells; `type_f1` of the cluster nearest to it, F1 of a
+        cluster C and a type T being 2 |C & T| / (|C| + |T|); `type_purity`, its share of its
+        cells' nearest other cells.
     """
     own = truth == label
     silhouette = silhouette_samples(embedding, truth, metric="cosine")[own].mean()
@@ -116,8 +126,36 @@ def type_scores(
         2 * (own & (clusters == c)).sum() / (own.sum() + (clusters == c).sum())
         for c in np.unique(clusters)
     ]
+    near, _ = Neighbors(embedding).nearest_others(min(N_NEIGHBORS, len(embedding) - 1))
     note = f"{label}, {int(own.sum())} cells"
     return {
         "type_silhouette": Score(float(silhouette), note),
         "type_f1": Score(float(max(overlap)), note),
+        "type_purity": Score(float(own[near[own]].mean()), note),
     }
+
+
+def novelty_scores(
+    reference: np.ndarray, query: np.ndarray, own: np.ndarray, background: np.ndarray | None
+) -> dict[str, Score]:
+    """Whether cells of a type that the reference lacks can be told from the query's others.
+
+    Parameters
+    ----------
+    reference, query : cells x p, the same embedding.
+    own : the query's cells of the type (mask).
+    background : `dice_background` of the query's cells, where the prior has one.
+
+    Returns
+    -------
+    dict
+        AUROC of the mean distance to the nearest reference cells, `type_auc_distance`, and of
+        `dice_background`, `type_auc_background`.
+    """
+    if own.all():
+        return {}
+    _, distances = Neighbors(reference).nearest(query, min(N_NEIGHBORS, len(reference)))
+    found = {"type_auc_distance": distances.mean(1)}
+    if background is not None and np.isfinite(background).all():
+        found["type_auc_background"] = background
+    return {name: Score(float(roc_auc_score(own, value)), "") for name, value in found.items()}

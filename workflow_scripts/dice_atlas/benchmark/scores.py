@@ -9,7 +9,13 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from dice_atlas.benchmark.protocols import blind_scan, blind_scores, paper_scores, type_scores
+from dice_atlas.benchmark.protocols import (
+    blind_scan,
+    blind_scores,
+    novelty_scores,
+    paper_scores,
+    type_scores,
+)
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
@@ -46,6 +52,13 @@ def score(
         known, asked = np.where(query, "", names), np.where(query, names, "")
         scores |= reference_cluster_scores(embedding, known, asked, cluster, seed)
         scores |= mixing_scores(embedding, truth[["role", "batch"]])
+        own = names[query] == label
+        if label and own.any() and label not in names[~query]:
+            background = data.obs.get("dice_background")
+            scores |= novelty_scores(
+                embedding[~query], embedding[query], own,
+                None if background is None else background.to_numpy(dtype=float)[query],
+            )  # fmt: skip
     return scores, curve
 
 
