@@ -1,11 +1,13 @@
-"""Put a run of the target `benchmark` into docs/comparison.md.
+"""Put runs of the target `benchmark` into docs/comparison.md.
 
     PYTHONPATH=workflow_scripts python docs/update_comparison.py \
         results/benchmark/full results/benchmark/batches
 
-Copies the run's tables and figures, and the scopes of the second run, to docs/comparison/. The page
-gets small tables of means; what they leave out is written to by_set.tsv and by_scope.tsv there.
-Without arguments, page and tables are made again from docs/comparison/.
+Adds each run's scores to docs/comparison/scores.tsv, and those of a run called `batches` to
+scores_batches.tsv: seeds and methods may come from several runs, and a split that is run again
+takes the place of the earlier one. Page, tables and figures are made of these files. Curves and
+UMAPs are copied from the run that is named last. Without arguments, all is made again from
+docs/comparison/.
 """
 
 import re
@@ -13,8 +15,11 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
+from dice_atlas.baselines.methods import METHODS
+from dice_atlas.benchmark.collect import tables_of, write_figures
 from dice_atlas.benchmark.figures import METRICS
 from dice_atlas.benchmark.tables import ALL, paired_differences
 from update_benchmarks import markdown, replace_block
@@ -22,8 +27,12 @@ from update_benchmarks import markdown, replace_block
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "comparison"
 PAGE = DOCS / "comparison.md"
-TABLES = ("summary", "differences", "variants", "costs")
 BATCHES = "batches"
+# What names a row of the raw scores, and of the costs.
+KEYS = ["set", "variant", "seed", "protocol", "method"]
+COST_KEYS = ["set", "variant", "seed", "what"]
+# Figures that need more than the scores.
+COPIED = ("curves_", "umap_")
 # The page explains the names. Those of protocol `paper` below are its Table 2's.
 SHOWN = {
     "ari_reference": "ARI reference ↑",
@@ -59,19 +68,68 @@ DOWN = {metric for metric, (_, up) in METRICS.items() if not up}
 Tables = Mapping[str, pd.DataFrame]
 
 
-def copy_run(results: Path, batches: Path, page: str) -> None:
-    """Copy the tables of the runs, and the figures that the page shows."""
-    figures = re.findall(r"\(comparison/(\S+\.png)\)", page)
-    wanted = {f"{name}.tsv": results / f"{name}.tsv" for name in TABLES}
-    wanted[f"{BATCHES}.tsv"] = batches / "variants.tsv"
-    wanted |= {name: results / "figures" / name for name in figures}
-    if missing := [str(path) for path in wanted.values() if not path.exists()]:
-        sys.exit(f"these files are missing, nothing is changed: {', '.join(missing)}")
-    FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.glob("*.png"):
-        old.unlink()
-    for name, path in wanted.items():
-        shutil.copyfile(path, FOLDER / name)
+def raw_file(run: str) -> Path:
+    """The raw scores that a run is added to."""
+    return FOLDER / (f"scores_{BATCHES}.tsv" if run == BATCHES else "scores.tsv")
+
+
+def merged(old: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of a file and new ones in place of those of the same keys; sets stay together."""
+    before = pd.read_csv(old, sep="\t", dtype={"set": str}) if old.exists() else new[:0]
+    both = pd.concat([before, new]).drop_duplicates(keys, keep="last")
+    orders = {name: list(dict.fromkeys(both[name])) for name in keys}
+    orders["seed"] = sorted(orders["seed"])
+    if "method" in orders:
+        known = [*METHODS, *orders["method"]]
+        orders["method"] = list(dict.fromkeys(name for name in known if name in orders["method"]))
+    return both.sort_values(keys, key=lambda column: column.map(orders[column.name].index))
+
+
+def add_run(results: Path) -> None:
+    """Add the scores and costs of a run; copy the figures that cannot be drawn from scores."""
+    scores = pd.read_csv(results / "scores.tsv.gz", sep="\t", dtype={"set": str})
+    wide = scores.pivot(index=KEYS, columns="metric", values="value").reset_index()
+    target = raw_file(results.name)
+    merged(target, wide, KEYS).to_csv(target, sep="\t", index=False, float_format="%.5g")
+    if results.name == BATCHES:
+        return
+    costs = pd.read_csv(results / "costs.tsv", sep="\t", dtype={"set": str})
+    target = FOLDER / "costs.tsv"
+    merged(target, costs, COST_KEYS).to_csv(target, sep="\t", index=False, float_format="%.5g")
+    for name in figures_shown():
+        if name.startswith(COPIED):
+            shutil.copyfile(results / "figures" / name, FOLDER / name)
+
+
+def figures_shown() -> list[str]:
+    """Names of the figures of the page."""
+    return re.findall(r"\(comparison/(\S+\.png)\)", PAGE.read_text())
+
+
+def raw_scores(run: str) -> pd.DataFrame:
+    """The raw scores, one value a row."""
+    wide = pd.read_csv(raw_file(run), sep="\t", dtype={"set": str})
+    return wide.melt(KEYS, var_name="metric").dropna(subset="value")
+
+
+def all_tables() -> dict[str, pd.DataFrame]:
+    """Tables of both runs, written to docs/comparison/ where the page links to them."""
+    scores = raw_scores("full")
+    tables = tables_of(scores) | {"scores": scores}
+    tables[BATCHES] = tables_of(raw_scores(BATCHES))["variants"]
+    for name in ("differences", "variants", BATCHES):
+        tables[name].to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False, float_format="%.4g")
+    return tables | {"costs": pd.read_csv(FOLDER / "costs.tsv", sep="\t", dtype={"set": str})}
+
+
+def draw(tables: Tables) -> None:
+    """Draw again the figures of the page that need the scores alone."""
+    with TemporaryDirectory() as folder:
+        no_curves = pd.DataFrame(columns=["protocol", "method"])
+        write_figures({**tables, "curves": no_curves}, {}, Path(folder) / "figures")
+        for name in figures_shown():
+            if not name.startswith(COPIED):
+                shutil.copyfile(Path(folder) / "figures" / name, FOLDER / name)
 
 
 def base_part(summary: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -272,13 +330,14 @@ WRITTEN = {"by_set": table_by_set, "by_scope": table_by_scope}
 
 
 def main() -> None:
-    """Rewrite the page and the wide tables in place."""
-    if len(sys.argv) not in (1, 3):
-        sys.exit(__doc__)
-    if sys.argv[1:]:
-        copy_run(*map(Path, sys.argv[1:]), PAGE.read_text())
-    names = (*TABLES, BATCHES)
-    tables = {name: pd.read_csv(FOLDER / f"{name}.tsv", sep="\t") for name in names}
+    """Add the runs that are named, and make page, tables and figures."""
+    runs = [Path(name) for name in sys.argv[1:]]
+    if missing := [str(run) for run in runs if not (run / "scores.tsv.gz").exists()]:
+        sys.exit(f"no run of the benchmark: {', '.join(missing)}; nothing is changed")
+    for run in runs:
+        add_run(run)
+    tables = all_tables()
+    draw(tables)
     text = PAGE.read_text()
     for name, make in BLOCKS.items():
         text = replace_block(text, name, make(tables))

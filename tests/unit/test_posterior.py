@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from dice_atlas.dice.coordinates import in_coordinates
 from dice_atlas.dice.gather import gather
 from dice_atlas.dice.posterior import denoise_shard, reference_labels
 from dice_atlas.dice.priors import DenoiserPrior
@@ -94,6 +95,31 @@ def test_a_shard_holds_the_closed_form_of_each_role(latents):
     assert (about["method"], about["samples"], about["note"]) == ("exact", 40, "")
     assert about["noise_variance"] == VARIANCE
     assert about["iterations"] == {"reference": 0, "query": 0}
+
+
+def test_a_shard_in_coordinates_has_the_posterior_of_correlated_noise(latents):
+    matrix = np.array([[1.0, 0.3, 0.0], [0.3, 0.8, -0.2], [0.0, -0.2, 1.5]])
+    latents.obsm["X_pca"] = latents.obsm["X_harmony"]
+    prior = prior_of(TAU)
+    prior.coordinates = matrix
+    part = denoise_shard(latents, prior, SETTINGS, (1, 1), 0, "cpu", None, target_sum=1e4)
+    inverse = np.linalg.inv(matrix)
+    # In latents the prior is N(0, P), and the noise of a role N(0, s^2 A^-2).
+    wide = inverse @ np.diag(TAU**2) @ inverse
+    for role, variance in VARIANCE.items():
+        own = (latents.obs["role"] == role).to_numpy()
+        noise = (variance + RHO**2) * inverse @ inverse
+        gain = wide @ np.linalg.inv(wide + noise)
+        expected = latents.obsm["X_harmony"][own] @ gain.T
+        np.testing.assert_allclose(part.obsm["X_dice"][own] @ inverse, expected, atol=2e-5)
+        spread = (TAU**2 * (variance + RHO**2) / (TAU**2 + variance + RHO**2)).sum()
+        np.testing.assert_allclose(part.obs["dice_uncertainty"][own], spread, rtol=1e-5)
+    np.testing.assert_array_equal(part.uns["dice_coordinates"], matrix)
+    assert part.uns["dice"]["noise"] == "within_type"
+    # The labelled reference cells are where they are in the coordinates, too.
+    moved = (latents.obsm["X_harmony"] @ matrix)[(latents.obs["label"] != "").to_numpy()]
+    found, _, _ = reference_labels(in_coordinates(latents, matrix), 0, "cpu")
+    np.testing.assert_allclose(found, moved, rtol=1e-5)
 
 
 def test_labels_of_the_samples_are_those_of_labelled_reference_cells(latents):

@@ -1,14 +1,18 @@
 """The metrics of an atlas on small files of the workflow."""
 
+from dataclasses import replace
+
 import anndata as ad
+import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.counts.labels import read_truth
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
 from dice_atlas.scoring.atlas import COLUMNS, confusion_table, gather_cells, metrics_table, truth_of
+from dice_atlas.scoring.groups import reference_cluster_scores
 from dice_atlas.tables import read_text_table
-from factories import CLUSTER, make_results
+from factories import CLUSTER, blobs, make_results
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,19 @@ def test_calls_of_other_cells_are_refused(paths):
     wrong["dice"].loc[0, "cell"] = "somebody"
     with pytest.raises(InputError, match="1 cells that"):
         confusion_table(cells, wrong)
+
+
+@pytest.mark.parametrize("types", [2, 4])
+def test_the_reference_chooses_the_scale_of_the_clusters_that_the_query_is_scored_on(types):
+    # Two pairs of blobs: near within a pair, far between the pairs.
+    points, codes = blobs(4, 100, 4, seed=0, distance=0.0)
+    points += np.array([[0, 0, 0, 0], [5, 0, 0, 0], [0, 60, 0, 0], [5, 60, 0, 0]])[codes]
+    label = np.array(["a", "b", "c", "d"])[codes if types == 4 else codes // 2]
+    query = np.arange(len(codes)) % 2 == 0
+    known, truth = np.where(query, "", label), np.where(query, label, "")
+    cluster = replace(CLUSTER, resolutions=(0.01, 0.05, 0.3, 1.0))
+    found = reference_cluster_scores(points, known, truth, cluster, seed=0)["ari_reference"]
+    assert found.value > 0.95
+    one = reference_cluster_scores(points, np.where(query, "", "a"), truth, CLUSTER, seed=0)
+    assert np.isnan(one["ari_reference"].value)
+    assert one["ari_reference"].note == "the reference has fewer than two labels"

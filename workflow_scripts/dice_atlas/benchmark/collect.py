@@ -43,19 +43,22 @@ def all_tables(
     scores, curves, costs : files of all splits.
     """
     all_scores = read_all(scores)
-    base = all_scores[all_scores["variant"] == "base"]
+    measured = {"scores": all_scores, "curves": read_all(curves), "costs": read_costs(costs)}
+    return measured | tables_of(all_scores)
+
+
+def tables_of(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Tables `summary`, `differences` and `variants` of the scores of all splits."""
+    base = scores[scores["variant"] == "base"]
     others = [
         method
         for method in dict.fromkeys(base["method"])
         if method != COMPARED and not method.startswith("dice_rho")
     ]
     return {
-        "scores": all_scores,
-        "curves": read_all(curves),
-        "summary": summarize(all_scores),
+        "summary": summarize(scores),
         "differences": paired_differences(base, COMPARED, others, list(METRICS)),
-        "variants": variant_differences(all_scores, list(METRICS)),
-        "costs": read_costs(costs),
+        "variants": variant_differences(scores, list(METRICS)),
     }
 
 

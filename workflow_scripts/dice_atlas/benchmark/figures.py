@@ -303,7 +303,8 @@ def all_figures(
         for protocol in dict.fromkeys(scores["protocol"]):
             if protocol in set(paired["protocol"]):
                 yield f"differences_{protocol}", differences(paired, protocol)
-            yield f"curves_{protocol}", curves(curve, protocol, methods)
+            if protocol in set(curve["protocol"]):
+                yield f"curves_{protocol}", curves(curve, protocol, methods)
         blind = scores[scores["protocol"] == "blind"]
         swept = blind[blind["method"].str.startswith("dice_rho_")]
         rho = sorted({float(m.removeprefix("dice_rho_")) for m in swept["method"]})
