@@ -106,7 +106,7 @@ def verdict(table: pd.DataFrame) -> str:
 
 
 def scld_table(table: pd.DataFrame) -> str:
-    """SCLD by guidance and post-guidance."""
+    """SCLD by guidance and post-guidance, means over seeds."""
     shown = {"rf_auc_pc": 3, "rf_auc_class": 3, "mmd_root": 3, "ilisi": 3, "label_kept": 3,
              "dcr_p5": 2}  # fmt: skip
     rows = []
@@ -114,14 +114,17 @@ def scld_table(table: pd.DataFrame) -> str:
     table = table.sort_values(
         ["space", "fusion"], key=lambda names: names.map(order), kind="stable"
     )
-    for row in table.to_dict("records"):
+    keys = ["space", "fusion", "cells", "guidance", "keep", "judged"]
+    seeds = table.groupby(keys, sort=False)["seed"].nunique()
+    means = table.groupby(keys, sort=False)[list(shown)].mean()
+    for row in means.assign(seeds=seeds).reset_index().to_dict("records"):
         what = "decoded" if row["cells"] == "decoded" else f"w = {row['guidance']:g}"
         if row["keep"] < 1:
             what += f", best {row['keep']:.0%} kept"
         numbers = (f"{row[name]:.{digits}f}" for name, digits in shown.items())
-        rows.append([row["space"], row["fusion"], what, row["judged"], *numbers])
+        rows.append([row["space"], row["fusion"], what, row["judged"], *numbers, str(row["seeds"])])
     head = ["space", "fusion", "cells", "judged", "forest", "forest, class", "MMD", "iLISI", "kept",
-            "DCR"]  # fmt: skip
+            "DCR", "seeds"]  # fmt: skip
     return markdown(head, rows)
 
 

@@ -3,16 +3,19 @@
 By the functions of the workflow's rules, for benchmarks that need no run of it.
 """
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
-import torch
-from dice_atlas.dice.mixup import mixup_classes
-from dice_atlas.dice.objectives import OBJECTIVES
+from dice_atlas.dice.posterior import denoise_shard
 from dice_atlas.dice.priors import Prior
-from dice_atlas.dice.training import PriorSettings, Trainer
+from dice_atlas.dice.saved import load_prior, save_trained
+from dice_atlas.dice.settings import DenoiseSettings
+from dice_atlas.dice.training import PriorSettings, Trainer, train
 from dice_atlas.features.loadings import choose_k
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.features.variable_genes import variable_genes
@@ -27,7 +30,7 @@ SETS = {
     "worm_neuron": ("cell_type", 100),
 }
 NO_LABEL = ("unlabelled", "nan", "")
-S, MOST_GENES = float(np.sqrt(1.25)), 3000
+MOST_GENES = 3000
 
 
 def split(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -69,14 +72,32 @@ def fit_space(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[sp.csr_mat
     return expression, LatentSpace(genes, loadings[:, :k], scaling, values, none)
 
 
-def fit(reference: np.ndarray, labels: np.ndarray, seed: int) -> Prior:
-    """A fast prior of the reference's latents, mixup within its labels."""
-    classes, _ = mixup_classes(reference, labels, "labels", seed)
-    fast, settings = OBJECTIVES["fast"], PriorSettings("fast").training(len(reference))
-    latents, classes = torch.from_numpy(reference), torch.from_numpy(classes)
-    trainer = Trainer(fast, settings, latents, classes, True, seed, "cpu")
-    trainer.run()
-    return trained_prior(trainer)
+def denoise(
+    points: np.ndarray, cells: pd.DataFrame, space: LatentSpace, config: dict, seed: int
+) -> np.ndarray:
+    """The denoised latents of all cells, cells x k, by the functions of the workflow's rules.
+
+    Parameters
+    ----------
+    points : cells x k, in `space`, which has all its genes.
+    cells : `role` and `label`; their names stand for their keys, and those that calibrate are
+        left out of the prior.
+    config : whole.
+    """
+    cells = cells.assign(cell_key=cells.index)
+    latent = {"gram": space.gram, "orthonormal": True, "missing_genes": 0}
+    data = ad.AnnData(obs=cells, uns={"latent": latent})
+    data.obsm["X_pca"] = data.obsm["X_harmony"] = points
+    prior = PriorSettings.from_config(config["prior"], config["denoise"]["noise"])
+    about = {"latents_sha256": "", "normalization": config["normalization"]}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "prior.safetensors"
+        trained = train(data, True, prior, seed, "cpu", Path(folder) / "checkpoint.pt")
+        save_trained(trained, space, about, file, Path(folder) / "loss.tsv")
+        found, _ = load_prior(file, "cpu")
+    settings = replace(DenoiseSettings.from_config(config["denoise"]), samples=2)
+    part = denoise_shard(data, found, settings, (1, 1), seed, "cpu", None, 1e4)
+    return np.asarray(part.obsm["X_dice"])
 
 
 def trained_prior(trainer: Trainer) -> Prior:

@@ -115,8 +115,17 @@ def test_a_cell_far_from_all_stays_near_itself_with_a_background_alone(kernel):
     assert prior.background(far, 1.0) > 0.99
     kept = (prior.mean(far, 1.0) - far).norm()
     kernel.share.fill_(0.0)
+    prior = KernelPrior(kernel)
     assert prior.background(far, 1.0).isnan()
     assert (prior.mean(far, 1.0) - far).norm() > 3 * kept
+
+
+def test_what_was_asked_for_last_is_not_taken_for_something_else(kernel):
+    one, other = torch.randn(2, 5, K, generator=torch.Generator().manual_seed(0)) * 2
+    prior = KernelPrior(kernel)
+    for u, s in ((one, 1.0), (one, 2.0), (other, 2.0), (one.clone(), 2.0), (one, 1.0)):
+        assert torch.equal(prior.mean(u, s), KernelPrior(kernel).mean(u, s))
+        assert torch.equal(prior.variance(u, s), KernelPrior(kernel).variance(u, s))
 
 
 def numbers_of(n):
@@ -311,14 +320,13 @@ def test_missing_genes_keep_the_closed_form(kernel):
     sampler = Sampler(KernelPrior(kernel), EXACT, latent, "query", 0, "cpu")
     assert (sampler.method, sampler.notes) == ("exact", [])
     u = np.random.default_rng(4).standard_normal((6, K)) * 3
-    mean, samples, trace = sampler(torch.from_numpy(u).float(), torch.arange(6))
+    mean, samples, trace, residual, _ = sampler(torch.from_numpy(u).float(), torch.arange(6))
     noise = 0.8 * np.linalg.inv(gram) + 0.25 * np.eye(K)
     expected = [exact(kernel, x, noise) for x in u]
     np.testing.assert_allclose(mean, [e[1] for e in expected], atol=2e-3)
     np.testing.assert_allclose(trace, [np.trace(e[2]) for e in expected], rtol=2e-3, atol=1e-3)
     assert samples.shape == (20, 6, K)
     # The distance is Mahalanobis' to the mean, in the noise.
-    found = sampler.distance(torch.from_numpy(u).float(), mean).numpy()
     offset = u - mean.numpy()
     length = np.sqrt(np.einsum("ni,ij,nj->n", offset, np.linalg.inv(noise), offset))
-    np.testing.assert_allclose(found, length, rtol=1e-3)
+    np.testing.assert_allclose(residual, length, rtol=1e-3)

@@ -235,10 +235,13 @@ class KernelMean(nn.Module):
         variance = self.broad.variance[0]
         return variance * s**2 / (variance + s**2)
 
+    def mean(self, u: torch.Tensor, s: float, weights: torch.Tensor) -> torch.Tensor:
+        """Posterior mean (n, k) of u (n, k) at noise level s, by its `weights`."""
+        return weights[:, :-1] @ self.point + weights[:, -1:] * self.broad_mean(u, s)
+
     def forward(self, u: torch.Tensor, s: float, cells: torch.Tensor | None = None) -> torch.Tensor:
         """Posterior mean (n, k) of u (n, k) at noise level s; `cells` as in `weights`."""
-        weights = self.weights(u, s, cells)
-        return weights[:, :-1] @ self.point + weights[:, -1:] * self.broad_mean(u, s)
+        return self.mean(u, s, self.weights(u, s, cells))
 
 
 class PosteriorMeanMLP(nn.Module):

@@ -206,7 +206,11 @@ class KernelPrior(BasePrior):
     ----------
     inward, outward : square roots (k, k) of the covariance's inverse, and of the covariance.
     cells : (n,), the kernel's own cells whose posterior is asked for; None: cells new to it.
+    last : latents, noise level and weights that were asked for last: mean, samples, variance and
+        background of the same cells need the same ones.
     """
+
+    last: tuple[torch.Tensor, float, torch.Tensor] | None = None
 
     def __init__(self, kernel: KernelMean, covariance: torch.Tensor | None = None) -> None:
         self.kernel = kernel
@@ -229,23 +233,29 @@ class KernelPrior(BasePrior):
     def leaving_out(self, numbers: torch.Tensor) -> "KernelPrior":
         """See `Prior`."""
         found = copy.copy(self)
-        found.cells = self.kernel.cell_of(numbers)
+        found.cells, found.last = self.kernel.cell_of(numbers), None
         return found
+
+    def weights(self, u: torch.Tensor, s: float) -> torch.Tensor:
+        """Probability (n, m + 1) of each point, and of the Gaussian, given u (n, k)."""
+        if self.last is None or self.last[0] is not u or self.last[1] != s:
+            self.last = (u, s, self.kernel.weights(u @ self.inward, s, self.cells))
+        return self.last[2]
 
     def mean(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """See `Prior`."""
-        return self.kernel(u @ self.inward, s, self.cells) @ self.outward
+        return self.kernel.mean(u @ self.inward, s, self.weights(u, s)) @ self.outward
 
     def background(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """See `Prior`."""
         if self.kernel.share == 0:
             return super().background(u, s)
-        return self.kernel.weights(u @ self.inward, s, self.cells)[:, -1]
+        return self.weights(u, s)[:, -1]
 
     def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """Mean squared length less the squared length of the mean, both from the center."""
         kernel, moved = self.kernel, u @ self.inward
-        weights, center = kernel.weights(moved, s, self.cells), kernel.broad.center[0]
+        weights, center = self.weights(u, s), kernel.broad.center[0]
         point = (kernel.point - center) @ self.outward
         broad = (kernel.broad_mean(moved, s) - center) @ self.outward
         axes = kernel.broad.basis[0].mT @ self.outward
@@ -261,7 +271,7 @@ class KernelPrior(BasePrior):
         # There is no network that low precision would speed up.
         with torch.autocast(u.device.type, enabled=False):
             moved = u @ self.inward
-            weights = kernel.weights(moved, s, self.cells).double().cumsum(dim=1)
+            weights = self.weights(u, s).double().cumsum(dim=1)
             first, second = noise(), noise()
             uniform = torch.special.ndtr(first[:, 0].double()).view(repeats, len(u)).T
             place = (uniform * weights[:, -1:]).contiguous()

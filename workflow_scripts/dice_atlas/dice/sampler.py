@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,25 @@ VALUES_AT_ONCE = 4_000_000
 LOW_ACCEPTANCE = 0.2
 
 logger = logging.getLogger(__name__)
+
+
+class CellPosteriors(NamedTuple):
+    """Posterior of n cells.
+
+    Attributes
+    ----------
+    mean : (n, k).
+    samples : (draws, n, k).
+    variance : trace (n,) of the covariance: by the Jacobian in exact mode, else the samples'.
+    residual : distance (n,) of the latents from the mean, in sd of the noise.
+    background : probability (n,) that a cell comes from the prior's background; NaN: unknown.
+    """
+
+    mean: torch.Tensor
+    samples: torch.Tensor
+    variance: torch.Tensor
+    residual: torch.Tensor
+    background: torch.Tensor
 
 
 class Sampler:
@@ -198,31 +217,31 @@ class Sampler:
         return self.prior if self.numbers is None else self.prior.leaving_out(self.numbers[cells])
 
     @torch.inference_mode()
-    def background(self, latents: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    def background(self, prior: Prior, latents: torch.Tensor) -> torch.Tensor:
         """Probability (n,) that each cell (n, k) comes from the prior's background; NaN: unknown.
 
         Likelihoods other than the Gaussian one have no noise level to compute it at.
         """
         if not self.gaussian:
             return torch.full((len(latents),), torch.nan, device=latents.device)
-        return self.prior_for(cells).background(latents, self.s)
+        return prior.background(latents, self.s)
 
-    def __call__(
-        self, latents: torch.Tensor, cells: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Posterior of cells (n,) with latents (n, k).
-
-        Returns
-        -------
-        mean (n, k), samples (draws, n, k) and trace of the covariance (n,): by the Jacobian in
-        exact mode, else the samples'.
-        """
+    def __call__(self, latents: torch.Tensor, cells: torch.Tensor) -> CellPosteriors:
+        """Posterior of cells (n,) with latents (n, k)."""
         prior = self.prior_for(cells)
         if self.method == "exact":
             mean, samples = exact_posterior(
                 prior, latents, cells, self.s, self.draws, self.seed, self.bfloat16
             )
-            return mean, samples, prior.variance(latents, self.s)
+            variance = prior.variance(latents, self.s)
+        else:
+            samples = self.gibbs(prior, latents, cells)
+            mean, variance = samples.mean(dim=0), samples.var(dim=0).sum(dim=1)
+        residual = self.distance(latents, mean)
+        return CellPosteriors(mean, samples, variance, residual, self.background(prior, latents))
+
+    def gibbs(self, prior: Prior, latents: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """Samples (draws, n, k) by split Gibbs sampling."""
         likelihood = self.likelihood(latents, cells)
         samples = gibbs_samples(
             prior, likelihood, cells, self.rho, self.draws, self.seed, self.bfloat16
@@ -231,4 +250,4 @@ class Sampler:
             log = logger.warning if likelihood.acceptance < LOW_ACCEPTANCE else logger.info
             log("%d cells: %.0f %% of the Langevin steps accepted", len(cells),
                 100 * likelihood.acceptance)  # fmt: skip
-        return samples.mean(dim=0), samples, samples.var(dim=0).sum(dim=1)
+        return samples
