@@ -74,8 +74,8 @@ def fit_space(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[sp.csr_mat
 
 def denoise(
     points: np.ndarray, cells: pd.DataFrame, space: LatentSpace, config: dict, seed: int
-) -> np.ndarray:
-    """The denoised latents of all cells, cells x k, by the functions of the workflow's rules.
+) -> ad.AnnData:
+    """All cells denoised (denoised.h5ad), by the functions of the workflow's rules.
 
     Parameters
     ----------
@@ -96,8 +96,7 @@ def denoise(
         save_trained(trained, space, about, file, Path(folder) / "loss.tsv")
         found, _ = load_prior(file, "cpu")
     settings = replace(DenoiseSettings.from_config(config["denoise"]), samples=2)
-    part = denoise_shard(data, found, settings, (1, 1), seed, "cpu", None, 1e4)
-    return np.asarray(part.obsm["X_dice"])
+    return denoise_shard(data, found, settings, (1, 1), seed, "cpu", None, 1e4)
 
 
 def trained_prior(trainer: Trainer) -> Prior:

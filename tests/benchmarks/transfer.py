@@ -35,13 +35,14 @@ from dice_atlas.holdout import calibration_cells
 from dice_atlas.settings import validate_config
 from dice_atlas.transfer.anchors import top_dim_features
 from dice_atlas.transfer.calls import call, transfer
+from dice_atlas.transfer.conformal import conformal_p_values
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.labels import predictions_table, transfer_labels
 from dice_atlas.transfer.search import find
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
 from held_out import SETS, denoise, project, read, split
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "oracle"))
@@ -75,8 +76,8 @@ def spaces_of(
     seed: int,
     nfeatures: int = ANNOTATE["nfeatures"],
     reduction: str = "pcaproject",
-) -> Iterator[tuple[str, Space]]:
-    """The spaces of labelled counts.
+) -> Iterator[tuple[str, Space, np.ndarray | None]]:
+    """The spaces of labelled counts, with `dice_background` of all cells where they have it.
 
     `reference` is the mask of the reference cells; calibration cells are held out of the loadings
     and of the prior as in the workflow. In "pca, own genes" and "dice" they choose no genes either.
@@ -85,13 +86,14 @@ def spaces_of(
     totals = np.asarray(counts.sum(axis=1)).ravel()
     order, _ = variable_genes(counts[reference], nfeatures)
     expression = log_normalize(counts[:, order], totals)
-    yield "pca", ExpressionSpace(expression, reduction, seed=seed)
+    yield "pca", ExpressionSpace(expression, reduction, seed=seed), None
     rows = np.flatnonzero(reference)
     trained = reference.copy()
     trained[rows[calibration_cells(data.obs_names[rows], labels[rows])]] = False
     # What it owes to held-out cells that help to choose the genes, as they do in the workflow.
     order, _ = variable_genes(counts[trained], nfeatures)
-    yield "pca, own genes", ExpressionSpace(log_normalize(counts[:, order], totals), seed=seed)
+    expression = log_normalize(counts[:, order], totals)
+    yield "pca, own genes", ExpressionSpace(expression, reduction, seed=seed), None
     latents, space = project(data, ~trained, seed)
     cells = pd.DataFrame(
         {
@@ -103,7 +105,12 @@ def spaces_of(
     denoised = denoise(latents, cells, space, DEFAULTS, seed)
     best = space.genes[top_dim_features(space.loadings, ANNOTATE["max.features"])]
     expression = log_normalize(counts[:, data.var_names.get_indexer(best)], totals)
-    yield "dice", EmbeddingSpace(denoised.astype(np.float64), expression)
+    embedding = np.asarray(denoised.obsm["X_dice"], dtype=np.float64)
+    yield (
+        "dice",
+        EmbeddingSpace(embedding, expression),
+        denoised.obs["dice_background"].to_numpy(dtype=float),
+    )
 
 
 def calls_of(
@@ -142,7 +149,7 @@ def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
             {"pair": name, "method": "Seurat 4.3.0", "accuracy": stored["accuracy"],
              "macro_f1": stored["macro_f1"]}
         )  # fmt: skip
-        for space_name, space in spaces_of(data, reference, 0, **asked):
+        for space_name, space, _ in spaces_of(data, reference, 0, **asked):
             if space_name not in ("pca", "dice"):
                 continue
             calls = calls_of(space, data, reference)
@@ -196,7 +203,7 @@ def sets(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
 def coverage_rows(name: str, seed: int, data: ad.AnnData, query: np.ndarray) -> Iterator[dict]:
     """Of both spaces, at three coverages."""
     truth = data.obs["label"].to_numpy(dtype=str)[query]
-    for space_name, space in spaces_of(data, ~query, seed):
+    for space_name, space, _ in spaces_of(data, ~query, seed):
         calls = calls_of(space, data, ~query)
         for coverage, own in calls.groupby("coverage"):
             given = [set(text.split("|")) - {""} for text in own["prediction_set"]]
@@ -223,7 +230,7 @@ def left_out_rows(name: str, data: ad.AnnData, query: np.ndarray, label: str) ->
     kept = query | (data.obs["label"] != label).to_numpy()
     data, query = data[kept].copy(), query[kept]
     new = (data.obs["label"] == label).to_numpy()[query]
-    for space_name, space in spaces_of(data, ~query, 0):
+    for space_name, space, background in spaces_of(data, ~query, 0):
         if space_name not in ("pca", "dice"):
             continue
         own = calls_of(space, data, ~query, outside_below=0.0).query("coverage == 0.9")
@@ -235,7 +242,23 @@ def left_out_rows(name: str, data: ad.AnnData, query: np.ndarray, label: str) ->
             "unassigned": either[new].mean(), "unassigned_others": either[~new].mean(),
             "low_score": low[new].mean(), "low_score_others": low[~new].mean(),
             **flagged("p_below_{}", p_values[new]), **flagged("p_below_{}_others", p_values[~new]),
+            "auroc": roc_auc_score(new, -p_values),
+            **({} if background is None else told_by_background(data, query, new, background)),
         }  # fmt: skip
+
+
+def told_by_background(
+    data: ad.AnnData, query: np.ndarray, new: np.ndarray, background: np.ndarray
+) -> dict[str, float]:
+    """How well `dice_background` tells the cells of the left-out type, calibrated as p values."""
+    names, labels = data.obs_names[~query], data.obs["label"].to_numpy(dtype=str)[~query]
+    held = background[~query][calibration_cells(names, labels)]
+    p_values = conformal_p_values(held, background[query])
+    return {
+        "background_auroc": roc_auc_score(new, background[query]),
+        **flagged("background_p_below_{}", p_values[new]),
+        **flagged("background_p_below_{}_others", p_values[~new]),
+    }
 
 
 def resampled(source: ad.AnnData, n: int, seed: int) -> ad.AnnData:
