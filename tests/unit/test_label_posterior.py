@@ -1,16 +1,19 @@
 """Labels of posterior samples against scikit-learn's nearest neighbours."""
 
 import numpy as np
+import pytest
 import torch
 from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from sklearn.neighbors import KNeighborsClassifier
 
 
-def test_shares_are_those_of_nearest_neighbour_votes():
+@pytest.mark.parametrize("points", [240, 7])
+def test_shares_are_those_of_nearest_neighbour_votes(points):
     rng = np.random.default_rng(0)
     reference, codes = rng.standard_normal((300, 5)), rng.integers(4, size=300)
-    samples = rng.standard_normal((6, 40, 5))
+    # Samples of a kernel are its points, many of them the same.
+    samples = rng.standard_normal((points, 5))[rng.permutation(240) % points].reshape(6, 40, 5)
     shares = label_shares(
         torch.tensor(samples), torch.tensor(reference), torch.tensor(codes), 4, 15
     ).numpy()

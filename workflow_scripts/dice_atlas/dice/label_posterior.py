@@ -43,12 +43,14 @@ def label_shares(
     -------
     (n, n_labels).
     """
-    n = samples.shape[1]
+    draws, n, k = samples.shape
     neighbors = min(neighbors, len(reference))
-    shares = torch.zeros(n, n_labels, device=samples.device)
     one_hot = torch.nn.functional.one_hot(codes, n_labels).float()
-    for draw in samples:
-        nearest = nearest_on_device(draw, reference, neighbors)
-        label = one_hot[nearest].sum(dim=1).argmax(dim=1)
-        shares[torch.arange(n, device=samples.device), label] += 1
-    return shares / samples.shape[0]
+    # Samples of a kernel are its points, many of them the same.
+    distinct, place = torch.unique(samples.reshape(-1, k), dim=0, return_inverse=True)
+    labels = [
+        one_hot[nearest_on_device(part, reference, neighbors)].sum(dim=1).argmax(dim=1)
+        for part in distinct.split(n)
+    ]
+    label = torch.cat(labels)[place].view(draws, n)
+    return torch.nn.functional.one_hot(label, n_labels).sum(dim=0) / draws
