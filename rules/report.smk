@@ -28,6 +28,7 @@ rule score_metrics:
     params:
         cluster=config["cluster"],
         seed=config["seed"],
+        sketch=config["scale"]["sketch"],
     script:
         "../workflow_scripts/score_metrics.py"
 

@@ -16,7 +16,7 @@ if __name__ == "__main__":
         log.info("%d query cells have a truth", int(cells.query.sum()))
         calls = read_by_space(given.calls, "score", "entropy", "n_anchors")
         settings = ClusterSettings.from_config(params.cluster)
-        metrics = metrics_table(cells, calls, settings, params.seed)
+        metrics = metrics_table(cells, calls, settings, params.seed, params.sketch)
         log.info("\n%s", metrics.drop(columns="note").to_string(index=False))
         write_table(metrics, made.metrics)
         write_table(confusion_table(cells, calls), made.confusion)

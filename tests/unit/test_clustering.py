@@ -82,6 +82,16 @@ def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flav
     assert scan.table["stability"].iloc[-1] < scan.table["stability"].max()
 
 
+def test_many_cells_go_to_the_faster_package(monkeypatch):
+    noise = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
+    graph = neighbor_graph(noise, 15, 0)
+    found = {name: leiden_clusters(graph, 1.0, 0, name) for name in ("leidenalg", "igraph")}
+    assert (found["leidenalg"] != found["igraph"]).any()
+    for most, expected in ((400, "leidenalg"), (399, "igraph")):
+        monkeypatch.setattr("dice_atlas.clustering.leiden.MANY_CELLS", most)
+        assert (leiden_clusters(graph, 1.0, 0, "auto") == found[expected]).all()
+
+
 def test_same_seed_same_clusters(six_blobs):
     points, _ = six_blobs
     runs = [

@@ -14,6 +14,9 @@ from dice_atlas.scoring.groups import reference_cluster_scores
 from dice_atlas.tables import read_text_table
 from factories import CLUSTER, blobs, make_results
 
+# More cells than there are: none is drawn.
+MANY = 1_000
+
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
@@ -41,7 +44,7 @@ def calls(paths):
 @pytest.fixture(scope="module")
 def scored(paths):
     cells = load(paths, settings(paths["truth"]))
-    return metrics_table(cells, calls(paths), CLUSTER, 0)
+    return metrics_table(cells, calls(paths), CLUSTER, 0, MANY)
 
 
 def test_truth_is_of_the_sample_that_has_it(paths):
@@ -96,6 +99,24 @@ def test_values_that_are_known(scored, paths):
     assert truth["note"].str.contains("40 query cells without truth are left out").all()
 
 
+def test_of_many_cells_some_are_drawn_and_the_table_says_so(paths, scored):
+    cells = load(paths, settings(paths["truth"]))
+    found = metrics_table(cells, calls(paths), CLUSTER, 0, 50)
+    embeddings = found["embedding"].isin(["pca", "harmony"])
+    numbers = found[embeddings].groupby("cells")["n_cells"].unique()
+    assert {name: own.tolist() for name, own in numbers.items()} == {
+        "query": [50], "reference": [50], "all": [50]
+    }  # fmt: skip
+    notes = found[embeddings & (found["cells"] == "query")]["note"]
+    assert notes.str.contains("on 50 of 60 cells, drawn at random").all()
+    # Labels and clusters of the atlas are judged on all cells.
+    whole = found[found["metric"].isin(["accuracy", "atlas_ari"])]
+    assert set(whole["n_cells"]) == {60}
+    for metric in ("silhouette", "knn_accuracy"):
+        few, all_cells = (value(t, "query", "dice", metric) for t in (found, scored))
+        assert few == pytest.approx(all_cells, abs=0.05)
+
+
 def test_confusion(paths):
     table = confusion_table(load(paths, settings(paths["truth"])), calls(paths))
     assert table.columns.tolist() == ["space", "truth", "predicted", "cells"]
@@ -107,7 +128,7 @@ def test_confusion(paths):
 
 def test_without_truth_only_the_rows_that_need_it_are_missing(paths):
     cells = load(paths)
-    found = metrics_table(cells, calls(paths), CLUSTER, 0)
+    found = metrics_table(cells, calls(paths), CLUSTER, 0, MANY)
     assert set(found["cells"]) == {"reference", "all"}
     empty = confusion_table(cells, calls(paths))
     assert empty.empty

@@ -14,7 +14,7 @@ class ClusterSettings:
     embedding : dice, harmony or pca.
     resolutions : of Leiden, all are tried.
     n_neighbors : of the graph, the cell itself counted.
-    flavor : leidenalg or igraph.
+    flavor : leidenalg, igraph or auto, see `leiden_clusters`.
     choose : the resolution: reference, stability, a number, or auto (by labels if there are some).
     """
 

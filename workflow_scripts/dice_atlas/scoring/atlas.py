@@ -15,6 +15,7 @@ from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
 from dice_atlas.names import EMBEDDINGS
+from dice_atlas.numerics.sketch import drawn, note_of
 from dice_atlas.scoring.groups import (
     cluster_scores,
     label_scores,
@@ -100,29 +101,43 @@ def truth_of(cells: pd.Index, paths: Sequence[str]) -> np.ndarray:
 
 
 def embedding_rows(
-    cells: Cells, cluster: ClusterSettings, seed: int
+    cells: Cells, cluster: ClusterSettings, seed: int, most: int
 ) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
-    """(cells, embedding, number of cells, scores) of every embedding."""
-    query, labelled = cells.query, cells.labelled
+    """(cells, embedding, number of cells, scores) of every embedding.
+
+    Of more than `most` query, reference or all cells, so many are drawn.
+    """
+    labels = cells.obs["label"].to_numpy(dtype=object)
+    groups = (np.flatnonzero(cells.query), np.flatnonzero(cells.labelled), np.arange(len(labels)))
+    query, labelled, every = (drawn(rows, most, seed) for rows in groups)
+    of_query, of_labelled, of_all = map(note_of, (query, labelled, every), groups)
+    known = np.where(cells.labelled, labels, "")[every]
+    asked = np.where(cells.query, cells.truth, "")[every]
     for name, embedding in cells.embeddings.items():
-        if query.any():
+        if len(query):
             truth = cells.truth[query]
             scores = label_scores(embedding[query], truth, seed)
             sd = cells.sd[name][query] if name in cells.sd else None
             scores |= cluster_scores(embedding[query], truth, cluster, seed, sd)
-            if labelled.any():
-                labels = cells.obs["label"].to_numpy()[labelled]
-                scores |= knn_accuracy(embedding[labelled], labels, embedding[query], truth)
-                known = np.where(labelled, cells.obs["label"].to_numpy(dtype=object), "")
-                asked = np.where(query, cells.truth, "")
-                scores |= reference_cluster_scores(embedding, known, asked, cluster, seed)
-            yield "query", name, int(query.sum()), scores
-        if labelled.any():
-            labels = cells.obs["label"].to_numpy()[labelled]
-            scores = label_scores(embedding[labelled], labels, seed)
-            yield "reference", name, int(labelled.sum()), scores
-        yield "all", name, len(embedding), mixing_scores(embedding, cells.obs)
+            if len(labelled):
+                near, of_near = embedding[labelled], labels[labelled]
+                scores |= knn_accuracy(near, of_near, embedding[query], truth)
+                scores |= reference_cluster_scores(embedding[every], known, asked, cluster, seed)
+            yield "query", name, len(query), noted(scores, of_query)
+        if len(labelled):
+            scores = label_scores(embedding[labelled], labels[labelled], seed)
+            yield "reference", name, len(labelled), noted(scores, of_labelled)
+        scores = mixing_scores(embedding[every], cells.obs.iloc[every])
+        yield "all", name, len(every), noted(scores, of_all)
         logger.info("embedding %s is done", name)
+
+
+def noted(scores: Mapping[str, Score], note: str) -> dict[str, Score]:
+    """Scores with one more note."""
+    return {
+        name: score._replace(note="; ".join(filter(None, (score.note, note))))
+        for name, score in scores.items()
+    }
 
 
 def atlas_cluster_rows(
@@ -199,6 +214,7 @@ def metrics_table(
     calls: Mapping[str, pd.DataFrame],
     cluster: ClusterSettings,
     seed: int,
+    most: int,
 ) -> pd.DataFrame:
     """metrics.tsv: one row per value.
 
@@ -208,6 +224,7 @@ def metrics_table(
     calls : calls.tsv.gz by space.
     cluster : how the query alone is clustered; `embedding` is that of the atlas's clusters.
     seed : of the metrics and of the clusters.
+    most : cells that an embedding is judged on; of more, so many are drawn.
 
     Raises
     ------
@@ -217,7 +234,7 @@ def metrics_table(
     without = int((cells.role("query") & (cells.truth == "")).sum())
     left_out = f"{without} query cells without truth are left out" if without else ""
     groups = [
-        *embedding_rows(cells, cluster, seed),
+        *embedding_rows(cells, cluster, seed, most),
         *atlas_cluster_rows(cells, cluster.embedding),
         *transfer_rows(cells, calls),
     ]

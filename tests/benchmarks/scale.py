@@ -1,0 +1,135 @@
+"""Cells of any number, the whole workflow on them, and what each rule costs.
+
+    python tests/benchmarks/scale.py H5AD FOLDER [--label cell_type] [--reference 20000]
+        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--set key=value ...]
+
+H5AD holds labelled raw counts. A made cell is the sum of two real cells of its type, thinned to the
+depth of one: its type is known, no two are alike, and a type is not a Gaussian. The query samples
+are shallower than the reference and have shares of types of their own. Cells and results stay in
+FOLDER: a run that was stopped goes on there. Writes docs/scale/<number of cells>.tsv.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from runs import ROOT, run_workflow
+
+OUT = ROOT / "docs" / "scale"
+# Cells that are made at once.
+BLOCK = 20_000
+# Depth of a query sample by the reference's; spread of the log depth of cells, and of the log
+# shares of the types of a query sample.
+QUERY_DEPTH, DEPTH_SPREAD, SHARE_SPREAD = 0.8, 0.3, 0.4
+
+
+def made_blocks(
+    counts: sp.csr_matrix, codes: np.ndarray, wanted: np.ndarray, depth: float, seed: int
+) -> Iterator[sp.csr_matrix]:
+    """Counts of made cells of the wanted types, block by block.
+
+    Parameters
+    ----------
+    counts, codes : of real cells, cells x genes, and their types (int64).
+    wanted : type of each cell to make.
+    depth : of a made cell by that of a real one.
+    """
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+    sizes = np.array([len(rows) for rows in members])
+    for start in range(0, len(wanted), BLOCK):
+        own = wanted[start : start + BLOCK]
+        first, second = (
+            np.array([members[c][i] for c, i in zip(own, rng.integers(sizes[own]), strict=True)])
+            for _ in range(2)
+        )
+        both = (counts[first] + counts[second]).tocsr()
+        share = np.clip(depth * rng.lognormal(0, DEPTH_SPREAD, len(own)) / 2, 0, 1)
+        both.data = rng.binomial(both.data, np.repeat(share, np.diff(both.indptr))).astype(np.int32)
+        both.eliminate_zeros()
+        yield both
+
+
+def make_sample(source: ad.AnnData, label: str, n: int, query: bool, seed: int, path: Path) -> None:
+    """Write one sample; nothing if it is there."""
+    if path.exists():
+        return
+    rng = np.random.default_rng([seed, 1])
+    types, codes = np.unique(source.obs[label].astype(str), return_inverse=True)
+    weight = np.bincount(codes) * np.exp(query * SHARE_SPREAD * rng.standard_normal(len(types)))
+    wanted = rng.choice(len(types), n, p=weight / weight.sum())
+    counts = sp.csr_matrix(source.X).astype(np.int32)
+    blocks = made_blocks(counts, codes, wanted, QUERY_DEPTH if query else 1.0, seed)
+    obs = pd.DataFrame({label: types[wanted]}, index=[f"{i:07d}-1" for i in range(n)])
+    made = ad.AnnData(sp.vstack(list(blocks), format="csr"), obs=obs, var=source.var[[]])
+    made.write_h5ad(path, compression="lzf")
+
+
+def rule_costs(folder: Path) -> pd.DataFrame:
+    """Jobs, CPU seconds, seconds and memory (MiB) of the largest job, of each rule."""
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        measured = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        rows.append((rule, measured["cpu_time"], measured["s"], measured["max_rss"]))
+    jobs = pd.DataFrame(rows, columns=["rule", "cpu_seconds", "seconds", "mib"])
+    found = jobs.groupby("rule").agg(
+        jobs=("rule", "size"),
+        cpu_seconds=("cpu_seconds", "sum"),
+        seconds_all=("seconds", "sum"),
+        seconds_longest=("seconds", "max"),
+        mib_largest=("mib", "max"),
+    )
+    return found.sort_values("cpu_seconds", ascending=False).round(1).reset_index()
+
+
+def main() -> None:
+    """Make the cells, run the workflow, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--label", default="cell_type")
+    parser.add_argument("--reference", type=int, default=20_000)
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--cells", type=int, default=20_000)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--config", type=json.loads, default={}, help="more of it, as JSON")
+    given = parser.parse_args()
+    total = given.reference + given.samples * given.cells
+    folder = given.folder / f"cells{total}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = ad.read_h5ad(given.source)
+    source = source[source.obs[given.label].notna()].copy()
+    lines = ["sample,path,role,batch,labels,truth"]
+    for number in range(given.samples + 1):
+        name = f"q{number}" if number else "ref"
+        path = folder / f"{name}.h5ad"
+        make_sample(
+            source, given.label, given.cells if number else given.reference, bool(number), number,
+            path,
+        )  # fmt: skip
+        role, columns = ("query", f",{given.label}") if number else ("reference", f"{given.label},")
+        lines.append(f"{name},{path.name},{role},{name},{columns}")
+    config = {
+        "atlas": "scale",
+        "qc": {"min_genes": 100, "doublets": "off"},
+        "denoise": {"shards": given.shards},
+    }
+    run_workflow(folder, "\n".join(lines) + "\n", {**config, **given.config}, given.cores)
+    results = folder / "results/scale"
+    costs = rule_costs(results / "benchmarks")
+    OUT.mkdir(exist_ok=True)
+    costs.to_csv(OUT / f"{total}.tsv", sep="\t", index=False)
+    print(costs.to_string(index=False))
+    print(f"all: {costs['cpu_seconds'].sum():,.0f} CPU seconds")
+    print(pd.read_csv(results / "metrics.tsv", sep="\t").to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
