@@ -23,7 +23,14 @@ from dice_atlas.features.mapping import map_query
 from dice_atlas.features.normalize import normalize_samples
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import reference_rows
-from dice_atlas.numerics.scaling import fit_scaling, log1p_normalize, project, scale
+from dice_atlas.numerics.blocks import row_slices
+from dice_atlas.numerics.scaling import (
+    fit_scaling,
+    log1p_normalize,
+    project,
+    project_expression,
+    scale,
+)
 from dice_atlas.numerics.svd import truncated_svd
 from factories import batch_settings
 
@@ -115,9 +122,22 @@ def test_residual_variance_is_that_of_the_dense_residual(normalized):
     _, loadings = truncated_svd(scaled, scaling.center, 5, 0)
     dense = scaled.toarray() - scaling.center
     residual = dense - dense @ loadings @ loadings.T
-    expected = (residual**2).sum() / (200 * 55)
-    assert residual_variance(scaled, scaling.center, loadings) == pytest.approx(expected)
+    none = np.array([], dtype=str)
+    space = LatentSpace(normalized.var_names.to_numpy(), loadings, scaling, none, none)
+    rows = np.flatnonzero(np.arange(200) % 3)
+    expected = (residual[rows] ** 2).sum() / (len(rows) * 55)
+    assert residual_variance(normalized.X, rows, space) == pytest.approx(expected)
     assert np.allclose(project(scaled, scaling.center, loadings), dense @ loadings)
+
+
+def test_blocks_of_cells_do_not_change_their_projection(normalized, monkeypatch):
+    scaling = fit_scaling(normalized.X, 10.0)
+    _, loadings = truncated_svd(scale(normalized.X, scaling), scaling.center, 5, 0)
+    whole = project_expression(normalized.X, scaling, loadings)
+    expected = (scale(normalized.X, scaling).toarray() - scaling.center) @ loadings
+    np.testing.assert_allclose(whole, expected, atol=1e-10)
+    monkeypatch.setattr("dice_atlas.numerics.scaling.row_slices", lambda n: row_slices(n, 7))
+    np.testing.assert_array_equal(project_expression(normalized.X, scaling, loadings), whole)
 
 
 def test_k_is_where_the_signal_ends():

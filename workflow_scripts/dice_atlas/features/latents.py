@@ -15,7 +15,7 @@ from dice_atlas.features.gene_noise import gene_noise
 from dice_atlas.features.loadings import choose_k, residual_variance
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import reference_rows
-from dice_atlas.numerics.scaling import fit_scaling, project, scale
+from dice_atlas.numerics.scaling import fit_scaling, project_expression, scale
 from dice_atlas.numerics.svd import truncated_svd
 from dice_atlas.tables import require_columns
 
@@ -79,11 +79,11 @@ def principal_components(
     """
     rows = reference_rows(normalized.obs)
     most = most_components(int(rows.sum()), normalized.n_vars)
-    scaling = fit_scaling(normalized.X[rows], max_value)
-    scaled = scale(normalized.X, scaling)
+    reference = normalized.X[rows]
+    scaling = fit_scaling(reference, max_value)
     p = min(n_pcs, most)
-    _, loadings = truncated_svd(scaled[rows], scaling.center, p, seed)
-    return project(scaled, scaling.center, loadings), loadings
+    _, loadings = truncated_svd(scale(reference, scaling), scaling.center, p, seed)
+    return project_expression(normalized.X, scaling, loadings), loadings
 
 
 def integrate(
@@ -247,13 +247,10 @@ def compute_latents(
         "orthonormal": space.orthonormal,
         "missing_genes": int(space.missing_genes.size),
     }
-    scaled = scale(normalized.X, space.scaling)
     for role in ("reference", "query"):
-        rows = (normalized.obs["role"] == role).to_numpy()
-        if rows.any() and space.orthonormal:
-            summary[f"residual_variance_{role}"] = residual_variance(
-                scaled[rows], space.scaling.center, space.loadings
-            )
+        rows = np.flatnonzero(normalized.obs["role"] == role)
+        if len(rows) and space.orthonormal:
+            summary[f"residual_variance_{role}"] = residual_variance(normalized.X, rows, space)
     fitted = reference_rows(normalized.obs)
     # Cells of log-normalised samples have no depth; likelihoods of counts are refused with them.
     depth = normalized.obs["total_counts"].fillna(target_sum).to_numpy()[fitted] / target_sum

@@ -3,7 +3,9 @@
 import numpy as np
 import scipy.sparse as sp
 
-from dice_atlas.numerics.scaling import project
+from dice_atlas.features.projection import LatentSpace
+from dice_atlas.numerics.blocks import row_slices
+from dice_atlas.numerics.scaling import project, scale
 
 
 def choose_k(singular_values: np.ndarray, excess: float = 0.01) -> int:
@@ -28,17 +30,21 @@ def choose_k(singular_values: np.ndarray, excess: float = 0.01) -> int:
     return max(int(above[-1]) + 1 if above.size else 0, 2)
 
 
-def residual_variance(scaled: sp.csr_matrix, center: np.ndarray, loadings: np.ndarray) -> float:
-    """Mean squared residual per scaled gene outside the span of orthonormal loadings.
+def residual_variance(expression: sp.csr_matrix, rows: np.ndarray, space: LatentSpace) -> float:
+    """Mean squared residual per scaled gene of some cells, outside the span of the loadings.
 
     ||x - V V^T x||^2 = ||x||^2 - ||V^T x||^2, over cells x (genes - k).
 
     Parameters
     ----------
-    scaled, center : cells x genes, not centred, and the genes' centres; see `numerics.scaling`.
-    loadings : genes x k.
+    expression : cells x genes, log-normalised.
+    rows : positions of the cells.
+    space : on these genes, with orthonormal loadings.
     """
-    n, d = scaled.shape
-    squares = scaled.multiply(scaled).sum() - 2 * (scaled @ center).sum() + n * center @ center
-    inside = (project(scaled, center, loadings) ** 2).sum()
-    return float((squares - inside) / (n * max(d - loadings.shape[1], 1)))
+    center, squares = space.scaling.center, 0.0
+    for part in row_slices(len(rows)):
+        scaled = scale(expression[rows[part]], space.scaling)
+        squares += scaled.multiply(scaled).sum() - 2 * (scaled @ center).sum()
+        squares += scaled.shape[0] * center @ center
+        squares -= (project(scaled, center, space.loadings) ** 2).sum()
+    return float(squares / (len(rows) * max(len(center) - space.k, 1)))

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from dice_atlas.errors import InputError, reading
 from dice_atlas.features.card import require_match
 from dice_atlas.files import atomic_path
-from dice_atlas.numerics.scaling import Scaling, project, scale
+from dice_atlas.numerics.scaling import Scaling, project_expression
 
 FIELDS = ("loadings", "sd", "cap", "center", "singular_values")
 
@@ -88,8 +88,7 @@ def least_squares_latents(expression: sp.csr_matrix, space: LatentSpace) -> np.n
     -------
     cells x k.
     """
-    scaled = scale(expression, space.scaling)
-    latents = project(scaled, space.scaling.center, space.loadings)
+    latents = project_expression(expression, space.scaling, space.loadings)
     return latents if space.orthonormal else np.linalg.solve(space.gram, latents.T).T
 
 

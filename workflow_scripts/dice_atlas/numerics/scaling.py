@@ -6,6 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from dice_atlas.numerics.blocks import row_slices
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -58,6 +60,22 @@ def scale(expression: sp.csr_matrix, scaling: Scaling) -> sp.csr_matrix:
 def project(scaled: sp.csr_matrix, center: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     """(scaled - center) @ loadings, cells x k, without densifying the cells."""
     return np.asarray(scaled @ loadings) - center @ loadings
+
+
+def project_expression(
+    expression: sp.csr_matrix, scaling: Scaling, loadings: np.ndarray
+) -> np.ndarray:
+    """Centred, scaled expression @ loadings, cells x k, block by block of the cells.
+
+    Parameters
+    ----------
+    expression : cells x genes, log-normalised.
+    loadings : genes x k.
+    """
+    found = np.empty((expression.shape[0], loadings.shape[1]))
+    for rows in row_slices(expression.shape[0]):
+        found[rows] = project(scale(expression[rows], scaling), scaling.center, loadings)
+    return found
 
 
 def log1p_normalize(counts: sp.csr_matrix, totals: np.ndarray, target_sum: float) -> sp.csr_matrix:
