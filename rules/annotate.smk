@@ -3,20 +3,20 @@
 
 rule find_anchors:
     input:
-        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        samples=transferred_samples,
         loadings=only_dice(out("latent/loadings.npz")),
         embedding=only_dice(out("denoise/denoised.h5ad")),
         prior=saved_prior_files("card.json"),
         synthetic=augmented("cells.h5ad"),
         synthetic_embedding=only_dice(augmented("denoised.1-of-1.h5ad")),
     output:
-        anchors=out("annotation/{space}/anchors.tsv.gz"),
-        weights=out("annotation/{space}/weight_embedding.h5ad"),
-        calibration=out("annotation/{space}/calibration.tsv.gz"),
+        anchors=of_transfer("anchors.tsv.gz"),
+        weights=of_transfer("weight_embedding.h5ad"),
+        calibration=of_transfer("calibration.tsv.gz"),
     log:
-        log_of("find_anchors/{space}"),
+        log_of(f"find_anchors/{ONE_TRANSFER}"),
     benchmark:
-        benchmark_of("find_anchors/{space}")
+        benchmark_of(f"find_anchors/{ONE_TRANSFER}")
     conda:
         "../envs/analysis.yaml"
     threads: 4
@@ -32,16 +32,16 @@ rule find_anchors:
 
 rule transfer_labels:
     input:
-        anchors=out("annotation/{space}/anchors.tsv.gz"),
-        weights=out("annotation/{space}/weight_embedding.h5ad"),
-        calibration=out("annotation/{space}/calibration.tsv.gz"),
+        anchors=of_transfer("anchors.tsv.gz"),
+        weights=of_transfer("weight_embedding.h5ad"),
+        calibration=of_transfer("calibration.tsv.gz"),
     output:
-        predictions=out("annotation/{space}/predictions.tsv.gz"),
-        calls=out("annotation/{space}/calls.tsv.gz"),
+        predictions=of_transfer("predictions.tsv.gz"),
+        calls=of_transfer("calls.tsv.gz"),
     log:
-        log_of("transfer_labels/{space}"),
+        log_of(f"transfer_labels/{ONE_TRANSFER}"),
     benchmark:
-        benchmark_of("transfer_labels/{space}")
+        benchmark_of(f"transfer_labels/{ONE_TRANSFER}")
     conda:
         "../envs/analysis.yaml"
     threads: 2
@@ -52,6 +52,30 @@ rule transfer_labels:
         annotate={k: config["annotate"][k] for k in CALL_SETTINGS + WEIGHT_SETTINGS},
     script:
         "../workflow_scripts/transfer_labels.py"
+
+
+if PER_SAMPLE:
+
+    rule gather_annotation:
+        input:
+            predictions=of_every_transfer("predictions.tsv.gz"),
+            calls=of_every_transfer("calls.tsv.gz"),
+            calibration=of_every_transfer("calibration.tsv.gz"),
+        output:
+            predictions=out("annotation/{space}/predictions.tsv.gz"),
+            calls=out("annotation/{space}/calls.tsv.gz"),
+            calibration=out("annotation/{space}/calibration.tsv.gz"),
+        log:
+            log_of("gather_annotation/{space}"),
+        benchmark:
+            benchmark_of("gather_annotation/{space}")
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=mem_mb(1000, 20),
+            runtime=runtime(20),
+        script:
+            "../workflow_scripts/gather_annotation.py"
 
 
 rule explain_labels:

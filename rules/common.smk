@@ -196,6 +196,9 @@ QUERIES = [name for name in SAMPLES if SHEET[name]["role"] == "query"]
 HAS_LABELS = bool(REFERENCES) and all(SHEET[name]["labels"] for name in REFERENCES)
 TRANSFER = HAS_LABELS and bool(QUERIES)
 SPACES = config["annotate"]["spaces"] if TRANSFER else []
+# Labels are transferred to all query samples together, or to each by itself.
+PER_SAMPLE = config["annotate"]["per"] == "sample"
+ONE_TRANSFER = "{space}/by_sample/{sample}" if PER_SAMPLE else "{space}"
 SAVED_PRIOR = config["prior"]["path"]
 TRUTHS = [name for name in SAMPLES if SHEET[name]["truth"]]
 PARTS = ("page.css", "macros.html.j2")  # of every page
@@ -271,9 +274,26 @@ def every_sample(pattern):
     return expand(out(pattern), sample=SAMPLES)
 
 
+def transferred_samples(wildcards):
+    """Counts that one transfer is made on: those of the reference, and of what it labels."""
+    names = [*REFERENCES, wildcards.sample] if PER_SAMPLE else SAMPLES
+    return expand(out("samples/{sample}/filtered.h5ad"), sample=names)
+
+
+def of_transfer(name):
+    """A file of one transfer."""
+    return out(f"annotation/{ONE_TRANSFER}/{name}")
+
+
+def of_every_transfer(name):
+    """A file of the transfers to each sample, in one space."""
+    pattern = out(f"annotation/{{{{space}}}}/by_sample/{{sample}}/{name}")
+    return expand(pattern, sample=QUERIES)
+
+
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
-    dropped = {"spaces", "final", *CALL_SETTINGS}
+    dropped = {"spaces", "final", "per", *CALL_SETTINGS}
     if wildcards.space == "dice":
         dropped |= {"reduction", "dims", "nfeatures"}
     return {k: v for k, v in config["annotate"].items() if k not in dropped}

@@ -190,6 +190,32 @@ def test_labels_of_the_pca_space_alone(copy, small):
     assert (card["n_cells"], card["n_held_out"]) == (263, 88)
 
 
+def test_labels_of_each_sample_by_itself_are_those_of_a_run_of_it_alone(copy, small):
+    other = ("q2", "../resources/demo/pbmc_q2", "query", "C", "", "", "150")
+    names = ("calls", "predictions", "calibration")
+    keys = {**small, "annotate": {"per": "sample", "spaces": ["pca"], "final": "pca"}}
+    config = copy.config("per", atlas="per", samples=sheet(copy, "per", REFERENCE, QUERY, other),
+                         **keys)  # fmt: skip
+    copy.run(
+        "--configfile", config, "--", *(f"results/per/annotation/pca/{n}.tsv.gz" for n in names)
+    )
+    keys["annotate"] = {"spaces": ["pca"], "final": "pca"}
+    config = copy.config("own", atlas="own", samples=sheet(copy, "own", REFERENCE, QUERY), **keys)
+    copy.run("--configfile", config, "--", "results/own/annotation/pca/calls.tsv.gz")
+
+    def table(atlas, name):
+        path = copy.folder / f"results/{atlas}/annotation/pca/{name}.tsv.gz"
+        return pd.read_csv(path, sep="\t", keep_default_na=False)
+
+    for name in names:
+        whole, alone = table("per", name), table("own", name)
+        mine = whole[whole["cell"].isin(alone["cell"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, alone)
+        assert not whole["cell"].duplicated().any()
+        assert whole["cell"].str.startswith("q2_").sum() > 100
+    assert table("per", "calls")["cell"].str[:2].drop_duplicates().tolist() == ["q1", "q2"]
+
+
 def test_a_labelled_reference_alone_is_an_atlas_of_its_own(copy, small):
     samples = sheet(copy, "reference", REFERENCE)
     copy.run("--configfile", copy.config("reference", atlas="reference", samples=samples, **small))

@@ -1,6 +1,7 @@
 """What is said of each query cell: label or unassigned, second label, prediction set."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -22,6 +23,14 @@ def read_annotation(path: str | Path) -> pd.DataFrame:
     """A table of anchors or scores; labels such as "01" are text."""
     names = ("cell", "sample", "role", "label", "predicted", "reference_cell", "query_cell")
     return pd.read_csv(path, sep="\t", keep_default_na=False, dtype=dict.fromkeys(names, str))
+
+
+def gathered(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of one kind of the transfers to each query sample, as one.
+
+    Held-out reference cells are in the calibration of each; their rows beside the first are kept.
+    """
+    return pd.concat(parts, ignore_index=True).drop_duplicates("cell", ignore_index=True)
 
 
 def anchors_of(table: pd.DataFrame, reference: pd.Index, query: pd.Index) -> Anchors:

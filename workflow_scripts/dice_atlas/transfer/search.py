@@ -60,21 +60,24 @@ def dice_space(
     Raises
     ------
     InputError
-        The embedding is of other cells, or in another order.
+        The embedding lacks some of the cells.
     """
     parts = [ad.read_h5ad(path) for path in embedding_paths]
     denoised = np.concatenate([part.obsm["X_dice"] for part in parts])
-    if not np.concatenate([part.obs_names for part in parts]).tolist() == cells.tolist():
+    # Of a transfer to one sample those of the others are left out.
+    position = pd.Index(np.concatenate([part.obs_names for part in parts])).get_indexer(cells)
+    if (position < 0).any():
         raise InputError(
-            f"{embedding_paths[0]} has {len(denoised)} cells, in another order than, or other "
-            f"than, the {len(cells)} of the filtered samples: remove it and start again"
+            f"{embedding_paths[0]} lacks {int((position < 0).sum())} of the {len(cells)} cells of "
+            f"the filtered samples, such as {cells[position < 0][0]}: remove it and start again"
         )
     with np.load(loadings_path, allow_pickle=False) as saved:
         genes, loadings = saved["genes"].astype(str), saved["loadings"]
     present = common_to_samples(paths, genes)
     genes, loadings = genes[present], loadings[present]
     top = genes[top_dim_features(loadings, max_features)]
-    return EmbeddingSpace(np.asarray(denoised, dtype=np.float64), read_expression(paths, top))
+    embedding = np.asarray(denoised[position], dtype=np.float64)
+    return EmbeddingSpace(embedding, read_expression(paths, top))
 
 
 def anchors_table(anchors: Anchors, reference: pd.Index, query: pd.Index) -> pd.DataFrame:
