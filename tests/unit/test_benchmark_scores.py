@@ -78,24 +78,27 @@ def test_protocol_blind_of_each_method(methods, scored):
     assert set(scores["n_cells"]) == {50}
     found = values(scores)
     for method in ("pca", "dice_exact"):
-        for metric in ("ari", "ari_plain", "ari_spread", "type_f1"):
+        for metric in ("ari", "ari_stability", "type_f1"):
             assert found[method, metric] == 1, metric
     assert found["nmf", "ari"] < 0.2
     # Only what the reference was embedded with can be asked for neighbours in it.
     assert found["pca", "knn_accuracy"] == 1
     assert found["nmf", "knn_accuracy"] < 0.7
     assert ("dice_exact", "knn_accuracy") not in found.index
-    # The choice of the resolution: with the spread, where there is one.
-    assert found["nmf", "ari"] == found["nmf", "ari_plain"]
-    assert ("nmf", "ari_spread") not in found.index
     assert curves.groupby("method")["chosen"].sum().to_dict() == dict.fromkeys(files, 1)
 
 
-def test_other_choices_are_made_of_the_base_alone(methods):
+def test_the_choice_by_stability_takes_the_spread_of_a_method_that_has_one(methods, monkeypatch):
     truth, files = methods
-    one = {"pca": files["pca"]}
-    scores, _, _ = score_methods(one, truth, CLUSTER, KEY | {"variant": "k-5"}, "blind")
-    assert not scores["metric"].isin(["ari_plain", "ari_spread"]).any()
+    seen = []
+
+    def spread_of(embedding, names, cluster, seed, sd):
+        seen.append(None if sd is None else float(sd.mean()))
+        return blind_scores(embedding, names, cluster, seed, sd)
+
+    monkeypatch.setattr("dice_atlas.benchmark.scores.blind_scores", spread_of)
+    score_methods(files, truth, CLUSTER, KEY, "blind")
+    assert seen == [pytest.approx(0.1), None, pytest.approx(0.1)]
 
 
 def test_protocol_paper_has_a_layout_of_each_method(methods, scored):

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score, silhouette_samples
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.resolution import (
     ClusterSettings,
-    Scan,
+    choose_without_labels,
     partition_all,
     scan_embedding,
 )
@@ -31,14 +31,6 @@ from dice_atlas.scoring.groups import label_scores
 PAPER_RESOLUTIONS = (*np.arange(1, 21) / 100, *np.arange(3, 21) / 10)
 # As good as leidenalg (clustering/leiden.py) in a tenth of its time.
 FLAVOR = "igraph"
-
-
-def blind_scan(
-    embedding: np.ndarray, cluster: ClusterSettings, seed: int, sd: np.ndarray | None = None
-) -> Scan:
-    """Clusters of protocol blind, see `blind_scores`."""
-    asked = replace(cluster, flavor=FLAVOR, choose="stability")
-    return scan_embedding(embedding, asked, seed, sd)
 
 
 def blind_scores(
@@ -58,14 +50,18 @@ def blind_scores(
 
     Returns
     -------
-    scores : see `whole_scores`; `silhouette_centred` does not depend on the place of the origin.
+    scores : see `whole_scores`; `ari_stability` at the resolution that stability chooses;
+        `silhouette_centred` does not depend on the place of the origin.
     curve : see `agreement_curve`, with `stability` and `chosen`.
     clusters : of each cell at the chosen resolution.
     """
-    scan = blind_scan(embedding, cluster, seed, sd)
+    asked = replace(cluster, flavor=FLAVOR, choose="silhouette")
+    scan = scan_embedding(embedding, asked, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
     curve = curve.merge(scan.table[["resolution", "stability", "chosen"]], on="resolution")
     scores = whole_scores(embedding, truth, scan.chosen, curve, seed)
+    stable = curve.iloc[choose_without_labels(scan.table, by_stability=True)]
+    scores["ari_stability"] = Score(float(stable["ari"]), f"resolution {stable['resolution']:g}")
     scores["silhouette_centred"] = mean_silhouette(embedding - embedding.mean(0), truth, seed)
     return scores, curve, scan.chosen
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.benchmark.protocols import (
-    blind_scan,
     blind_scores,
     novelty_scores,
     paper_scores,
@@ -19,7 +18,6 @@ from dice_atlas.benchmark.protocols import (
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
-from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
 from dice_atlas.scoring.groups import mixing_scores, reference_cluster_scores
 from dice_atlas.tables import read_part
@@ -43,8 +41,9 @@ def score(
     embedding = embedding_of(data)
     query = (truth["role"] == "query").to_numpy()
     names = truth["label"].to_numpy(dtype=str)
-    sd = np.asarray(data.obsm["X_dice_sd"])[query] if "X_dice_sd" in data.obsm else None
-    scores, curve, clusters = blind_scores(embedding[query], names[query], cluster, seed, sd)
+    scores, curve, clusters = blind_scores(
+        embedding[query], names[query], cluster, seed, sd_of(data, query)
+    )
     if label and (names[query] == label).any():
         scores |= type_scores(embedding[query], names[query], clusters, label)
     if not query.all():
@@ -62,27 +61,12 @@ def score(
     return scores, curve
 
 
-def other_choices(
-    data: ad.AnnData, truth: pd.DataFrame, cluster: ClusterSettings, seed: int, own: Score
-) -> dict[str, Score]:
-    """ARI at the resolution chosen without the posterior's spread, and with it.
-
-    `own`, the ARI of protocol blind, is with the spread for DICE, which computes one for its
-    users, and without it for the others. `ari_plain` is without it for all; `ari_spread` with it
-    for PCA and the kernel mean too, whose posteriors have one. Neither depends on who has one.
-    """
-    query = (truth["role"] == "query").to_numpy()
-    embedding, names = embedding_of(data)[query], truth["label"].to_numpy(dtype=str)[query]
-
-    def ari(sd: np.ndarray | None = None) -> Score:
-        return partition_agreement(names, blind_scan(embedding, cluster, seed, sd).chosen)["ari"]
-
-    if "X_dice_sd" in data.obsm:
-        return {"ari_plain": ari(), "ari_spread": own}
-    if "X_embedding_sd" in data.obsm:
-        sd = np.asarray(data.obsm["X_embedding_sd"])[query]
-        return {"ari_plain": own, "ari_spread": ari(sd)}
-    return {"ari_plain": own}
+def sd_of(data: ad.AnnData, rows: np.ndarray) -> np.ndarray | None:
+    """Posterior standard deviation of some cells, where the method has one."""
+    for key in KEYS:
+        if f"{key}_sd" in data.obsm:
+            return np.asarray(data.obsm[f"{key}_sd"])[rows]
+    return None
 
 
 def embedding_of(data: ad.AnnData) -> np.ndarray:
@@ -162,8 +146,6 @@ def score_methods(
         query = (own["role"] == "query").to_numpy()
         if protocol == "blind":
             scores, curve = score(data, own, truth.label, cluster, seed)
-            if key["variant"] == "base":
-                scores |= other_choices(data, own, cluster, seed, scores["ari"])
         else:
             layouts["label"] = own["label"].to_numpy(dtype=str)[query]
             scores, curve, layouts[method] = paper_scores(

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 
+from dice_atlas.clustering.settings import leiden_package
+
 # The default of both packages. Running to convergence (-1) took two to five times as long for
 # 0.2 to 0.4 % more modularity on 5,000 cells of kang_ctrl_8donors.
 N_ITERATIONS = 2
-# Cells from which `auto` is igraph: as good, in a tenth of the time.
-MANY_CELLS = 50_000
 
 
 def leiden_clusters(graph: ad.AnnData, resolution: float, seed: int, flavor: str) -> np.ndarray:
@@ -22,15 +22,13 @@ def leiden_clusters(graph: ad.AnnData, resolution: float, seed: int, flavor: str
     Parameters
     ----------
     graph : obsp `connectivities`, uns `neighbors`; left as it is.
-    flavor : leidenalg, igraph, or auto: igraph for more than `MANY_CELLS`.
+    flavor : leidenalg, igraph or auto, see `leiden_package`.
 
     Returns
     -------
     ndarray
         Cluster of every cell as a string; "0" is the largest.
     """
-    if flavor == "auto":
-        flavor = "igraph" if graph.n_obs > MANY_CELLS else "leidenalg"
     bare = ad.AnnData(obs=pd.DataFrame(index=graph.obs_names))
     sc.tl.leiden(
         bare,
@@ -39,7 +37,7 @@ def leiden_clusters(graph: ad.AnnData, resolution: float, seed: int, flavor: str
         adjacency=graph.obsp["connectivities"],
         directed=False,
         n_iterations=N_ITERATIONS,
-        flavor=flavor,
+        flavor=leiden_package(flavor, graph.n_obs),
     )
     return names_by_size(bare.obs["leiden"].to_numpy())
 

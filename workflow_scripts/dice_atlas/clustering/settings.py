@@ -4,6 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Cells from which `auto` is igraph: as good, in a tenth of the time.
+MANY_CELLS = 50_000
+
+
+def leiden_package(flavor: str, n_cells: int) -> str:
+    """The package that clusters so many cells, leidenalg or igraph, where the config says auto."""
+    if flavor == "auto":
+        return "igraph" if n_cells > MANY_CELLS else "leidenalg"
+    return flavor
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
@@ -14,8 +24,9 @@ class ClusterSettings:
     embedding : dice, harmony or pca.
     resolutions : of Leiden, all are tried.
     n_neighbors : of the graph, the cell itself counted.
-    flavor : leidenalg, igraph or auto, see `leiden_clusters`.
-    choose : the resolution: reference, stability, a number, or auto (by labels if there are some).
+    flavor : leidenalg, igraph or auto, see `leiden_package`.
+    choose : the resolution: reference, silhouette, stability, a number, or auto (by labels if
+        there are some, else silhouette).
     """
 
     embedding: str

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import LOG1P, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer
@@ -284,9 +285,11 @@ def choice_of_resolution(data: ReportData) -> str:
     choose, by_labels = data.settings.cluster.choose, data.resolutions["reference_ari"].notna()
     if isinstance(choose, float | int):
         return "by hand"
-    if choose != "stability" and by_labels.all():
+    if choose in ("auto", "reference") and by_labels.all():
         return "by the labels of the reference: its clusters agree best with them (ARI)"
-    return "without labels: the highest that is about as stable as any on subsamples"
+    if choose == "stability":
+        return "without labels: the highest that is about as stable as any on subsamples"
+    return "without labels: its clusters are the best separated (silhouette)"
 
 
 def clustering(data: ReportData) -> str:
@@ -294,10 +297,11 @@ def clustering(data: ReportData) -> str:
     settings, versions = data.settings.cluster, data.provenance["versions"]
     names = {"dice": "denoised", "harmony": "batch-corrected", "pca": "uncorrected"}
     chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"].iloc[0]
+    package = leiden_package(settings.flavor, len(data.obs))
     return (
         f"On the graph of {settings.n_neighbors} nearest neighbours in the "
         f"{names[settings.embedding]} space, clusters were found by the Leiden algorithm (Traag "
-        f"et al. 2019; {settings.flavor}) at {plural(len(data.resolutions), 'resolution')}; "
+        f"et al. 2019; {package}) at {plural(len(data.resolutions), 'resolution')}; "
         f"resolution {chosen:g} was chosen {choice_of_resolution(data)}. "
         "The map is a UMAP (McInnes et al. 2018) of the same graph. "
         "Markers were ranked by a Wilcoxon rank-sum test of each cluster against the rest (scanpy "
