@@ -14,7 +14,8 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         given, params, made = snakemake.input, snakemake.params, snakemake.output
         if given.saved:
-            copy_generator(list(given.saved), [made.model, made.card, made.loss])
+            settings = ModelSettings.from_config(params.model)
+            copy_generator(list(given.saved), [made.model, made.card, made.loss], settings)
         else:
             device = pick_device(params.device, snakemake.threads)
             settings = ModelSettings.from_config(params.model)

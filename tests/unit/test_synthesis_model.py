@@ -37,7 +37,7 @@ from dice_atlas.synthesis.saved import (
     split_of,
 )
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
-from dice_atlas.synthesis.synthetic import gather_synthetic, synthesize_shard
+from dice_atlas.synthesis.synthetic import gather_synthetic, synthesize_shard, used_request
 from dice_atlas.synthesis.training_cells import CountTable, read_training_cells
 from scipy.special import gammaln
 from scipy.stats import ks_2samp, nbinom
@@ -365,6 +365,7 @@ def test_a_saved_generator_gives_the_same_cells_on_any_shards(saved, trained, tm
         paths.append(tmp_path / f"{shard}.h5ad")
         synthesize_shard(generator, request, 5, (shard, 3)).write_h5ad(paths[-1])
     whole = gather_synthetic(paths, saved.with_name("card.json"), request)
+    assert whole.obs["cell_type"].cat.categories.tolist() == ["A", "B"]
     assert (direct[:, :-1] != whole.X).nnz == 0
     assert whole.X.dtype == np.int32
     assert whole.obs["cell_type"].tolist() == ["A"] * 7 + ["B"] * 4
@@ -390,7 +391,30 @@ def test_a_changed_card_or_model_is_refused(saved, tmp_path):
     content = saved.read_bytes()
     saved.write_bytes(content[:-4])
     with pytest.raises(InputError, match="the weights were changed or cut off"):
-        copy_generator([str(saved)], [str(tmp_path / "copy")])
+        copy_generator([str(saved)], [str(tmp_path / "copy")], ModelSettings())
+
+
+def test_settings_that_a_saved_generator_does_not_have_are_named(saved, tmp_path, caplog):
+    def said(asked):
+        caplog.clear()
+        copy_generator([str(saved)], [str(tmp_path / "copy")], asked)
+        return caplog.text
+
+    assert said(ModelSettings()) == ""
+    assert said(FEW) == ""
+    text = said(replace(FEW, preset="paper", genes="variable"))
+    assert "not used: preset paper (it has fast), genes variable (it has all)" in text
+
+
+def test_a_request_keeps_what_its_generator_uses(caplog):
+    request = CellRequest(5, guidance=2.0)
+    whole = {"cells": 5, "depth": 1.0, "guidance": 2.0, "steps": 40}
+    assert used_request(request, {"preset": "fast", "prior": "diffusion"}) == whole
+    assert caplog.text == ""
+    mixed = used_request(request, {"preset": "fast", "prior": "mixed"})
+    assert mixed == {"cells": 5, "depth": 1.0}
+    assert "this generator has the prior mixed: not used" in caplog.text
+    assert "steps" not in used_request(request, {"preset": "paper", "prior": "ddpm"})
 
 
 def test_the_split_depends_on_the_cells_alone_and_is_by_class(saved, trained):

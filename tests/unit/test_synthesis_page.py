@@ -94,6 +94,20 @@ def test_the_page_says_what_was_measured(scored, files):
     }  # fmt: skip
 
 
+def test_the_page_says_what_the_generator_is_and_fits_cells_without_classes(
+    scored, files, tmp_path
+):
+    labelled = scored[0]
+    write_synthesis_page(files, tmp_path / "report.html", tmp_path / "figures", "small", 0)
+    page = (tmp_path / "report.html").read_text()
+    assert "count model 60 steps" in page
+    assert "k 4, genes all" in page
+    # What is not there is in neither the text nor the navigation.
+    for part in ('<a href="#classes">', '<section id="classes">', "colours of the left map"):
+        assert (part in page) == labelled
+    assert ("The reference has no labels" in page) == (not labelled)
+
+
 def test_too_few_held_out_cells_judge_nothing(scored):
     _, _, generator, (training, held_out), _ = scored
     few = held_out.rows(np.arange(len(held_out.labels)) < 19)

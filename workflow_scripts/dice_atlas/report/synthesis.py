@@ -34,11 +34,13 @@ from dice_atlas.report.tables import Table, number
 from dice_atlas.synthesis.names import (
     CONTROL,
     LEAST_CLASS,
+    LEAST_DISTANCES,
     LEAST_HELD_OUT,
     METRICS,
     OWN,
     TITLES,
 )
+from dice_atlas.synthesis.settings import CELL_TYPE, NONE
 
 HELD_OUT = "held out"
 # Generators that copy no cell, and should be beaten.
@@ -268,6 +270,19 @@ def class_table(data: SynthesisData) -> Table | None:
     return Table(titles, rows, [False, *[True] * (len(titles) - 1)])
 
 
+def generator_text(data: SynthesisData) -> str:
+    """Settings of the generator and length of its training, one sentence."""
+    card = data.card
+    parts = [f"preset {card['preset']}", f"classes from {card['label']}", f"seed {card['seed']}"]
+    names = ("space", "fusion", "keep") if card["preset"] == "paper" else ("k", "genes")
+    parts += [f"{name} {card['settings'][name]}" for name in names]
+    if card["preset"] != "paper":
+        parts.insert(1, f"prior {card['prior']}")
+    steps = data.loss.groupby("part", sort=False)["step"].max()
+    trained = ", ".join(f"{PARTS.get(str(p), str(p))} {n:,} steps" for p, n in steps.items())
+    return f"Settings: {', '.join(parts)}. Trained: {trained}."
+
+
 def findings(data: SynthesisData) -> list[str]:
     """What a user should know before the cells are used."""
     found = []
@@ -281,10 +296,14 @@ def findings(data: SynthesisData) -> list[str]:
     better = {title: value for title, value in simple.items() if value < own - CLEARLY}
     if better:
         told = ", ".join(f"{title} {value:.2f}" for title, value in better.items())
+        advice = (
+            "The preset fast is more realistic than paper."
+            if data.card["preset"] == "paper"
+            else f"It learnt from {data.card['n_cells']:,} cells: more of them help most."
+        )
         found.append(
             f"Cells of a simple generator are harder to tell from real ones: {told}, this "
-            f"generator {own:.2f} (forest). It learnt from {data.card['n_cells']:,} cells: more "
-            "of them help most."
+            f"generator {own:.2f} (forest). {advice}"
         )
     kept, expected = data.value("label_kept"), data.value("trtr_accuracy")
     if kept < expected - 0.05:
@@ -301,6 +320,8 @@ def findings(data: SynthesisData) -> list[str]:
     copied = int(data.memorization.set_index("generator")["copies"].get(OWN, 0))
     if copied:
         found.append(f"{copied} synthetic cells have the counts of a training cell.")
+    if data.card["settings"]["label"] == CELL_TYPE and data.card["label"] == NONE:
+        found.append("The reference has no labels, so the cells have no classes.")
     small = [name for name, n in data.card["classes"].items() if n < 20 and name]
     if small:
         found.append(
@@ -345,6 +366,9 @@ def write_synthesis_page(
         name=name,
         card=data.card,
         labelled=data.labelled,
+        generator=generator_text(data),
+        least_class=LEAST_CLASS,
+        least_distances=LEAST_DISTANCES,
         figures=figures,
         findings=findings(data),
         scores=score_table(data),

@@ -1,5 +1,6 @@
 """A trained generator on disk: tensors in safetensors, a card in JSON."""
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from dice_atlas.synthesis.count_model import CountModel, restore_count_model
 from dice_atlas.synthesis.paper_model import PaperModel, restore_paper_model
 from dice_atlas.synthesis.settings import GENERATOR, NONE, ModelSettings
 from dice_atlas.synthesis.training_cells import CountTable
+
+logger = logging.getLogger(__name__)
 
 Model = CountModel | PaperModel
 # What the rules make of a generator, beside it.
@@ -113,14 +116,24 @@ def load_generator(path: str | Path, device: str) -> Generator:
     return Generator(model, np.asarray(card["genes"], dtype=object), card["classes"], card)
 
 
-def copy_generator(saved: Sequence[str], outputs: Sequence[str]) -> None:
+def copy_generator(saved: Sequence[str], outputs: Sequence[str], asked: ModelSettings) -> None:
     """Take a saved generator over, after a look at whether it can be read.
 
     Parameters
     ----------
     saved, outputs : files to copy, model.safetensors first, and where to.
+    asked : what the config says of generators; a saved one stays what it is, with a warning.
     """
-    load_generator(saved[0], "cpu")
+    has = ModelSettings.from_config(load_generator(saved[0], "cpu").card["settings"])
+    unused = [
+        f"{name} {value} (it has {getattr(has, name)})"
+        for name, value in asdict(asked).items()
+        if value not in (getattr(ModelSettings(), name), getattr(has, name))
+    ]
+    if unused:
+        logger.warning(
+            "the generator of synthesis.path stays what it is; not used: %s", ", ".join(unused)
+        )
     for source, target in zip(saved, outputs, strict=True):
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

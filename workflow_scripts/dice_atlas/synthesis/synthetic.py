@@ -1,9 +1,11 @@
 """Synthetic cells as AnnData: shards of them, and all in one file that says what they are."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -15,12 +17,29 @@ from dice_atlas.synthesis.saved import Generator
 from dice_atlas.synthesis.scld.guidance import candidates, keep_best
 from dice_atlas.synthesis.settings import NONE, CellRequest
 
+logger = logging.getLogger(__name__)
+
 # Columns of the shards alone: class code, and how real post-guidance finds the cell.
 CODE, SCORE = "_code", "_score"
 WARNING = (
     "Synthetic cells. They resemble the cells that the model was trained on and are no new "
     "measurements. They protect no privacy: donors can be inferred from such models."
 )
+
+
+def used_request(request: CellRequest, card: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a request matters to a generator; a guidance that does not is a warning."""
+    used = asdict(request)
+    if card["preset"] == "paper":
+        del used["steps"]
+    elif card["prior"] != "diffusion":
+        del used["steps"], used["guidance"]
+        if request.guidance:
+            logger.warning(
+                "synthesis.guidance is for the prior diffusion; this generator has the prior %s: "
+                "not used", card["prior"],
+            )  # fmt: skip
+    return used
 
 
 def requested(generator: Generator, request: CellRequest) -> np.ndarray:
@@ -112,6 +131,9 @@ def gather_synthetic(
     whole.uns["synthesis"] = {
         "warning": WARNING,
         "card": json.dumps({k: v for k, v in known.items() if k not in ("genes", "held_out")}),
-        "request": json.dumps(asdict(request)),
+        "request": json.dumps(used_request(request, known)),
     }
+    if known["label"] in whole.obs:
+        column = whole.obs[known["label"]]
+        whole.obs[known["label"]] = column.cat.remove_unused_categories()
     return whole
