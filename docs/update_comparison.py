@@ -37,7 +37,6 @@ COPIED = ("curves_", "umap_")
 SHOWN = {
     "ari_reference": "ARI reference ↑",
     "ari": "ARI ↑",
-    "ari_stability": "ARI stability ↑",
     "clisi": "cLISI ↓",
     "clisi_nn9": "cLISI 9 ↓",
     "nmi_max": "NMI ↑",

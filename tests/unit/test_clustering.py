@@ -12,7 +12,7 @@ from dice_atlas.clustering.leiden import leiden_clusters, names_by_size
 from dice_atlas.clustering.markers import COLUMNS, rank_markers
 from dice_atlas.clustering.resolution import (
     choose_by_reference,
-    choose_without_labels,
+    choose_by_stability,
     cluster,
     clusters_table,
     scan_resolutions,
@@ -126,20 +126,19 @@ def table(n_clusters, stability, silhouette):
 
 
 @pytest.mark.parametrize(
-    ("n_clusters", "stability", "silhouette", "stable", "separated"),
+    ("n_clusters", "stability", "silhouette", "chosen"),
     [
-        ([1, 1, 1], [1, 1, 1], [np.nan] * 3, 0, 0),
-        ([1, 2, 5], [1, 0.9, 0.88], [np.nan, 0.4, 0.2], 2, 1),  # not the trivial one
-        ([2, 3, 5], [0.99, 0.95, 0.7], [0.2, 0.3, 0.9], 1, 2),  # the unstable one does not count
-        ([3, 3, 5], [0.99, 0.92, 0.8], [0.3, 0.3, 0.1], 1, 0),  # the most detail; the coarsest
-        ([2, 3], [0.3, 0.1], [0.1, 0.4], 0, 1),  # nothing is stable, nothing is trivial
-        ([1, 3], [1.0, 0.2], [np.nan, 0.4], 0, 0),
+        ([1, 1, 1], [1, 1, 1], [np.nan] * 3, 0),
+        ([1, 2, 5], [1, 0.9, 0.88], [np.nan, 0.2, 0.4], 2),  # not the trivial one
+        ([2, 3, 5], [0.99, 0.95, 0.7], [0.2, 0.3, 0.9], 1),  # the unstable one does not count
+        ([3, 4, 5], [0.99, 0.92, 0.9], [0.2, 0.3, 0.1], 1),  # the best separated, stable enough
+        ([3, 3, 5], [0.99, 0.92, 0.9], [0.3, 0.3, 0.1], 0),  # of equal ones the coarsest
+        ([2, 3], [0.3, 0.1], [0.1, 0.4], 0),  # nothing is stable, nothing is trivial
+        ([1, 3], [1.0, 0.2], [np.nan, 0.4], 0),
     ],
 )
-def test_choice_of_the_resolution(n_clusters, stability, silhouette, stable, separated):
-    found = table(n_clusters, stability, silhouette)
-    assert choose_without_labels(found, by_stability=True) == stable
-    assert choose_without_labels(found) == separated
+def test_choice_of_the_resolution(n_clusters, stability, silhouette, chosen):
+    assert choose_by_stability(table(n_clusters, stability, silhouette)) == chosen
 
 
 def nested_blobs():
@@ -183,13 +182,13 @@ def test_a_resolution_by_hand_is_taken_and_tried_if_it_was_not_among_them(six_bl
 
 
 @pytest.mark.parametrize(("labels", "seen"), [("", "no labelled"), ("B", "one label alone, B")])
-def test_without_two_labels_the_silhouette_makes_the_choice(six_blobs, labels, seen):
+def test_without_two_labels_stability_makes_the_choice(six_blobs, labels, seen):
     points, _ = six_blobs
     obs = pd.DataFrame({"role": "reference", "label": labels}, index=range(len(points)))
     obs.index = obs.index.astype(str)
     data = ad.AnnData(obs=obs, obsm={"X_dice": points})
     found = cluster(data, leiden(RESOLUTIONS), 0)
-    other = cluster(data, replace(leiden(RESOLUTIONS), choose="silhouette"), 0)
+    other = cluster(data, replace(leiden(RESOLUTIONS), choose="stability"), 0)
     pd.testing.assert_frame_equal(found.table, other.table)
     assert found.table["reference_ari"].isna().all()
     with pytest.raises(InputError, match=f"the cells have {seen}.*; expected two labels"):

@@ -15,7 +15,6 @@ from sklearn.metrics import roc_auc_score, silhouette_samples
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.resolution import (
     ClusterSettings,
-    choose_without_labels,
     partition_all,
     scan_embedding,
 )
@@ -50,18 +49,17 @@ def blind_scores(
 
     Returns
     -------
-    scores : see `whole_scores`; `ari_stability` at the resolution that stability chooses;
-        `silhouette_centred` does not depend on the place of the origin.
-    curve : see `agreement_curve`, with `stability` and `chosen`.
+    scores : see `whole_scores`; `silhouette_centred` does not depend on the place of the origin.
+    curve : see `agreement_curve`, with `stability`, `silhouette` and `chosen`.
     clusters : of each cell at the chosen resolution.
     """
-    asked = replace(cluster, flavor=FLAVOR, choose="silhouette")
+    asked = replace(cluster, flavor=FLAVOR, choose="stability")
     scan = scan_embedding(embedding, asked, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
-    curve = curve.merge(scan.table[["resolution", "stability", "chosen"]], on="resolution")
+    curve = curve.merge(
+        scan.table[["resolution", "stability", "silhouette", "chosen"]], on="resolution"
+    )
     scores = whole_scores(embedding, truth, scan.chosen, curve, seed)
-    stable = curve.iloc[choose_without_labels(scan.table, by_stability=True)]
-    scores["ari_stability"] = Score(float(stable["ari"]), f"resolution {stable['resolution']:g}")
     scores["silhouette_centred"] = mean_silhouette(embedding - embedding.mean(0), truth, seed)
     return scores, curve, scan.chosen
 

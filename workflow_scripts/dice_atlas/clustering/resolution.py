@@ -72,8 +72,8 @@ def scan_resolutions(
 ) -> Scan:  # fmt: skip
     """Cluster at each resolution, measure stability and silhouette, choose one.
 
-    The choice is that of `settings.choose`: see `choose_by_reference` and `choose_without_labels`.
-    Without labels of two types or more, the reference chooses nothing and the silhouette does.
+    The choice is that of `settings.choose`: see `choose_by_reference` and `choose_by_stability`.
+    Without labels of two types or more, the reference chooses nothing and stability does.
 
     Parameters
     ----------
@@ -100,10 +100,10 @@ def scan_resolutions(
     )
     if asked:
         row = resolutions.index(asked[0])
-    elif settings.choose in ("auto", "reference") and table["reference_ari"].notna().all():
+    elif settings.choose != "stability" and table["reference_ari"].notna().all():
         row = choose_by_reference(table)
     else:
-        row = choose_without_labels(table, by_stability=settings.choose == "stability")
+        row = choose_by_stability(table)
     table["chosen"] = table.index == row
     return Scan(graph, partitions, table)
 
@@ -194,13 +194,13 @@ def choose_by_reference(table: pd.DataFrame) -> int:
     return int(table["reference_ari"].to_numpy().argmax())
 
 
-def choose_without_labels(table: pd.DataFrame, by_stability: bool = False) -> int:
+def choose_by_stability(table: pd.DataFrame) -> int:
     """Row of the resolution that is chosen without labels.
 
-    Among the resolutions with two clusters or more, the one of the best silhouette; of equal ones
-    the coarsest. By stability: the highest whose stability is within `TOLERANCE` of the best, the
-    most detail that the cells support as well as any. One cluster is chosen only where no
-    resolution gives more, or where none that does is stable (`MIN_STABILITY`).
+    Among the resolutions with two clusters or more whose stability is within `TOLERANCE` of the
+    best, the one whose clusters are best separated (silhouette; of equal ones the coarsest). One
+    cluster is chosen only where no resolution gives more, or where none that does is stable
+    (`MIN_STABILITY`).
 
     Parameters
     ----------
@@ -221,9 +221,7 @@ def choose_without_labels(table: pd.DataFrame, by_stability: bool = False) -> in
         )  # fmt: skip
         if not single.empty:
             return int(single.index[0])
-    if by_stability:
-        return int(several.index[several["stability"] >= best - TOLERANCE][-1])
-    return int(several["silhouette"].idxmax())
+    return int(several.loc[several["stability"] >= best - TOLERANCE, "silhouette"].idxmax())
 
 
 def labels_of_reference(cells: pd.DataFrame) -> np.ndarray:
@@ -263,7 +261,7 @@ def cluster(data: ad.AnnData, settings: ClusterSettings, seed: int) -> Scan:
         seen = f"one label alone, {found[0]}" if found else "no labelled reference cell"
         raise InputError(
             f"cluster.choose: seen reference, but the cells have {seen}; expected two labels or "
-            "more: set it to silhouette, or to a resolution"
+            "more: set it to stability, or to a resolution"
         )
     scan = scan_embedding(embedding, settings, seed, sd, data.obs_names, key, labels)
     scan.graph.uns["embedding"] = name

@@ -25,8 +25,7 @@ class ClusterSettings:
     resolutions : of Leiden, all are tried.
     n_neighbors : of the graph, the cell itself counted.
     flavor : leidenalg, igraph or auto, see `leiden_package`.
-    choose : the resolution: reference, silhouette, stability, a number, or auto (by labels if
-        there are some, else silhouette).
+    choose : the resolution: reference, stability, a number, or auto (by labels if there are some).
     """
 
     embedding: str

@@ -285,11 +285,12 @@ def choice_of_resolution(data: ReportData) -> str:
     choose, by_labels = data.settings.cluster.choose, data.resolutions["reference_ari"].notna()
     if isinstance(choose, float | int):
         return "by hand"
-    if choose in ("auto", "reference") and by_labels.all():
+    if choose != "stability" and by_labels.all():
         return "by the labels of the reference: its clusters agree best with them (ARI)"
-    if choose == "stability":
-        return "without labels: the highest that is about as stable as any on subsamples"
-    return "without labels: its clusters are the best separated (silhouette)"
+    return (
+        "without labels: the best separated clusters (silhouette) among those that are about as "
+        "stable as any on subsamples"
+    )
 
 
 def clustering(data: ReportData) -> str:

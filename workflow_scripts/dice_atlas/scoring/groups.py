@@ -49,7 +49,7 @@ def cluster_scores(
         names = ("n_clusters", "ari", "nmi", "nmi_max", "v_measure")
         why = f"{len(embedding)} cells, fewer than {MIN_CLUSTERED}: not clustered"
         return dict.fromkeys(names, undefined(why))
-    scan = scan_embedding(embedding, replace(cluster, choose="silhouette"), seed, sd)
+    scan = scan_embedding(embedding, replace(cluster, choose="stability"), seed, sd)
     chosen = scan.table[scan.table["chosen"]].iloc[0]
     chosen_of = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
     about = search_note(len(embedding))
