@@ -119,7 +119,10 @@ def calls_of(
     """calls.tsv.gz of the query cells, through the rules' own functions."""
     role = np.where(reference, "reference", "query")
     label = np.where(reference, data.obs["label"], "")
-    cells = pd.DataFrame({"sample": role, "role": role, "label": label}, index=data.obs_names)
+    names = data.obs_names
+    cells = pd.DataFrame(
+        {"sample": role, "role": role, "label": label, "cell_key": names}, index=names
+    )
     weighing, called = WeightSettings.from_config(ANNOTATE), CallSettings.from_config(ANNOTATE)
     if outside_below is not None:
         called = replace(called, outside_below=outside_below)
