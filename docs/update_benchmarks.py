@@ -150,9 +150,8 @@ def transfer_sets(table: pd.DataFrame) -> str:
 def transfer_left_out(table: pd.DataFrame) -> str:
     """Share unassigned of the cells of a type that the reference lacks, and of the others."""
     keys = ["data", "left_out", "cells"]
-    wide = table.pivot_table(
-        index=keys, columns="space", values=["unassigned", "unassigned_others"], sort=False
-    )
+    measured = ["unassigned", "unassigned_others", "auroc", "background_auroc"]
+    wide = table.pivot_table(index=keys, columns="space", values=measured, sort=False)
     wide.columns = [f"{what}, {space}" for what, space in wide.columns]
     columns = {
         "data": ("data", "{}"), "left_out": ("type left out", "{}"), "cells": ("cells", "{:,.0f}"),
@@ -161,6 +160,8 @@ def transfer_left_out(table: pd.DataFrame) -> str:
             for what, title in (("unassigned", "its cells"), ("unassigned_others", "others"))
             for space in ("pca", "dice")
         },
+        "auroc, pca": ("AUROC, pca", "{:.2f}"), "auroc, dice": ("AUROC, dice", "{:.2f}"),
+        "background_auroc, dice": ("AUROC, background", "{:.2f}"),
     }  # fmt: skip
     return named(wide.reset_index(), columns)
 
