@@ -464,6 +464,40 @@ def test_methods_say_who_chose_the_resolution(make_files, choose, labels, expect
     assert methods.choice_of_resolution(data).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([0.5, 0.6, 0.7], "of which none was better than the mixture that it starts from"),
+        ([0.7, 0.5, 0.6], "weights of step 350 kept"),
+        ([0.7, 0.6, 0.5], ""),
+        ([np.nan] * 3, ""),
+    ],
+)
+def test_methods_say_which_weights_were_kept(make_files, losses, expected):
+    data = read_report_data(make_files(), 2)
+    loss = pd.DataFrame({"step": [0, 350, 700], "train_loss": 1.0, "validation_loss": losses})
+    data = replace(data, loss=loss)
+    assert methods.weights_kept(data).startswith(expected)
+    assert bool(methods.weights_kept(data)) == bool(expected)
+    assert methods.weights_kept(data) in methods.denoising(data)
+
+
+def test_methods_name_a_space_by_what_was_done_to_it(make_files):
+    data = read_report_data(make_files(), 2)
+    data.config["cluster"]["embedding"] = "harmony"
+    for applied, expected in ((True, "batch-corrected space"), (False, "uncorrected space")):
+        data = replace(data, correction={**data.correction, "applied": applied})
+        assert expected in methods.clustering(data)
+
+
+def test_methods_say_that_samples_were_labelled_by_themselves(make_files):
+    data = read_report_data(make_files(), 2)
+    several = data.query["sample"].nunique() > 1
+    assert "by itself" not in methods.transfer(data)
+    data.config["annotate"]["per"] = "sample"
+    assert ("to each sample by itself" in methods.transfer(data)) == several
+
+
 def test_metric_table_marks_the_best_by_its_direction_and_notes_once():
     rows = [
         ("silhouette", "pca", 0.2, ""), ("silhouette", "dice", 0.4, "a few"),

@@ -179,7 +179,7 @@ def denoising(data: ReportData) -> str:
     background = card["settings"].get("background", 0)
     text += (
         f"(preset {card['preset']}, {mixed.get(card['augmentation'], 'no mixup')}, "
-        f"{card['n_cells']:,} cells, {'' if kernel else steps}"
+        f"{card['n_cells']:,} cells, {'' if kernel else steps + weights_kept(data)}"
         f"held-out loss {card['held_out_loss']:.3f}{changed(overrides)}"
         f"{f'; a background of {background:g}' if background else ''}). "
     )
@@ -208,6 +208,17 @@ def denoising(data: ReportData) -> str:
         f"{skipped(dice, settings.iterations)}, "
         f"{dice['samples']} chains per cell)."
     )
+
+
+def weights_kept(data: ReportData) -> str:
+    """Which weights of the training were kept, where it is not those of the last step."""
+    best = data.loss["validation_loss"].astype(float)
+    if best.isna().all():
+        return ""
+    step = int(data.loss["step"].astype(int)[best.idxmin()])
+    if step == 0:
+        return "of which none was better than the mixture that it starts from, "
+    return f"weights of step {step:,} kept, " if step < data.card["steps"] else ""
 
 
 def changed(overrides: Mapping[str, float]) -> str:
@@ -244,8 +255,8 @@ def transfer(data: ReportData) -> str:
     given, score = ("none" if k is None else k for k in (anchors.k_filter, anchors.k_score))
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
-        f"cells with the anchor algorithm of Seurat {weights.seurat_version} (Stuart et al. "
-        f"2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, k.weight "
+        f"cells{each_alone(data)} with the anchor algorithm of Seurat {weights.seurat_version} "
+        f"(Stuart et al. 2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, k.weight "
         f"{weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
         f"{plural(len(used), 'space')}: {' and '.join(used)}"
     )
@@ -280,6 +291,12 @@ def synthetic_cells(data: ReportData) -> str:
     )
 
 
+def each_alone(data: ReportData) -> str:
+    """That the labels of each query sample were transferred by itself, where it has others."""
+    alone = data.config["annotate"].get("per") == "sample" and data.query["sample"].nunique() > 1
+    return ", to each sample by itself," if alone else ""
+
+
 def choice_of_resolution(data: ReportData) -> str:
     """How the resolution of the clusters was chosen."""
     choose, by_labels = data.settings.cluster.choose, data.resolutions["reference_ari"].notna()
@@ -296,7 +313,8 @@ def choice_of_resolution(data: ReportData) -> str:
 def clustering(data: ReportData) -> str:
     """Graph, clusters, UMAP, markers, versions."""
     settings, versions = data.settings.cluster, data.provenance["versions"]
-    names = {"dice": "denoised", "harmony": "batch-corrected", "pca": "uncorrected"}
+    corrected = "batch-corrected" if data.correction["applied"] else "uncorrected"
+    names = {"dice": "denoised", "harmony": corrected, "pca": "uncorrected"}
     chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"].iloc[0]
     package = leiden_package(settings.flavor, len(data.obs))
     return (
