@@ -256,8 +256,8 @@ def transfer(data: ReportData) -> str:
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
         f"cells{each_alone(data)} with the anchor algorithm of Seurat {weights.seurat_version} "
-        f"(Stuart et al. 2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, k.weight "
-        f"{weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
+        f"(Stuart et al. 2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, "
+        f"k.weight {weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
         f"{plural(len(used), 'space')}: {' and '.join(used)}"
     )
     text += f"; the labels of the {'denoised' if settings.spaces.final == 'dice' else 'PCA'} space "
