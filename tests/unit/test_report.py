@@ -339,6 +339,18 @@ def test_parts_that_are_absent_leave_no_hole(make_files, tmp_path, kind, monkeyp
     assert len(list((tmp_path / "figures").glob("*.png"))) == expected
 
 
+@pytest.mark.parametrize("transfer", [True, False])
+def test_captions_speak_of_what_is_there(make_files, tmp_path, transfer, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 50)
+    files = make_files(transfer=transfer)
+    if not transfer:
+        table = pd.read_csv(files["resolutions"], sep="\t").assign(reference_ari=np.nan)
+        write_table(table, files["resolutions"])
+    page = rendered(files, tmp_path)
+    for part in ("Score and entropy: dark cells", "The agreement with the reference is that"):
+        assert (part in page.words) == transfer
+
+
 def test_the_summary_is_counted_from_the_cells(make_files):
     data = read_report_data(make_files(), 2)
     text = findings.summary(data)
