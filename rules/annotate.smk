@@ -25,6 +25,7 @@ rule find_anchors:
         runtime=runtime(60),
     params:
         annotate=anchor_settings,
+        one_of_several=PER_SAMPLE and len(QUERIES) > 1,
         seed=config["seed"],
     script:
         "../workflow_scripts/find_anchors.py"

@@ -25,7 +25,9 @@ if __name__ == "__main__":
             )
         weighing = WeightSettings.from_config(annotate)
         listed = read_card(given.prior[0])["calibration"] if given.prior else None
-        anchors, weights, calibration = find(space, cells, settings, weighing, listed)
+        anchors, weights, calibration = find(
+            space, cells, settings, weighing, listed, snakemake.params.one_of_several
+        )
         write_table(anchors, made.anchors)
         write_h5ad(weights, made.weights)
         write_table(calibration, made.calibration)

@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
 from dice_atlas.names import SYNTHETIC
-from dice_atlas.transfer.calls import call, transfer
+from dice_atlas.transfer.anchors import NoAnchors
+from dice_atlas.transfer.calls import call, read_annotation, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
     read_cells,
@@ -217,9 +218,9 @@ def test_expression_is_normalised_by_the_totals_over_all_genes(samples):
 
 
 def test_embedding_of_other_cells_is_refused(tmp_path, samples):
-    embedding, loadings = denoised(tmp_path, samples)
-    with pytest.raises(InputError, match="remove it and start again"):
-        dice_space(samples[:3], [embedding], loadings, read_cells(samples[:3]).index, 60)
+    embedding, loadings = denoised(tmp_path, samples[:3])
+    with pytest.raises(InputError, match=r"lacks \d+ of the \d+ cells .*: remove it"):
+        dice_space(samples, [embedding], loadings, read_cells(samples).index, 60)
 
 
 def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplog):
@@ -232,3 +233,36 @@ def test_a_reference_too_small_to_calibrate_is_no_error(tmp_path, samples, caplo
     columns = ["cell", "sample", "role", "label", "predicted", "support", "score:A", "score:B"]
     assert calibration.columns.tolist() == columns
     assert "cannot be calibrated" in caplog.text
+
+
+def test_one_sample_of_several_takes_its_own_rows_of_the_denoised_cells(tmp_path, samples):
+    embedding, loadings = denoised(tmp_path, samples)
+    whole = ad.read_h5ad(embedding)
+    alone = [*samples[1:3], samples[3]]
+    cells = read_cells(alone)
+    space = dice_space(alone, [embedding], loadings, cells.index, 60)
+    np.testing.assert_array_equal(space.embedding, whole[cells.index].obsm["X_dice"])
+    assert space.expression.shape[0] == len(cells)
+
+
+class Apart:
+    """A space in which no cell of the query is near one of the reference."""
+
+    def anchors(self, reference, query, settings):
+        raise NoAnchors("no anchor is left of 0")
+
+
+def test_a_sample_without_anchors_stops_no_other(tmp_path, samples, caplog):
+    cells = read_cells(samples[:3])
+    with pytest.raises(NoAnchors):
+        find(Apart(), cells, ANCHORS, WEIGHTS)
+    anchors, weights, calibration = find(Apart(), cells, ANCHORS, WEIGHTS, one_of_several=True)
+    assert "no cell gets a label: no anchor is left of 0" in caplog.text
+    write_table(anchors, tmp_path / "anchors.tsv.gz")
+    write_table(calibration, tmp_path / "calibration.tsv.gz")
+    result = transfer(read_annotation(tmp_path / "anchors.tsv.gz"), weights, WEIGHTS)
+    predictions = predictions_table(weights.obs_names, result)
+    calls = call(predictions, read_annotation(tmp_path / "calibration.tsv.gz"), CALLS)
+    assert calls["cell"].tolist() == cells.index[cells["role"] == "query"].tolist()
+    assert set(calls["cell_type"]) == {"unassigned"}
+    assert set(calls["rule"]) == {"no_labelled_anchor"}

@@ -13,6 +13,10 @@ from dice_atlas.transfer.settings import AnchorSettings
 logger = logging.getLogger(__name__)
 
 
+class NoAnchors(InputError):
+    """No cells of reference and query are mutual neighbours."""
+
+
 @dataclass(frozen=True)
 class Anchors:
     """Pairs of cells, by reference cell and then by nearness of the query cell.
@@ -45,7 +49,7 @@ def find_anchors(
 
     Raises
     ------
-    InputError
+    NoAnchors
         No anchor is found.
     """
     settings = settings.fitted(reference.shape[0], query.shape[0])
@@ -70,7 +74,7 @@ def find_anchors(
         query.shape[0],
     )
     if rows.size == 0:
-        raise InputError(
+        raise NoAnchors(
             f"no anchor is left of {found} between {reference.shape[0]} reference and "
             f"{query.shape[0]} query cells: are they of the same tissue and species? "
             "Else raise annotate.k.anchor, or set annotate.k.filter to null"

@@ -1,5 +1,6 @@
 """Anchors of all cells in one space, the embedding of their weights, and the calibration."""
 
+import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pandas as pd
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.names import SYNTHETIC
-from dice_atlas.transfer.anchors import Anchors, top_dim_features
+from dice_atlas.transfer.anchors import Anchors, NoAnchors, top_dim_features
 from dice_atlas.transfer.calibration import calibration_table
 from dice_atlas.transfer.dataset import common_to_samples, read_expression, reference_features
 from dice_atlas.transfer.settings import AnchorSettings, ReductionSettings, WeightSettings
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
+
+logger = logging.getLogger(__name__)
 
 
 def expression_space(
@@ -111,6 +114,7 @@ def find(
     settings: AnchorSettings,
     weighing: WeightSettings,
     listed: Collection[str] | None = None,
+    one_of_several: bool = False,
 ) -> tuple[pd.DataFrame, ad.AnnData, pd.DataFrame]:
     """Anchors between reference and query, and the calibration of their labels.
 
@@ -120,6 +124,8 @@ def find(
     cells : `sample`, `role`, `label` and `cell_key` of all its cells.
     settings, weighing : of the anchors and of their weights.
     listed : see `holdout.calibration_cells`.
+    one_of_several : whether the query is one sample of several. One without anchors must not stop
+        the others: its cells get no label, with a warning.
 
     Returns
     -------
@@ -132,7 +138,14 @@ def find(
     """
     reference = np.flatnonzero(cells["role"] == "reference")
     query = np.flatnonzero(cells["role"] == "query")
-    anchors, embedding = space.anchors(reference, query, settings)
+    try:
+        anchors, embedding = space.anchors(reference, query, settings)
+    except NoAnchors as error:
+        if not one_of_several:
+            raise
+        logger.warning("%s: no cell gets a label: %s", cells["sample"].iloc[query[0]], error)
+        none = np.empty(0, dtype=np.int64)
+        anchors, embedding = Anchors(none, none, np.empty(0)), np.zeros((len(query), 1))
     known = cells.iloc[reference]
     # Synthetic cells are not exchangeable with the query's.
     real_labels = known["label"].where(~known.index.str.startswith(SYNTHETIC), "")

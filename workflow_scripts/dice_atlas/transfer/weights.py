@@ -25,7 +25,7 @@ def anchor_weights(
 
     Parameters
     ----------
-    anchors : at least one.
+    anchors : see `find_anchors`; of none, no cell has a weight.
     embedding : query cells x dims, NOT L2-normalised, though anchors were found so.
     settings : `k_weight` is lowered, with a warning, to what there is.
 
@@ -35,6 +35,8 @@ def anchor_weights(
     Seurat) its anchors weigh the same.
     """
     settings = settings or WeightSettings()
+    if not anchors.query.size:
+        return sp.csr_matrix((embedding.shape[0], 0))
     of_version = _v3_anchors if settings.seurat_version == "v3" else _v4_anchors
     row, column, nearness, width = of_version(anchors, embedding, settings)
     weight = -np.expm1(-nearness * anchors.score[column] / width)
