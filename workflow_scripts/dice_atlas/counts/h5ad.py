@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import read_elem
 
-from dice_atlas.counts.dense import read_dense
+from dice_atlas.counts.dense import native, read_dense
 from dice_atlas.counts.features import OTHER_TYPES, TYPE_COLUMNS, normal, with_types_of
 from dice_atlas.counts.genes import ID_COLUMNS, SYMBOL_COLUMNS, with_names_of
 from dice_atlas.counts.hdf5 import open_hdf5
@@ -27,7 +27,8 @@ from dice_atlas.numerics.blocks import row_slices
 logger = logging.getLogger(__name__)
 
 PROBE = 200_000  # values looked at before a matrix is read as a whole
-BLOCK = 1 << 22  # values summed at once
+BLOCK = 1 << 22  # values summed or read at once
+CSR = "csr_matrix"  # anndata's name of the encoding
 # Layers that hold the counts by their name; those of other names may hold anything.
 COUNT_LAYERS = re.compile(r"counts?|umis?|^raw$")
 # ... unless they say what was done to them.
@@ -318,6 +319,8 @@ def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
     ValueError
         A sparse matrix whose indices are not in order or out of range: it would crash later.
     """
+    if rows is not None and is_group(stored) and stored.attrs.get("encoding-type") == CSR:
+        return read_chosen(stored, rows)
     if is_group(stored) or sp.issparse(stored):
         matrix = read_elem(stored) if is_group(stored) else stored
         matrix.check_format(full_check=True)
@@ -325,6 +328,43 @@ def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
     else:
         matrix = read_dense(lambda start, stop: stored[start:stop], stored.shape)
     return matrix if rows is None else matrix[rows]
+
+
+def read_chosen(stored: Any, rows: np.ndarray) -> sp.csr_matrix:
+    """Some rows of a CSR matrix on disk, of which no more than a block is held beside them.
+
+    A sample may be a few cells of a file of millions.
+
+    Parameters
+    ----------
+    stored : group of an h5ad or a zarr.
+    rows : their positions, rising.
+
+    Raises
+    ------
+    ValueError
+        See `read_matrix`.
+    """
+    n_rows, n_columns = shape_of(stored)
+    starts, values, columns = stored["indptr"][:], stored["data"], stored["indices"]
+    if len(starts) != n_rows + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
+        raise ValueError("index pointer of a sparse matrix must rise from 0, row by row")
+    if not starts[-1] == values.shape[0] == columns.shape[0]:
+        raise ValueError("indices, data and index pointer of a sparse matrix differ in length")
+    # Rows whose values begin in the same block of values.
+    found = []
+    for part in np.split(rows, np.flatnonzero(np.diff(starts[rows] // BLOCK)) + 1):
+        if not len(part):
+            continue
+        first, last = part[0], part[-1] + 1
+        cut = slice(int(starts[first]), int(starts[last]))
+        block = sp.csr_matrix(
+            (values[cut], columns[cut], starts[first : last + 1] - starts[first]),
+            shape=(last - first, n_columns),
+        )
+        block.check_format(full_check=True)
+        found.append(native(block)[part - first])
+    return sp.vstack(found, format="csr") if found else sp.csr_matrix((0, n_columns), dtype=int)
 
 
 NAMING = frozenset((*ID_COLUMNS, *SYMBOL_COLUMNS, *TYPE_COLUMNS))
