@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test unit fuzz test-times test-slurm bench bench-synthesis scvi oracle readme lint lock clean
+.PHONY: demo test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -50,6 +50,12 @@ bench: $(VENV)/.ready-dev
 	for part in table1 samplers uncertainty; do \
 		PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/$$part.py || exit 1; done
 	$(BIN)/python docs/update_benchmarks.py
+
+# Many cells, made from a labelled file: H5AD, and a FOLDER for cells and results; docs/scale.md.
+bench-scale: $(VENV)/.ready-dev
+	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/neighbors.py
+	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/scale.py $(H5AD) $(FOLDER)
+	$(BIN)/python docs/update_scale.py
 
 # The environment of the method scvi of the target `benchmark`.
 scvi: $(VENV)-scvi/.ready

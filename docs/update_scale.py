@@ -1,0 +1,55 @@
+"""Put the tables of docs/scale/ into docs/scale.md, by `make bench-scale`.
+
+python docs/update_scale.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from update_benchmarks import markdown, named, replace_block
+
+DOCS = Path(__file__).resolve().parent
+PAGE, FOLDER = DOCS / "scale.md", DOCS / "scale"
+
+
+def neighbors(table: pd.DataFrame) -> str:
+    """Seconds and recall of both searches."""
+    columns = {
+        "points": ("points", "{:,.0f}"), "method": ("search", "{}"),
+        "cpu_seconds": ("CPU seconds", "{:,.1f}"), "recall": ("recall", "{:.4f}"),
+    }  # fmt: skip
+    return named(table, columns)
+
+
+def sizes(tables: dict[int, pd.DataFrame]) -> str:
+    """CPU seconds of each rule's jobs, and memory of the largest, by number of cells."""
+    rules = list(dict.fromkeys(rule for table in tables.values() for rule in table["rule"]))
+    rows = []
+    for rule in rules:
+        row = [f"`{rule}`"]
+        for table in tables.values():
+            own = table[table["rule"] == rule]
+            row += [f"{own['cpu_seconds'].item():,.0f}", f"{own['mib_largest'].item():,.0f}"] \
+                if len(own) else ["", ""]  # fmt: skip
+        rows.append(row)
+    sums = [(t["cpu_seconds"].sum(), t["mib_largest"].max()) for t in tables.values()]
+    rows.append(["all", *(f"{value:,.0f}" for pair in sums for value in pair)])
+    head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB")]
+    return markdown(["rule", *head], rows)
+
+
+def main() -> None:
+    """Rewrite docs/scale.md in place; tables without a file stay as they are."""
+    text = PAGE.read_text()
+    if (FOLDER / "neighbors.tsv").exists():
+        table = pd.read_csv(FOLDER / "neighbors.tsv", sep="\t")
+        text = replace_block(text, "neighbors", neighbors(table))
+    measured = sorted(int(path.stem) for path in FOLDER.glob("*.tsv") if path.stem.isdigit())
+    if measured:
+        tables = {n: pd.read_csv(FOLDER / f"{n}.tsv", sep="\t") for n in measured}
+        text = replace_block(text, "sizes", sizes(tables))
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
