@@ -317,7 +317,7 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report", "benchmark", "synthesis")
+    without = ("gpu", "report", "benchmark", "synthesis", "scale")
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
@@ -415,7 +415,8 @@ def refuse_a_short_queue():
         job.rule.name == "denoise_shard" for job in workflow.dag.needrun_jobs()
     )
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
-    needed = shards + len(SPACES) + 6
+    transfers = len(SPACES) * (len(QUERIES) if PER_SAMPLE else 1)
+    needed = shards + transfers + 6
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

@@ -1,7 +1,7 @@
 """Cells of any number, the whole workflow on them, and what each rule costs.
 
     python tests/benchmarks/scale.py H5AD FOLDER [--label cell_type] [--reference 20000]
-        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--set key=value ...]
+        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--config JSON]
 
 H5AD holds labelled raw counts. A made cell is the sum of two real cells of its type, thinned to the
 depth of one: its type is known, no two are alike, and a type is not a Gaussian. The query samples
@@ -102,7 +102,9 @@ def main() -> None:
     parser.add_argument("--config", type=json.loads, default={}, help="more of it, as JSON")
     given = parser.parse_args()
     total = given.reference + given.samples * given.cells
-    folder = given.folder / f"cells{total}"
+    # Cells that are there are not made again: what they are is in the name.
+    made_as = (given.source.stem, given.label, given.reference, given.samples, given.cells)
+    folder = given.folder / "-".join(map(str, made_as))
     folder.mkdir(parents=True, exist_ok=True)
     source = ad.read_h5ad(given.source)
     source = source[source.obs[given.label].notna()].copy()

@@ -245,7 +245,7 @@ def left_out_rows(name: str, data: ad.AnnData, query: np.ndarray, label: str) ->
             "unassigned": either[new].mean(), "unassigned_others": either[~new].mean(),
             "low_score": low[new].mean(), "low_score_others": low[~new].mean(),
             **flagged("p_below_{}", p_values[new]), **flagged("p_below_{}_others", p_values[~new]),
-            "auroc": roc_auc_score(new, -p_values),
+            "auroc": np.nan if np.isnan(p_values).any() else roc_auc_score(new, -p_values),
             **({} if background is None else told_by_background(data, query, new, background)),
         }  # fmt: skip
 

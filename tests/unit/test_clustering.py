@@ -134,6 +134,8 @@ def table(n_clusters, stability, silhouette):
         ([3, 4, 5], [0.99, 0.92, 0.9], [0.2, 0.3, 0.1], 1),  # the best separated, stable enough
         ([3, 3, 5], [0.99, 0.92, 0.9], [0.3, 0.3, 0.1], 0),  # of equal ones the coarsest
         ([2, 3], [0.3, 0.1], [0.1, 0.4], 0),  # nothing is stable, nothing is trivial
+        ([2, 3], [1.0, 0.7], [np.nan, 0.3], 0),  # of a small cluster no silhouette is known
+        ([2, 3], [1.0, 0.95], [np.nan, -0.3], 1),
         ([1, 3], [1.0, 0.2], [np.nan, 0.4], 0),
     ],
 )

@@ -116,7 +116,8 @@ def test_svd_takes_a_correction_with_its_loadings_only(normalized):
         truncated_svd(scale(normalized.X, scaling), scaling.center, 2, 0, np.zeros((200, 3)))
 
 
-def test_residual_variance_is_that_of_the_dense_residual(normalized):
+def test_residual_variance_is_that_of_the_dense_residual(normalized, monkeypatch):
+    monkeypatch.setattr("dice_atlas.features.loadings.row_slices", lambda n: row_slices(n, 50))
     scaling = fit_scaling(normalized.X, 10.0)
     scaled = scale(normalized.X, scaling)
     _, loadings = truncated_svd(scaled, scaling.center, 5, 0)

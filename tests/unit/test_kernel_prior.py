@@ -126,6 +126,10 @@ def test_what_was_asked_for_last_is_not_taken_for_something_else(kernel):
     for u, s in ((one, 1.0), (one, 2.0), (other, 2.0), (one.clone(), 2.0), (one, 1.0)):
         assert torch.equal(prior.mean(u, s), KernelPrior(kernel).mean(u, s))
         assert torch.equal(prior.variance(u, s), KernelPrior(kernel).variance(u, s))
+        assert torch.equal(prior.background(u, s), KernelPrior(kernel).background(u, s))
+    without = prior.leaving_out(torch.full((5,), 7))
+    assert without.last is None
+    assert prior.last is not None
 
 
 def numbers_of(n):

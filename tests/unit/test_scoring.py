@@ -117,6 +117,18 @@ def test_of_many_cells_some_are_drawn_and_the_table_says_so(paths, scored):
         assert few == pytest.approx(all_cells, abs=0.05)
 
 
+def test_a_draw_of_the_reference_is_noted_where_the_query_is_whole(paths):
+    cells = load(paths, settings(paths["truth"]))
+    found = metrics_table(cells, calls(paths), CLUSTER, 0, 70)
+    own = found[(found["cells"] == "query") & (found["embedding"] == "pca")]
+    notes = own.set_index("metric")["note"]
+    assert "drawn" not in notes["silhouette"]
+    assert "reference: on 70 of 80 cells, drawn at random" in notes["knn_accuracy"]
+    # Half of the draw is of the query, half of the reference, so that neither is missing.
+    assert "on 70 of 180 cells, drawn at random" in notes["ari_reference"]
+    assert np.isfinite(own.set_index("metric")["value"]["ari_reference"])
+
+
 def test_confusion(paths):
     table = confusion_table(load(paths, settings(paths["truth"])), calls(paths))
     assert table.columns.tolist() == ["space", "truth", "predicted", "cells"]

@@ -105,7 +105,7 @@ def test_the_page_says_what_the_generator_is_and_fits_cells_without_classes(
     # What is not there is in neither the text nor the navigation.
     for part in ('<a href="#classes">', '<section id="classes">', "colours of the left map"):
         assert (part in page) == labelled
-    assert ("The reference has no labels" in page) == (not labelled)
+    assert ("The cells that it learnt from have no labels" in page) == (not labelled)
 
 
 def test_too_few_held_out_cells_judge_nothing(scored):

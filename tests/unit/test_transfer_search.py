@@ -12,7 +12,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
 from dice_atlas.names import SYNTHETIC
 from dice_atlas.transfer.anchors import NoAnchors
-from dice_atlas.transfer.calls import call, read_annotation, transfer
+from dice_atlas.transfer.calls import NO_ANCHOR, call, gathered, read_annotation, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
     read_cells,
@@ -246,17 +246,23 @@ def test_one_sample_of_several_takes_its_own_rows_of_the_denoised_cells(tmp_path
 
 
 class Apart:
-    """A space in which no cell of the query is near one of the reference."""
+    """A space in which no cell of the query is near one of the reference, held-out cells are."""
+
+    def __init__(self, space):
+        self.space, self.asked = space, 0
 
     def anchors(self, reference, query, settings):
-        raise NoAnchors("no anchor is left of 0")
+        self.asked += 1
+        if self.asked == 1:
+            raise NoAnchors("no anchor is left of 0")
+        return self.space.anchors(reference, query, settings)
 
 
 def test_a_sample_without_anchors_stops_no_other(tmp_path, samples, caplog):
-    cells = read_cells(samples[:3])
+    cells, space = read_cells(samples[:3]), expression_space(samples[:3], REDUCTION, 0)
     with pytest.raises(NoAnchors):
-        find(Apart(), cells, ANCHORS, WEIGHTS)
-    anchors, weights, calibration = find(Apart(), cells, ANCHORS, WEIGHTS, one_of_several=True)
+        find(Apart(space), cells, ANCHORS, WEIGHTS)
+    anchors, weights, calibration = find(Apart(space), cells, ANCHORS, WEIGHTS, one_of_several=True)
     assert "no cell gets a label: no anchor is left of 0" in caplog.text
     write_table(anchors, tmp_path / "anchors.tsv.gz")
     write_table(calibration, tmp_path / "calibration.tsv.gz")
@@ -265,4 +271,11 @@ def test_a_sample_without_anchors_stops_no_other(tmp_path, samples, caplog):
     calls = call(predictions, read_annotation(tmp_path / "calibration.tsv.gz"), CALLS)
     assert calls["cell"].tolist() == cells.index[cells["role"] == "query"].tolist()
     assert set(calls["cell_type"]) == {"unassigned"}
-    assert set(calls["rule"]) == {"no_labelled_anchor"}
+    assert set(calls["rule"]) == {NO_ANCHOR}
+    # Held-out cells have anchors; what they say of the query means nothing.
+    assert set(calls["prediction_set"]) == {""}
+    assert calls["p_reference"].isna().all()
+    found = calls.assign(rule="")
+    assert len(gathered([calls, found.assign(cell=found["cell"] + "b")])) == 2 * len(calls)
+    with pytest.raises(InputError, match="none of the 2 query samples has an anchor"):
+        gathered([calls, calls.assign(cell=calls["cell"] + "b")])

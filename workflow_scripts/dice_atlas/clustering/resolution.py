@@ -221,7 +221,9 @@ def choose_by_stability(table: pd.DataFrame) -> int:
         )  # fmt: skip
         if not single.empty:
             return int(single.index[0])
-    return int(several.loc[several["stability"] >= best - TOLERANCE, "silhouette"].idxmax())
+    stable = several.loc[several["stability"] >= best - TOLERANCE, "silhouette"]
+    # None is known where a small cluster is not among the cells that it is measured on.
+    return int(stable.fillna(-np.inf).idxmax())
 
 
 def labels_of_reference(cells: pd.DataFrame) -> np.ndarray:

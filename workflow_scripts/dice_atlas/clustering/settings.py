@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Cells from which `auto` is igraph: as good, in a tenth of the time.
+# Cells above which `auto` is igraph: as good, in a tenth of the time.
 MANY_CELLS = 50_000
 
 

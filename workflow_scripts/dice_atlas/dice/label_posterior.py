@@ -52,5 +52,6 @@ def label_shares(
         one_hot[nearest_on_device(part, reference, neighbors)].sum(dim=1).argmax(dim=1)
         for part in distinct.split(n)
     ]
-    label = torch.cat(labels)[place].view(draws, n)
-    return torch.nn.functional.one_hot(label, n_labels).sum(dim=0) / draws
+    label = torch.cat(labels)[place].view(draws, n).T
+    shares = torch.zeros(n, n_labels, device=samples.device)
+    return shares.scatter_add_(1, label, torch.full_like(label, 1.0 / draws, dtype=shares.dtype))

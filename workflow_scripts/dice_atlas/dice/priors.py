@@ -250,7 +250,8 @@ class KernelPrior(BasePrior):
         """See `Prior`."""
         if self.kernel.share == 0:
             return super().background(u, s)
-        return self.weights(u, s)[:, -1]
+        # Not a view, which would hold all weights.
+        return self.weights(u, s)[:, -1].clone()
 
     def variance(self, u: torch.Tensor, s: float) -> torch.Tensor:
         """Mean squared length less the squared length of the mean, both from the center."""

@@ -321,7 +321,9 @@ def findings(data: SynthesisData) -> list[str]:
     if copied:
         found.append(f"{copied} synthetic cells have the counts of a training cell.")
     if data.card["settings"]["label"] == CELL_TYPE and data.card["label"] == NONE:
-        found.append("The reference has no labels, so the cells have no classes.")
+        found.append(
+            "The cells that it learnt from have no labels, so the synthetic cells have no classes."
+        )
     small = [name for name, n in data.card["classes"].items() if n < 20 and name]
     if small:
         found.append(

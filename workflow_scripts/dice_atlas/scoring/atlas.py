@@ -111,8 +111,11 @@ def embedding_rows(
     groups = (np.flatnonzero(cells.query), np.flatnonzero(cells.labelled), np.arange(len(labels)))
     query, labelled, every = (drawn(rows, most, seed) for rows in groups)
     of_query, of_labelled, of_all = map(note_of, (query, labelled, every), groups)
-    known = np.where(cells.labelled, labels, "")[every]
-    asked = np.where(cells.query, cells.truth, "")[every]
+    # The reference chooses the resolution of clusters of both: of either some must be there.
+    both = np.union1d(drawn(groups[0], most // 2, seed), drawn(groups[1], most // 2, seed))
+    both = every if len(every) == len(labels) else both
+    known = np.where(cells.labelled, labels, "")[both]
+    asked = np.where(cells.query, cells.truth, "")[both]
     for name, embedding in cells.embeddings.items():
         if len(query):
             truth = cells.truth[query]
@@ -121,8 +124,10 @@ def embedding_rows(
             scores |= cluster_scores(embedding[query], truth, cluster, seed, sd)
             if len(labelled):
                 near, of_near = embedding[labelled], labels[labelled]
-                scores |= knn_accuracy(near, of_near, embedding[query], truth)
-                scores |= reference_cluster_scores(embedding[every], known, asked, cluster, seed)
+                found = knn_accuracy(near, of_near, embedding[query], truth)
+                scores |= noted(found, f"reference: {of_labelled}" if of_labelled else "")
+                found = reference_cluster_scores(embedding[both], known, asked, cluster, seed)
+                scores |= noted(found, "" if len(both) == len(labels) else note_of(both, groups[2]))
             yield "query", name, len(query), noted(scores, of_query)
         if len(labelled):
             scores = label_scores(embedding[labelled], labels[labelled], seed)

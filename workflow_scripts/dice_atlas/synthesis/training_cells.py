@@ -131,7 +131,9 @@ def read_training_cells(
     if table.labelled:
         table = table.rows(table.labels != "")
     elif settings.label == CELL_TYPE:
-        logger.warning("the reference has no labels: the synthetic cells will have no classes")
+        logger.warning(
+            "the training cells have no labels: the synthetic cells will have no classes"
+        )
     if len(table.labels) < LEAST_CELLS:
         raise InputError(
             f"synthesis: {len(table.labels)} cells are left to learn from, expected at least "

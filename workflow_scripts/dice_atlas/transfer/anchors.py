@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class NoAnchors(InputError):
-    """No cells of reference and query are mutual neighbours."""
+    """Reference and query have no cells that are mutual neighbours, or too few for a space."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import SCORE, SYNTHETIC, UNASSIGNED, joined
 from dice_atlas.transfer.anchors import Anchors
@@ -17,6 +18,9 @@ from dice_atlas.transfer.novelty import reference_p_values
 from dice_atlas.transfer.settings import CallSettings, WeightSettings
 
 logger = logging.getLogger(__name__)
+
+# Why a cell has no label if no anchor of a labelled reference cell speaks for one.
+NO_ANCHOR = "no_labelled_anchor"
 
 
 def read_annotation(path: str | Path) -> pd.DataFrame:
@@ -29,8 +33,20 @@ def gathered(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Tables of one kind of the transfers to each query sample, as one.
 
     Held-out reference cells are in the calibration of each; their rows beside the first are kept.
+
+    Raises
+    ------
+    InputError
+        No sample has got a label.
     """
-    return pd.concat(parts, ignore_index=True).drop_duplicates("cell", ignore_index=True)
+    whole = pd.concat(parts, ignore_index=True).drop_duplicates("cell", ignore_index=True)
+    if "rule" in whole and (whole["rule"] == NO_ANCHOR).all():
+        raise InputError(
+            f"none of the {len(parts)} query samples has an anchor with the reference: are they of "
+            "the same tissue and species? Else raise annotate.k.anchor, or set annotate.k.filter "
+            "to null"
+        )
+    return whole
 
 
 def anchors_of(table: pd.DataFrame, reference: pd.Index, query: pd.Index) -> Anchors:
@@ -109,6 +125,9 @@ def call(
         held["label"].astype(str), held[columns], labels, settings.coverage
     )
     sets = prediction_sets(asked[columns], thresholds)
+    # A sample without anchors: its scores beside held-out cells say nothing of it.
+    if len(predictions) and (predictions["predicted"] == "").all():
+        sets, p_values = np.zeros_like(sets), np.full(len(predictions), np.nan)
     return calls_table(predictions, sets, p_values, settings.unassigned_below, outside_below)
 
 
@@ -142,7 +161,7 @@ def calls_table(
     outside = p_reference < outside_below
     rule = np.select(
         [none, outside, low],
-        ["no_labelled_anchor", f"p_reference_below_{outside_below:g}",
+        [NO_ANCHOR, f"p_reference_below_{outside_below:g}",
          f"score_below_{unassigned_below:g}"],
         "",
     )  # fmt: skip

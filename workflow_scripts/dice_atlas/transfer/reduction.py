@@ -11,9 +11,9 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, svds
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from dice_atlas.errors import InputError
 from dice_atlas.numerics.scaling import Scaling, project, scale
 from dice_atlas.numerics.svd import truncated_svd
+from dice_atlas.transfer.anchors import NoAnchors
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def pcaproject(
 
     Raises
     ------
-    InputError
+    NoAnchors
         There are fewer than 3 reference cells or variable genes.
     """
     scaling, genes = _fit(reference)
@@ -80,7 +80,7 @@ def cca(reference: sp.csr_matrix, query: sp.csr_matrix, dims: int, seed: int = 0
 
     Raises
     ------
-    InputError
+    NoAnchors
         There are fewer than 3 cells of either, or genes variable in both.
     """
     genes = np.intersect1d(_fit(reference)[1], _fit(query)[1])
@@ -114,7 +114,7 @@ def _fit(expression: sp.csr_matrix) -> tuple[Scaling, np.ndarray]:
 def _possible(dims: int, sizes: dict[str, int]) -> int:
     what, least = min(sizes.items(), key=lambda item: item[1])
     if least < 3:
-        raise InputError(
+        raise NoAnchors(
             f"the label transfer has {least} {what}, which is too few for a common space "
             "(needed: 3, and better hundreds)"
         )

@@ -11,6 +11,7 @@ import pandas as pd
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.names import SYNTHETIC
+from dice_atlas.tables import read_part
 from dice_atlas.transfer.anchors import Anchors, NoAnchors, top_dim_features
 from dice_atlas.transfer.calibration import calibration_table
 from dice_atlas.transfer.dataset import common_to_samples, read_expression, reference_features
@@ -65,10 +66,10 @@ def dice_space(
     InputError
         The embedding lacks some of the cells.
     """
-    parts = [ad.read_h5ad(path) for path in embedding_paths]
-    denoised = np.concatenate([part.obsm["X_dice"] for part in parts])
+    denoised = np.concatenate([read_part(path, "obsm/X_dice") for path in embedding_paths])
+    names = np.concatenate([read_part(path, "obs").index for path in embedding_paths])
     # Of a transfer to one sample those of the others are left out.
-    position = pd.Index(np.concatenate([part.obs_names for part in parts])).get_indexer(cells)
+    position = pd.Index(names).get_indexer(cells)
     if (position < 0).any():
         raise InputError(
             f"{embedding_paths[0]} lacks {int((position < 0).sum())} of the {len(cells)} cells of "
