@@ -6,9 +6,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from dice_atlas.dice.mixup import ClassMixup, augmented, mixup_classes
+from dice_atlas.dice.mixup import ClassMixup, augmented, communities, mixup_classes
 from dice_atlas.dice.objectives import OBJECTIVES
 from dice_atlas.dice.saved import load_prior, save_prior
 from dice_atlas.dice.training import PriorSettings, Trainer
@@ -174,6 +175,20 @@ def test_classes_fall_back_to_clusters_without_labels():
     assert kind == "labels"
     assert classes.tolist() == [0] * 100 + [1] * 100
     assert mixup_classes(points, labels, "none", 0)[1] == "none"
+
+
+def test_clusters_are_as_large_as_the_types_and_the_same_again():
+    rng = np.random.default_rng(1)
+    sizes = (1500, 300, 60)
+    truth = np.repeat(np.arange(3), sizes)
+    points = 12.0 * np.eye(3, 10)[truth] + rng.normal(size=(sum(sizes), 10))
+    found = communities(points, 0)
+    # Each type is clusters of its own; a type is no dozen of them, whatever its size.
+    pairs = pd.crosstab(truth, found)
+    assert ((pairs > 0).sum(axis=0) == 1).all()
+    assert ((pairs > 0).sum(axis=1) <= 8).all()
+    np.testing.assert_array_equal(communities(points, 0), found)
+    assert communities(points[:1], 0).tolist() == [0]
 
 
 @pytest.mark.parametrize("keep_last", [False, True])

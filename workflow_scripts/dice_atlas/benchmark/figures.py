@@ -26,7 +26,7 @@ from dice_atlas.plots.style import (
 )
 
 # Methods of which curves are drawn first, then the others.
-FIRST = ("pca", "dice_exact", "dice_gibbs", "knn_5", "dice_no_labels", "kernel", "alra", "magic")
+FIRST = ("pca", "dice_exact", "magic", "lda", "dice_no_labels", "dice_gibbs", "kernel", "alra")
 # Metric: name, and whether up is better.
 METRICS = {
     "ari_reference": ("ARI, choice by reference", True),

@@ -1,12 +1,18 @@
 """Augmentation: convex combinations of cells of one class (DICE, Appendix C)."""
 
+import random
+
+import igraph
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
+
+from dice_atlas.numerics.neighbors import Neighbors
 
 # Other cells that a cell is mixed with.
 PARTNERS = 4
+# Of the clusters that stand for labels.
+NEIGHBORS, RESOLUTION, ITERATIONS = 15, 1.0, 2
 
 
 class ClassMixup:
@@ -105,9 +111,33 @@ def mixup_classes(
         if not labelled.all():
             classes[~labelled] = pairwise_distances_argmin(latents[~labelled], centers)
         return classes, "labels"
-    n_clusters = int(np.clip(len(latents) // 50, 2, 20))
-    clusters = KMeans(n_clusters, n_init=5, random_state=seed).fit_predict(latents)
-    return clusters.astype(np.int64), "clusters"
+    return communities(latents, seed), "clusters"
+
+
+def communities(latents: np.ndarray, seed: int) -> np.ndarray:
+    """Leiden communities (modularity) of the graph of nearest neighbours, (n,) int64.
+
+    Clusters of one size, as of k-means, cut large types to pieces, between which a prior of mixed
+    cells has gaps.
+
+    Parameters
+    ----------
+    latents : (n, k).
+    seed : of Leiden.
+    """
+    n = len(latents)
+    k = min(NEIGHBORS, n - 1)
+    if k < 1:
+        return np.zeros(n, dtype=np.int64)
+    index, _ = Neighbors(np.asarray(latents, dtype=np.float64)).nearest_others(k)
+    pairs = np.stack([np.repeat(np.arange(n), k), index.ravel()], axis=1)
+    graph = igraph.Graph(n, np.unique(np.sort(pairs, axis=1), axis=0))
+    igraph.set_random_number_generator(random.Random(seed))
+    try:
+        found = graph.community_leiden("modularity", resolution=RESOLUTION, n_iterations=ITERATIONS)
+    finally:
+        igraph.set_random_number_generator(random)
+    return np.array(found.membership, dtype=np.int64)
 
 
 def split_rows(
