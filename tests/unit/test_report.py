@@ -38,7 +38,8 @@ CONFIG = {
     "denoise": {"method": "exact", "likelihood": "gaussian", "noise_variance": 1.0, "samples": 20,
                 "precision": "float32", "iterations": 100, "repeats": 10,
                 "rho": {"start": 5.0, "end": 0.5, "schedule": "linear"}},
-    "annotate": {"spaces": ["pca", "dice"], "final": "dice", "reduction": "pcaproject",
+    "annotate": {"spaces": ["pca", "dice"], "final": "dice", "per": "all",
+                 "reduction": "pcaproject",
                  "nfeatures": 2000, "dims": 30, "k.anchor": 5, "k.filter": 200, "k.score": 30,
                  "max.features": 200, "k.weight": 50, "sd.weight": 1, "seurat_version": "v4",
                  "exact_up_to": 50_000, "unassigned_below": 0.5, "outside_below": 0,
@@ -502,12 +503,12 @@ def test_methods_name_a_space_by_what_was_done_to_it(make_files):
         assert expected in methods.clustering(data)
 
 
-def test_methods_say_that_samples_were_labelled_by_themselves(make_files):
+@pytest.mark.parametrize("per", ["all", "sample"])
+def test_methods_say_that_samples_were_labelled_by_themselves(make_files, monkeypatch, per):
+    monkeypatch.setitem(CONFIG, "annotate", {**CONFIG["annotate"], "per": per})
     data = read_report_data(make_files(), 2)
-    several = data.query["sample"].nunique() > 1
-    assert "by itself" not in methods.transfer(data)
-    data.config["annotate"]["per"] = "sample"
-    assert ("to each sample by itself" in methods.transfer(data)) == several
+    assert data.query["sample"].nunique() > 1
+    assert ("to each sample by itself" in methods.transfer(data)) == (per == "sample")
 
 
 def test_metric_table_marks_the_best_by_its_direction_and_notes_once():

@@ -409,12 +409,12 @@ def test_settings_that_a_saved_generator_does_not_have_are_named(saved, tmp_path
 def test_a_request_keeps_what_its_generator_uses(caplog):
     request = CellRequest(5, guidance=2.0)
     whole = {"cells": 5, "depth": 1.0, "guidance": 2.0, "steps": 40}
-    assert used_request(request, {"preset": "fast", "prior": "diffusion"}) == whole
+    assert used_request(request, "fast", "diffusion") == whole
     assert caplog.text == ""
-    mixed = used_request(request, {"preset": "fast", "prior": "mixed"})
+    mixed = used_request(request, "fast", "mixed")
     assert mixed == {"cells": 5, "depth": 1.0}
     assert "this generator has the prior mixed: not used" in caplog.text
-    assert "steps" not in used_request(request, {"preset": "paper", "prior": "ddpm"})
+    assert "steps" not in used_request(request, "paper", "ddpm")
 
 
 def test_the_split_depends_on_the_cells_alone_and_is_by_class(saved, trained):

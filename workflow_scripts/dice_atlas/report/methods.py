@@ -293,7 +293,7 @@ def synthetic_cells(data: ReportData) -> str:
 
 def each_alone(data: ReportData) -> str:
     """That the labels of each query sample were transferred by itself, where it has others."""
-    alone = data.config["annotate"].get("per") == "sample" and data.query["sample"].nunique() > 1
+    alone = data.settings.spaces.per == "sample" and data.query["sample"].nunique() > 1
     return ", to each sample by itself," if alone else ""
 
 

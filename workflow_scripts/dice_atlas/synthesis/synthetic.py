@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,17 @@ WARNING = (
 )
 
 
-def used_request(request: CellRequest, card: Mapping[str, Any]) -> dict[str, Any]:
+def used_request(request: CellRequest, preset: str, prior: str) -> dict[str, Any]:
     """What of a request matters to a generator; a guidance that does not is a warning."""
     used = asdict(request)
-    if card["preset"] == "paper":
+    if preset == "paper":
         del used["steps"]
-    elif card["prior"] != "diffusion":
+    elif prior != "diffusion":
         del used["steps"], used["guidance"]
         if request.guidance:
             logger.warning(
                 "synthesis.guidance is for the prior diffusion; this generator has the prior %s: "
-                "not used", card["prior"],
+                "not used", prior,
             )  # fmt: skip
     return used
 
@@ -131,7 +131,7 @@ def gather_synthetic(
     whole.uns["synthesis"] = {
         "warning": WARNING,
         "card": json.dumps({k: v for k, v in known.items() if k not in ("genes", "held_out")}),
-        "request": json.dumps(used_request(request, known)),
+        "request": json.dumps(used_request(request, known["preset"], known["prior"])),
     }
     if known["label"] in whole.obs:
         column = whole.obs[known["label"]]

@@ -129,12 +129,16 @@ class ReductionSettings:
 
 @dataclass(frozen=True)
 class SpaceSettings:
-    """The `spaces` in which labels are transferred, and the `final` one."""
+    """The `spaces` in which labels are transferred, and the `final` one.
+
+    `per`: all (to all query samples together) or sample (to each by itself).
+    """
 
     spaces: tuple[str, ...]
     final: str
+    per: str
 
     @classmethod
     def from_config(cls, annotate: Mapping[str, Any]) -> "SpaceSettings":
         """Settings from the `annotate` section of the config."""
-        return cls(tuple(annotate["spaces"]), annotate["final"])
+        return cls(tuple(annotate["spaces"]), annotate["final"], annotate["per"])
