@@ -75,8 +75,8 @@ def raw_file(run: str) -> Path:
 
 def merged(old: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The rows of a file and new ones in place of those of the same keys; sets stay together."""
-    before = pd.read_csv(old, sep="\t", dtype={"set": str}) if old.exists() else new[:0]
-    both = pd.concat([before, new]).drop_duplicates(keys, keep="last")
+    before = [pd.read_csv(old, sep="\t", dtype={"set": str})] if old.exists() else []
+    both = pd.concat([*before, new]).drop_duplicates(keys, keep="last")
     orders = {name: list(dict.fromkeys(both[name])) for name in keys}
     orders["seed"] = sorted(orders["seed"])
     if "method" in orders:
@@ -122,9 +122,11 @@ def all_tables() -> dict[str, pd.DataFrame]:
     tables = tables_of(scores) | {"scores": scores}
     tables[BATCHES] = tables_of(raw_scores(BATCHES))["variants"]
     for name in ("differences", "variants", BATCHES):
-        # What was not measured again keeps its table.
-        if len(tables[name]):
-            tables[name].to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False, float_format="%.4g")
+        table = tables[name]
+        # The page's sections link to the variants for the scopes. What was not measured again
+        # keeps its table.
+        if name == "differences" or table["variant"].str.startswith(SCOPE).any():
+            table.to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False, float_format="%.4g")
     return tables | {"costs": pd.read_csv(FOLDER / "costs.tsv", sep="\t", dtype={"set": str})}
 
 
@@ -245,7 +247,7 @@ def missing_table(tables: Tables) -> str:
     scores = tables["scores"]
     part = scores[scores["variant"].str.startswith(MISSING) & scores["metric"].isin(list(OF_TYPE))]
     if part.empty:
-        return "Not measured yet."
+        return ""
     # Of types that all methods were measured on.
     keys = ["set", "variant", "seed"]
     of_split = part[part["metric"] == "type_purity"].groupby(keys)["method"].nunique()
@@ -314,6 +316,14 @@ def cost_table(tables: Tables) -> str:
     return markdown(["job", "s, mean", "s, largest", "MB, largest"], rows)
 
 
+def scoped(tables: Tables) -> pd.DataFrame:
+    """What each `batch.scope` gains, of the sets of both runs."""
+    whole = tables["variants"]
+    if len(tables[BATCHES]):
+        whole = pd.concat([whole, tables[BATCHES]], ignore_index=True)
+    return whole[whole["variant"].str.startswith(SCOPE)]
+
+
 def scope_gains(part: pd.DataFrame, name: str) -> str:
     """What each `batch.scope` gains over none, in a set or as the mean of the sets."""
     part = part[part["variant"].str.startswith(SCOPE) & (part["set"] == name)]
@@ -344,8 +354,7 @@ def batch_gains(tables: Tables) -> str:
 
 def choice_table(tables: Tables) -> str:
     """Gain of scope `mapped` over `within_role`, mean of the pairs of both runs."""
-    both = pd.concat([tables["variants"], tables[BATCHES]])
-    both = both[both["variant"].str.startswith(SCOPE)]
+    both = scoped(tables)
     if both.empty:
         return ""
     # Values are means over seeds already.
@@ -385,8 +394,8 @@ def table_by_set(tables: Tables) -> pd.DataFrame:
 
 def table_by_scope(tables: Tables) -> pd.DataFrame:
     """PCA and DICE on every pair by `batch.scope`, none included; means over seeds."""
-    part = pd.concat([tables["variants"], tables[BATCHES]], ignore_index=True)
-    part = part[part["variant"].str.startswith(SCOPE) & part["metric"].isin(list(BY_SCOPE))]
+    part = scoped(tables)
+    part = part[part["metric"].isin(list(BY_SCOPE))]
     part = part[part["set"] != ALL]
     part = part.assign(scope=part["variant"].str.removeprefix(SCOPE))
     none = part.assign(scope="none", value=part["value"] - part["difference"])

@@ -13,12 +13,11 @@ from dice_atlas.synthesis.training_cells import read_training_cells
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         given, params, made = snakemake.input, snakemake.params, snakemake.output
+        settings = ModelSettings.from_config(params.model)
         if given.saved:
-            settings = ModelSettings.from_config(params.model)
             copy_generator(list(given.saved), [made.model, made.card, made.loss], settings)
         else:
             device = pick_device(params.device, snakemake.threads)
-            settings = ModelSettings.from_config(params.model)
             table = read_training_cells(
                 given.samples, given.genes, settings, given.clusters or None
             )

@@ -76,11 +76,13 @@ def spaces_of(
     seed: int,
     nfeatures: int = ANNOTATE["nfeatures"],
     reduction: str = "pcaproject",
+    own_genes: bool = False,
 ) -> Iterator[tuple[str, Space, np.ndarray | None]]:
     """The spaces of labelled counts, with `dice_background` of all cells where they have it.
 
     `reference` is the mask of the reference cells; calibration cells are held out of the loadings
-    and of the prior as in the workflow. In "pca, own genes" and "dice" they choose no genes either.
+    and of the prior as in the workflow. In "dice", and in "pca, own genes" if it is asked for, they
+    choose no genes either.
     """
     counts, labels = sp.csr_matrix(data.X), data.obs["label"].to_numpy(dtype=str)
     totals = np.asarray(counts.sum(axis=1)).ravel()
@@ -90,10 +92,11 @@ def spaces_of(
     rows = np.flatnonzero(reference)
     trained = reference.copy()
     trained[rows[calibration_cells(data.obs_names[rows], labels[rows])]] = False
-    # What it owes to held-out cells that help to choose the genes, as they do in the workflow.
-    order, _ = variable_genes(counts[trained], nfeatures)
-    expression = log_normalize(counts[:, order], totals)
-    yield "pca, own genes", ExpressionSpace(expression, reduction, seed=seed), None
+    if own_genes:
+        # What it owes to held-out cells that help to choose the genes, as they do in the workflow.
+        order, _ = variable_genes(counts[trained], nfeatures)
+        expression = log_normalize(counts[:, order], totals)
+        yield "pca, own genes", ExpressionSpace(expression, reduction, seed=seed), None
     latents, space = project(data, ~trained, seed)
     cells = pd.DataFrame(
         {
@@ -153,8 +156,6 @@ def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
              "macro_f1": stored["macro_f1"]}
         )  # fmt: skip
         for space_name, space, _ in spaces_of(data, reference, 0, **asked):
-            if space_name not in ("pca", "dice"):
-                continue
             calls = calls_of(space, data, reference)
             own = calls[calls["coverage"] == 0.9]
             found = own["predicted"].to_numpy(dtype=str)
@@ -168,7 +169,7 @@ def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
                  **flagged("p_below_{}", own["p_reference"].to_numpy())}
             )  # fmt: skip
             if asked:
-                break  # the other spaces have neither
+                break  # the denoised space has neither
         print(pd.DataFrame(rows[-3:]).round(4).to_string(index=False), flush=True)
     return {"pairs": pd.DataFrame(rows)}
 
@@ -206,7 +207,7 @@ def sets(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
 def coverage_rows(name: str, seed: int, data: ad.AnnData, query: np.ndarray) -> Iterator[dict]:
     """Of both spaces, at three coverages."""
     truth = data.obs["label"].to_numpy(dtype=str)[query]
-    for space_name, space, _ in spaces_of(data, ~query, seed):
+    for space_name, space, _ in spaces_of(data, ~query, seed, own_genes=True):
         calls = calls_of(space, data, ~query)
         for coverage, own in calls.groupby("coverage"):
             given = [set(text.split("|")) - {""} for text in own["prediction_set"]]
@@ -234,8 +235,6 @@ def left_out_rows(name: str, data: ad.AnnData, query: np.ndarray, label: str) ->
     data, query = data[kept].copy(), query[kept]
     new = (data.obs["label"] == label).to_numpy()[query]
     for space_name, space, background in spaces_of(data, ~query, 0):
-        if space_name not in ("pca", "dice"):
-            continue
         own = calls_of(space, data, ~query, outside_below=0.0).query("coverage == 0.9")
         low = own["cell_type"].to_numpy() == "unassigned"
         p_values = own["p_reference"].to_numpy()

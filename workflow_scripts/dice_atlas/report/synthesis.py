@@ -273,11 +273,11 @@ def class_table(data: SynthesisData) -> Table | None:
 def generator_text(data: SynthesisData) -> str:
     """Settings of the generator and length of its training, one sentence."""
     card = data.card
-    parts = [f"preset {card['preset']}", f"classes from {card['label']}", f"seed {card['seed']}"]
-    names = ("space", "fusion", "keep") if card["preset"] == "paper" else ("k", "genes")
+    paper = card["preset"] == "paper"
+    parts = [f"preset {card['preset']}", *([] if paper else [f"prior {card['prior']}"])]
+    parts += [f"classes from {card['label']}", f"seed {card['seed']}"]
+    names = ("space", "fusion", "keep") if paper else ("k", "genes")
     parts += [f"{name} {card['settings'][name]}" for name in names]
-    if card["preset"] != "paper":
-        parts.insert(1, f"prior {card['prior']}")
     steps = data.loss.groupby("part", sort=False)["step"].max()
     trained = ", ".join(f"{PARTS.get(str(p), str(p))} {n:,} steps" for p, n in steps.items())
     return f"Settings: {', '.join(parts)}. Trained: {trained}."

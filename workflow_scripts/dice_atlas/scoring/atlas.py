@@ -13,7 +13,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
-from dice_atlas.metrics.score import Score
+from dice_atlas.metrics.score import Score, noted
 from dice_atlas.names import EMBEDDINGS
 from dice_atlas.numerics.sketch import drawn, note_of
 from dice_atlas.scoring.groups import (
@@ -127,7 +127,7 @@ def embedding_rows(
                 found = knn_accuracy(near, of_near, embedding[query], truth)
                 scores |= noted(found, f"reference: {of_labelled}" if of_labelled else "")
                 found = reference_cluster_scores(embedding[both], known, asked, cluster, seed)
-                scores |= noted(found, "" if len(both) == len(labels) else note_of(both, groups[2]))
+                scores |= noted(found, note_of(both, groups[2]))
             yield "query", name, len(query), noted(scores, of_query)
         if len(labelled):
             scores = label_scores(embedding[labelled], labels[labelled], seed)
@@ -135,14 +135,6 @@ def embedding_rows(
         scores = mixing_scores(embedding[every], cells.obs.iloc[every])
         yield "all", name, len(every), noted(scores, of_all)
         logger.info("embedding %s is done", name)
-
-
-def noted(scores: Mapping[str, Score], note: str) -> dict[str, Score]:
-    """Scores with one more note."""
-    return {
-        name: score._replace(note="; ".join(filter(None, (score.note, note))))
-        for name, score in scores.items()
-    }
 
 
 def atlas_cluster_rows(
@@ -245,8 +237,6 @@ def metrics_table(
     ]
     rows = []
     for which, embedding, n_cells, scores in groups:
-        extra = left_out if which == "query" else ""
-        for metric, score in scores.items():
-            note = "; ".join(filter(None, (score.note, extra)))
-            rows.append(("blind", which, embedding, metric, score.value, n_cells, note))
+        for metric, score in noted(scores, left_out if which == "query" else "").items():
+            rows.append(("blind", which, embedding, metric, score.value, n_cells, score.note))
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -17,7 +17,7 @@ from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
-from dice_atlas.metrics.score import Score, undefined
+from dice_atlas.metrics.score import Score, noted, undefined
 from dice_atlas.metrics.silhouette import mean_silhouette
 from dice_atlas.numerics.neighbors import search_note
 
@@ -55,10 +55,7 @@ def cluster_scores(
     about = search_note(len(embedding))
     scores = {"n_clusters": Score(float(chosen["n_clusters"]), chosen_of)}
     scores |= partition_agreement(truth, scan.chosen)
-    return {
-        name: Score(score.value, "; ".join(filter(None, (score.note, about))))
-        for name, score in scores.items()
-    }
+    return noted(scores, about)
 
 
 def reference_cluster_scores(
@@ -125,8 +122,7 @@ def transfer_scores(
     right = (calls["predicted"] == truth).to_numpy()
     scores["expected_calibration_error"] = expected_calibration_error(calls["score"], right)
     if not known.all():
-        scores = {n: s._replace(note="; ".join(filter(None, (s.note, note))))
-                  if ":" not in n else s for n, s in scores.items()}  # fmt: skip
+        scores |= noted({n: s for n, s in scores.items() if ":" not in n}, note)
     some = classification_scores(truth[known], calls["cell_type"].to_numpy()[known])
     some |= prediction_set_scores(truth[known], calls["prediction_set"].to_numpy()[known])
     kept = ("accuracy", "balanced_accuracy", "macro_f1", "set_coverage")
