@@ -317,7 +317,7 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report", "benchmark", "synthesis", "scale")
+    without = ("gpu", "report", "benchmark", "synthesis")
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}

@@ -1,8 +1,10 @@
 """write_atlas: counts, expression, embeddings, labels and provenance of all cells in one h5ad."""
 
+from dice_atlas.atlas.approximations import Limits, approximations
 from dice_atlas.atlas.assemble import StageFiles, assemble
 from dice_atlas.atlas.matrices import write_atlas
 from dice_atlas.atlas.provenance import provenance
+from dice_atlas.features.card import read_card
 from dice_atlas.files import atomic_path
 from dice_atlas.logs import job_log
 from dice_atlas.tables import selected_names
@@ -14,9 +16,13 @@ if __name__ == "__main__":
         files = StageFiles.from_rule(given)
         obs, obsm, uns = assemble(files, sheet, annotate["final"], annotate["coverage"])
         labels = uns.get("cell_type_scores_names")
+        limits = Limits.from_config(params.config["config"])
+        approximated = approximations(obs, limits, read_card(given.card))
+        log.info("approximated: %s", "; ".join(approximated) or "nothing")
         uns["dice_atlas"] = provenance(
-            params.config, given.samples, given.card, given.prior, given.denoised, labels
-        )
+            params.config, given.samples, given.card, given.prior, given.denoised, labels,
+            approximated,
+        )  # fmt: skip
         with atomic_path(snakemake.output.atlas) as path:
             genes = selected_names(given.genes)
             write_atlas(path, given.samples, obs, obsm, uns, genes, params.target_sum)

@@ -14,6 +14,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.atlas import matrices
+from dice_atlas.atlas.approximations import Limits, approximations
 from dice_atlas.atlas.columns import cell_types, sample_obs, score_matrix
 from dice_atlas.atlas.matrices import plain_strings, unite_genes, write_atlas, write_matrices
 from dice_atlas.atlas.provenance import provenance
@@ -227,3 +228,26 @@ def test_memory_does_not_grow_with_the_sample(tmp_path, monkeypatch):
     assert n_cells.sum() == size / 8
     # A block is a sixtieth of the counts; a copy of them all would be the whole.
     assert peak < size / 4
+
+
+def test_what_is_approximated_is_said_and_nothing_below_the_limits():
+    roles = np.repeat(["reference", "query"], [300, 500])
+    obs = pd.DataFrame({"role": roles, "sample": [*["r"] * 300, *["a"] * 400, *["b"] * 100]})
+    obs["cell_type"] = ["unassigned", *["T"] * 799]
+    card = {"settings": {"most": 300}, "n_cells": 300}
+
+    def found(exact=1000, per="all", sketch=1000, card=card):
+        return approximations(obs, Limits(exact, exact, per, sketch), card)
+
+    assert found() == found(800, sketch=800) == []
+    assert found(799) == ["graph of the clusters and the map: neighbours among 800 cells are "
+                          "approximate"]  # fmt: skip
+    assert found(499)[1] == "label transfer: neighbours among 500 cells are approximate"
+    # The largest search of the transfers to single samples is among the first's 400 cells.
+    assert len(found(400, "sample")) == 1
+    assert "400 cells" in found(399, "sample")[1]
+    assert "the prior is 299 mixed cells of 300" in found(card={**card, "settings": {"most": 299}})
+    (said,) = found(sketch=799)
+    assert said.startswith("metrics of an embedding look at 799 cells")
+    # A network has no such limit.
+    assert found(card={"settings": {}, "n_cells": 10**6}) == []

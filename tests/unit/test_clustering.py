@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters, names_by_size
@@ -62,7 +63,7 @@ def test_bad_embeddings_are_refused():
 
 def test_three_cells_are_enough_for_a_graph():
     graph = neighbor_graph(np.array([[0.0, 0], [1, 0], [0, 1]]), 15, 0)
-    assert leiden_clusters(graph, 1.0, 0, "igraph").tolist() == ["0", "0", "0"]
+    assert leiden_clusters(graph, [1.0], 0, "igraph")[1.0].tolist() == ["0", "0", "0"]
 
 
 def test_clusters_are_named_by_size():
@@ -82,14 +83,23 @@ def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flav
     assert scan.table["stability"].iloc[-1] < scan.table["stability"].max()
 
 
+@pytest.mark.parametrize("resolution", [0.4, 2.0])
+def test_igraphs_clusters_are_those_of_scanpy(resolution):
+    noise = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
+    graph = neighbor_graph(noise, 15, 0)
+    found = leiden_clusters(graph, [0.1, resolution], 3, "igraph")[resolution]
+    sc.tl.leiden(graph, resolution, random_state=3, directed=False, n_iterations=2, flavor="igraph")
+    assert (found == names_by_size(graph.obs["leiden"].to_numpy())).all()
+
+
 def test_many_cells_go_to_the_faster_package(monkeypatch):
     noise = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
     graph = neighbor_graph(noise, 15, 0)
-    found = {name: leiden_clusters(graph, 1.0, 0, name) for name in ("leidenalg", "igraph")}
+    found = {name: leiden_clusters(graph, [1.0], 0, name)[1.0] for name in ("leidenalg", "igraph")}
     assert (found["leidenalg"] != found["igraph"]).any()
     for most, expected in ((400, "leidenalg"), (399, "igraph")):
         monkeypatch.setattr("dice_atlas.clustering.settings.MANY_CELLS", most)
-        assert (leiden_clusters(graph, 1.0, 0, "auto") == found[expected]).all()
+        assert (leiden_clusters(graph, [1.0], 0, "auto")[1.0] == found[expected]).all()
 
 
 def test_same_seed_same_clusters(six_blobs):

@@ -44,8 +44,8 @@ CONFIG = {
                  "max.features": 200, "k.weight": 50, "sd.weight": 1, "seurat_version": "v4",
                  "exact_up_to": 50_000, "unassigned_below": 0.5, "outside_below": 0,
                  "coverage": 0.9},
-    "cluster": {"embedding": "dice", "n_neighbors": 15, "flavor": "leidenalg",
-                "resolutions": [0.5, 1.0], "choose": "auto"},
+    "cluster": {"embedding": "dice", "n_neighbors": 15, "exact_up_to": 100_000,
+                "flavor": "leidenalg", "resolutions": [0.5, 1.0], "choose": "auto"},
     "augment": {"below": 30, "target": 60, "spread": 0.5},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
@@ -501,6 +501,13 @@ def test_methods_name_a_space_by_what_was_done_to_it(make_files):
     for applied, expected in ((True, "batch-corrected space"), (False, "uncorrected space")):
         data = replace(data, correction={**data.correction, "applied": applied})
         assert expected in methods.clustering(data)
+
+
+def test_methods_say_what_was_approximated(make_files):
+    data = read_report_data(make_files(), 2)
+    assert "number of cells" not in methods.methods(data)[-1]
+    data.provenance["approximations"] = np.array(["a, and b", "c"], dtype=object)
+    assert methods.methods(data)[-1] == "Because of the number of cells: a, and b; c."
 
 
 @pytest.mark.parametrize("per", ["all", "sample"])

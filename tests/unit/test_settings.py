@@ -299,7 +299,7 @@ def test_lists_of_the_schema_are_those_of_the_library(root, validate):
 def test_defaults_of_the_schema_are_those_of_the_library(validate):
     filled = validate(MINIMAL)
     annotate, denoise = filled["annotate"], filled["denoise"]
-    assert annotate["exact_up_to"] == EXACT_UP_TO
+    assert annotate["exact_up_to"] == filled["cluster"]["exact_up_to"] == EXACT_UP_TO
     assert annotate["k.score"] == SUPPORT
     exact = {"exact_up_to": EXACT_UP_TO}
     assert AnchorSettings.from_config(annotate) == AnchorSettings(**exact)

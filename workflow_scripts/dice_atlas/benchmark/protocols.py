@@ -13,9 +13,9 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score, silhouette_samples
 
 from dice_atlas.clustering.graph import neighbor_graph
+from dice_atlas.clustering.leiden import leiden_clusters
 from dice_atlas.clustering.resolution import (
     ClusterSettings,
-    partition_all,
     scan_embedding,
 )
 from dice_atlas.clustering.umap import embed_umap
@@ -73,7 +73,7 @@ def paper_scores(
     graph.uns["embedding"] = "X"
     layout = embed_umap(graph, embedding, "X", seed)
     plane = neighbor_graph(layout, size, seed)
-    partitions = partition_all(plane, PAPER_RESOLUTIONS, seed, FLAVOR)
+    partitions = leiden_clusters(plane, PAPER_RESOLUTIONS, seed, FLAVOR)
     curve = agreement_curve(partitions, truth)
     # Of equal ones the lowest resolution.
     best = curve.iloc[int(curve["ari"].to_numpy().argmax())]

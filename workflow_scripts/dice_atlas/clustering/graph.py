@@ -19,6 +19,7 @@ def neighbor_graph(
     seed: int,
     cells: Sequence[str] | None = None,
     key: str = "X_embedding",
+    exact_up_to: int | None = None,
 ) -> ad.AnnData:
     """Fuzzy neighbour graph with Euclidean distances (`scanpy.pp.neighbors`, method umap).
 
@@ -29,6 +30,7 @@ def neighbor_graph(
     seed : kept in `uns`; the search itself has none.
     cells : cell names; row numbers when not given.
     key : obsm key of the embedding, which `uns["neighbors"]` names.
+    exact_up_to : cells up to which neighbours are exact, see `Neighbors`.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def neighbor_graph(
         n_neighbors=n_neighbors,
         use_rep=key,
         random_state=seed,
-        transformer=CellSearch(n_neighbors),
+        transformer=CellSearch(n_neighbors, exact_up_to),
     )
     return graph
 
@@ -62,10 +64,11 @@ class CellSearch:
     Parameters
     ----------
     n_neighbors : of each cell, itself counted.
+    exact_up_to : see `Neighbors`.
     """
 
-    def __init__(self, n_neighbors: int) -> None:
-        self.n_neighbors = n_neighbors
+    def __init__(self, n_neighbors: int, exact_up_to: int | None) -> None:
+        self.n_neighbors, self.exact_up_to = n_neighbors, exact_up_to
 
     def get_params(self) -> dict[str, int]:
         """What scanpy reads."""
@@ -74,7 +77,7 @@ class CellSearch:
     def fit_transform(self, embedding: np.ndarray) -> sp.csr_matrix:
         """Distances of each cell to its nearest others (cells x cells)."""
         n, k = len(embedding), self.n_neighbors - 1
-        index, distance = Neighbors(embedding).nearest_others(k)
+        index, distance = Neighbors(embedding, self.exact_up_to).nearest_others(k)
         start = np.arange(0, n * k + 1, k)
         return sp.csr_matrix((distance.ravel(), index.ravel(), start), shape=(n, n))
 

@@ -62,7 +62,7 @@ def scan_embedding(
     ----------
     sd, cells, key, labels : see `scan_resolutions` and `neighbor_graph`.
     """
-    graph = neighbor_graph(embedding, settings.n_neighbors, seed, cells, key)
+    graph = neighbor_graph(embedding, settings.n_neighbors, seed, cells, key, settings.exact_up_to)
     return scan_resolutions(graph, key, settings, seed, sd, labels)
 
 
@@ -85,7 +85,7 @@ def scan_resolutions(
     asked = [settings.choose] if isinstance(settings.choose, (int, float)) else []
     resolutions, flavor = sorted({*settings.resolutions, *asked}), settings.flavor
     embedding = np.asarray(graph.obsm[key])
-    partitions = partition_all(graph, resolutions, seed, flavor)
+    partitions = leiden_clusters(graph, resolutions, seed, flavor)
     stability = subsample_stability(embedding, partitions, settings.n_neighbors, seed, flavor, sd)
     silhouette = [mean_silhouette(embedding, partitions[r], seed, MAX_SILHOUETTE).value
                   for r in resolutions]  # fmt: skip
@@ -106,14 +106,6 @@ def scan_resolutions(
         row = choose_by_stability(table)
     table["chosen"] = table.index == row
     return Scan(graph, partitions, table)
-
-
-def partition_all(
-    graph: ad.AnnData, resolutions: Sequence[float], seed: int, flavor: str
-) -> pd.DataFrame:
-    """Cells x resolutions."""
-    clusters = {r: leiden_clusters(graph, r, seed, flavor) for r in resolutions}
-    return pd.DataFrame(clusters, index=graph.obs_names)
 
 
 def subsample_stability(
@@ -149,7 +141,7 @@ def subsample_stability(
         rows = np.sort(rng.choice(len(embedding), most, replace=False))
         embedding, sd = embedding[rows], None if sd is None else sd[rows]
         base = neighbor_graph(embedding, n_neighbors, seed)
-        partitions = partition_all(base, resolutions, seed, flavor)
+        partitions = leiden_clusters(base, resolutions, seed, flavor)
     size = max(3, round(SHARE * len(embedding)))
     agreement = np.zeros((N_SUBSAMPLES, len(resolutions)))
     for repeat in range(N_SUBSAMPLES):
@@ -159,7 +151,7 @@ def subsample_stability(
         if sd is not None:
             points = points + sd[rows] * rng.standard_normal(points.shape, dtype=np.float32)
         graph = neighbor_graph(points, n_neighbors, other_seed)
-        again = partition_all(graph, resolutions, other_seed, flavor)
+        again = leiden_clusters(graph, resolutions, other_seed, flavor)
         agreement[repeat] = [
             adjusted_rand_score(partitions[r].to_numpy()[rows], again[r]) for r in resolutions
         ]

@@ -26,6 +26,7 @@ class ClusterSettings:
     n_neighbors : of the graph, the cell itself counted.
     flavor : leidenalg, igraph or auto, see `leiden_package`.
     choose : the resolution: reference, stability, a number, or auto (by labels if there are some).
+    exact_up_to : cells up to which neighbours are exact (None: see `Neighbors`).
     """
 
     embedding: str
@@ -33,6 +34,7 @@ class ClusterSettings:
     n_neighbors: int
     flavor: str
     choose: str | float = "auto"
+    exact_up_to: int | None = None
 
     @classmethod
     def from_config(cls, cluster: Mapping[str, Any]) -> "ClusterSettings":
@@ -43,4 +45,5 @@ class ClusterSettings:
             cluster["n_neighbors"],
             cluster["flavor"],
             cluster["choose"],
+            cluster["exact_up_to"],
         )

@@ -1,18 +1,16 @@
 """Augmentation: convex combinations of cells of one class (DICE, Appendix C)."""
 
-import random
-
-import igraph
 import numpy as np
 import torch
 from sklearn.metrics import pairwise_distances_argmin
 
+from dice_atlas.numerics.communities import leiden_communities
 from dice_atlas.numerics.neighbors import Neighbors
 
 # Other cells that a cell is mixed with.
 PARTNERS = 4
 # Of the clusters that stand for labels.
-NEIGHBORS, RESOLUTION, ITERATIONS = 15, 1.0, 2
+NEIGHBORS, RESOLUTION = 15, 1.0
 
 
 class ClassMixup:
@@ -131,13 +129,9 @@ def communities(latents: np.ndarray, seed: int) -> np.ndarray:
         return np.zeros(n, dtype=np.int64)
     index, _ = Neighbors(np.asarray(latents, dtype=np.float64)).nearest_others(k)
     pairs = np.stack([np.repeat(np.arange(n), k), index.ravel()], axis=1)
-    graph = igraph.Graph(n, np.unique(np.sort(pairs, axis=1), axis=0))
-    igraph.set_random_number_generator(random.Random(seed))
-    try:
-        found = graph.community_leiden("modularity", resolution=RESOLUTION, n_iterations=ITERATIONS)
-    finally:
-        igraph.set_random_number_generator(random)
-    return np.array(found.membership, dtype=np.int64)
+    once = np.unique(np.sort(pairs, axis=1), axis=0)
+    (found,) = leiden_communities(n, once, [RESOLUTION], seed)
+    return found
 
 
 def split_rows(

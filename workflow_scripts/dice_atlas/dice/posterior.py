@@ -14,7 +14,7 @@ from dice_atlas.dice.gene_space import GeneSpace
 from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.sampler import Sampler
-from dice_atlas.dice.settings import DenoiseSettings
+from dice_atlas.dice.settings import REFERENCE_AT_MOST, DenoiseSettings
 from dice_atlas.features.projection import load_space
 from dice_atlas.holdout import cell_numbers
 from dice_atlas.logs import Progress
@@ -25,8 +25,6 @@ from dice_atlas.tables import read_part
 logger = logging.getLogger(__name__)
 
 
-# Reference cells that the posterior samples are compared with at the most.
-REFERENCE_AT_MOST = 20_000
 # Numbers of a cell, beside its positions.
 OF_CELL = ("uncertainty", "residual", "background")
 

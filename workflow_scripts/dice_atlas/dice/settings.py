@@ -8,6 +8,9 @@ import numpy as np
 
 from dice_atlas.dice.schedule import noise_variance
 
+# Reference cells that the posterior samples are compared with at the most.
+REFERENCE_AT_MOST = 20_000
+
 
 @dataclass(frozen=True)
 class RhoSettings:

@@ -44,7 +44,13 @@ def methods(data: ReportData) -> list[str]:
     found = [counts(data), features(data), denoising(data)]
     if data.transferred:
         found.append(transfer(data))
-    return [*found, clustering(data)]
+    return [*found, clustering(data), *approximated(data)]
+
+
+def approximated(data: ReportData) -> list[str]:
+    """What the number of cells allowed only approximately, if anything."""
+    notes = list(data.provenance.get("approximations", []))
+    return [f"Because of the number of cells: {'; '.join(notes)}."] if notes else []
 
 
 def fitted_on(data: ReportData) -> str:

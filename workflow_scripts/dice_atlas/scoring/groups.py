@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.clustering.graph import neighbor_graph
+from dice_atlas.clustering.leiden import leiden_clusters
 from dice_atlas.clustering.resolution import (
-    partition_all,
     reference_agreement,
     scan_embedding,
 )
@@ -75,7 +75,7 @@ def reference_cluster_scores(
     cluster : settings; Leiden is igraph's in any case.
     """
     graph = neighbor_graph(embedding, cluster.n_neighbors, seed)
-    partitions = partition_all(graph, sorted(cluster.resolutions), seed, "igraph")
+    partitions = leiden_clusters(graph, sorted(cluster.resolutions), seed, "igraph")
     agreement = reference_agreement(partitions, labels)
     if np.isnan(agreement).any():
         return {"ari_reference": undefined("the reference has fewer than two labels")}

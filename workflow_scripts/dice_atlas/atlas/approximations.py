@@ -1,0 +1,74 @@
+"""What a run approximated because of the number of its cells, for `uns`, log and report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dice_atlas.dice.settings import REFERENCE_AT_MOST
+from dice_atlas.names import UNASSIGNED
+from dice_atlas.numerics.neighbors import search_note
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Numbers of cells above which a run approximates.
+
+    Attributes
+    ----------
+    graph, transfer : up to which neighbours are exact.
+    per : the transfer labels `all` query samples together, or each `sample` by itself.
+    sketch : cells that metrics of an embedding look at.
+    """
+
+    graph: int
+    transfer: int
+    per: str
+    sketch: int
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Limits":
+        """From the validated config."""
+        annotate = config["annotate"]
+        return cls(
+            config["cluster"]["exact_up_to"],
+            annotate["exact_up_to"],
+            annotate["per"],
+            config["scale"]["sketch"],
+        )
+
+
+def approximations(obs: pd.DataFrame, limits: Limits, card: Mapping[str, Any]) -> list[str]:
+    """One sentence for each approximation; none where all cells were used for everything.
+
+    Parameters
+    ----------
+    obs : of the atlas: `sample`, `role`, `cell_type`.
+    limits : of the run.
+    card : of the prior.
+    """
+    reference = obs["role"] == "reference"
+    labelled = int((reference & (obs["cell_type"] != UNASSIGNED)).sum())
+    query = obs.loc[~reference, "sample"]
+    found = []
+    draws = card["settings"].get("most")
+    if draws and card["n_cells"] > draws:
+        found.append(f"the prior is {draws:,} mixed cells of {card['n_cells']:,}")
+    if labelled > REFERENCE_AT_MOST:
+        found.append(
+            f"posterior samples got their labels from {REFERENCE_AT_MOST:,} of the {labelled:,} "
+            "labelled reference cells, drawn label by label"
+        )
+    if note := search_note(len(obs), limits.graph):
+        found.append(f"graph of the clusters and the map: {note}")
+    if labelled and len(query):
+        each = query.value_counts().max() if limits.per == "sample" else len(query)
+        most = max(int(reference.sum()), int(each))
+        if note := search_note(most, limits.transfer):
+            found.append(f"label transfer: {note}")
+    if len(obs) > limits.sketch:
+        found.append(
+            f"metrics of an embedding look at {limits.sketch:,} cells at the most, drawn at random"
+        )
+    return found
