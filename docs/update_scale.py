@@ -22,19 +22,25 @@ def neighbors(table: pd.DataFrame) -> str:
 
 
 def sizes(tables: dict[int, pd.DataFrame]) -> str:
-    """CPU seconds of each rule's jobs, and memory of the largest, by number of cells."""
+    """CPU seconds of each rule's jobs, and memory of the largest, by number of cells.
+
+    Beside it the memory that SLURM would be asked for.
+    """
     rules = list(dict.fromkeys(rule for table in tables.values() for rule in table["rule"]))
     rows = []
     for rule in rules:
         row = [f"`{rule}`"]
         for table in tables.values():
             own = table[table["rule"] == rule]
-            row += [f"{own['cpu_seconds'].item():,.0f}", f"{own['mib_largest'].item():,.0f}"] \
-                if len(own) else ["", ""]  # fmt: skip
+            values = own[["cpu_seconds", "mib_largest", "mib_asked"]].to_numpy(dtype=float)
+            row += [f"{v:,.0f}" for v in values[0]] if len(own) else [""] * 3
         rows.append(row)
-    sums = [(t["cpu_seconds"].sum(), t["mib_largest"].max()) for t in tables.values()]
-    rows.append(["all", *(f"{value:,.0f}" for pair in sums for value in pair)])
-    head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB")]
+    sums = [
+        (t["cpu_seconds"].sum(), t["mib_largest"].max(), t["mib_asked"].max())
+        for t in tables.values()
+    ]
+    rows.append(["all", *(f"{value:,.0f}" for own in sums for value in own)])
+    head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB", "asked")]
     return markdown(["rule", *head], rows)
 
 

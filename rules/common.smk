@@ -100,6 +100,8 @@ STARTED = time.time()
 MOST_FAILURES = 10
 DEMO = "resources/demo/"
 DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
+# Tables of genes that come with the workflow, by what `genes.names` calls them.
+GENE_TABLES = {s: f"resources/names/genes_{s}.tsv.gz" for s in ("human", "mouse")}
 
 
 def default_file(path):
@@ -109,6 +111,11 @@ def default_file(path):
     if CLONE:
         return str(CLONE / path) if (CLONE / path).exists() else path
     return repository_file(path) if path in DEMO_SHEETS else path
+
+
+def gene_names(given):
+    """The file that `genes.names` stands for."""
+    return repository_file(GENE_TABLES[given]) if given in GENE_TABLES else given
 
 
 def read_samples(path):
@@ -151,6 +158,7 @@ try:
     config = validate_config(
         config, repository_file("config/schemas/config.schema.json")
     )
+    config["genes"]["names"] = gene_names(config["genes"]["names"])
     SHEET = read_samples(config["samples"])
     INPUTS_READ = f"results/{config['atlas']}/logs/inputs.json"
     require_files(
@@ -293,7 +301,7 @@ def of_every_transfer(name):
 
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
-    dropped = {"spaces", "final", "per", *CALL_SETTINGS}
+    dropped = {"spaces", "final", "per", "ontology", *CALL_SETTINGS}
     if wildcards.space == "dice":
         dropped |= {"reduction", "dims", "nfeatures"}
     return {k: v for k, v in config["annotate"].items() if k not in dropped}

@@ -1,10 +1,9 @@
 """write_atlas: counts, expression, embeddings, labels and provenance of all cells in one h5ad."""
 
-from dice_atlas.atlas.approximations import Limits, approximations
 from dice_atlas.atlas.assemble import StageFiles, assemble
 from dice_atlas.atlas.matrices import write_atlas
 from dice_atlas.atlas.provenance import provenance
-from dice_atlas.features.card import read_card
+from dice_atlas.atlas.settings import AtlasSettings
 from dice_atlas.files import atomic_path
 from dice_atlas.logs import job_log
 from dice_atlas.tables import selected_names
@@ -12,17 +11,13 @@ from dice_atlas.tables import selected_names
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         given, params = snakemake.input, snakemake.params
-        annotate, sheet = params.config["config"]["annotate"], params.config["samples"]
+        settings = AtlasSettings.from_config(params.config["config"])
         files = StageFiles.from_rule(given)
-        obs, obsm, uns = assemble(files, sheet, annotate["final"], annotate["coverage"])
+        obs, obsm, uns = assemble(files, params.config["samples"], settings)
         labels = uns.get("cell_type_scores_names")
-        limits = Limits.from_config(params.config["config"])
-        approximated = approximations(obs, limits, read_card(given.card))
-        log.info("approximated: %s", "; ".join(approximated) or "nothing")
-        uns["dice_atlas"] = provenance(
-            params.config, given.samples, given.card, given.prior, given.denoised, labels,
-            approximated,
-        )  # fmt: skip
+        uns["dice_atlas"] |= provenance(
+            params.config, given.samples, given.card, given.prior, given.denoised, labels
+        )
         with atomic_path(snakemake.output.atlas) as path:
             genes = selected_names(given.genes)
             write_atlas(path, given.samples, obs, obsm, uns, genes, params.target_sum)

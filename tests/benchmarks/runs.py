@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run_workflow(
     folder: Path, rows: str, config: Mapping[str, Any], cores: int, *targets: str
-) -> None:
-    """Run targets; doublets, which no benchmark is about, are not called.
+) -> str:
+    """Run targets; doublets, which no benchmark is about, are not called. Returns what it printed.
 
     Parameters
     ----------
@@ -21,6 +21,7 @@ def run_workflow(
     rows : the sample sheet.
     config : keys beside those of the sheet and quality control; `atlas` among them.
     cores : as for Snakemake.
+    targets : files or rules, and options before them.
 
     Raises
     ------
@@ -32,8 +33,9 @@ def run_workflow(
     (folder / "run.yaml").write_text(json.dumps(whole))
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--configfile", "run.yaml",
-         "--cores", str(cores), "--", *targets],
+         "--cores", str(cores), *targets],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
+    return done.stdout + done.stderr

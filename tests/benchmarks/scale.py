@@ -6,11 +6,13 @@
 H5AD holds labelled raw counts. A made cell is the sum of two real cells of its type, thinned to the
 depth of one: its type is known, no two are alike, and a type is not a Gaussian. The query samples
 are shallower than the reference and have shares of types of their own. Cells and results stay in
-FOLDER: a run that was stopped goes on there. Writes docs/scale/<number of cells>.tsv.
+FOLDER: a run that was stopped goes on there. Writes docs/scale/<number of cells>.tsv: what each
+rule took, and the memory that its largest job would ask SLURM for, denoising in 64 shards.
 """
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from runs import ROOT, run_workflow
 OUT = ROOT / "docs" / "scale"
 # Cells that are made at once.
 BLOCK = 20_000
+# Shards of the plan that memory is asked for.
+PLANNED_SHARDS = 64
 # Depth of a query sample by the reference's; spread of the log depth of cells, and of the log
 # shares of the types of a query sample.
 QUERY_DEPTH, DEPTH_SPREAD, SHARE_SPREAD = 0.8, 0.3, 0.4
@@ -88,6 +92,14 @@ def rule_costs(folder: Path) -> pd.DataFrame:
     return found.sort_values("cpu_seconds", ascending=False).round(1).reset_index()
 
 
+def asked_memory(plan: str) -> pd.Series:
+    """Memory (MiB) that the largest job of each rule would ask for, from what a dry run prints."""
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: .*mem_mib=(\d+)", plan,
+                      flags=re.MULTILINE)  # fmt: skip
+    table = pd.DataFrame(jobs, columns=["rule", "mib"]).astype({"mib": int})
+    return table.groupby("rule")["mib"].max()
+
+
 def main() -> None:
     """Make the cells, run the workflow, write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,10 +134,15 @@ def main() -> None:
         "atlas": "scale",
         "qc": {"min_genes": 100, "doublets": "off"},
         "denoise": {"shards": given.shards},
+        **given.config,
     }
-    run_workflow(folder, "\n".join(lines) + "\n", {**config, **given.config}, given.cores)
+    sheet = "\n".join(lines) + "\n"
+    run_workflow(folder, sheet, config, given.cores)
     results = folder / "results/scale"
     costs = rule_costs(results / "benchmarks")
+    config["denoise"] = {**config["denoise"], "shards": PLANNED_SHARDS}
+    plan = run_workflow(folder, sheet, config, given.cores, "--dry-run", "--forceall")
+    costs["mib_asked"] = costs["rule"].map(asked_memory(plan)).astype("Int64")
     OUT.mkdir(exist_ok=True)
     costs.to_csv(OUT / f"{total}.tsv", sep="\t", index=False)
     print(costs.to_string(index=False))

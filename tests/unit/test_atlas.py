@@ -14,10 +14,11 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.atlas import matrices
-from dice_atlas.atlas.approximations import Limits, approximations
+from dice_atlas.atlas.approximations import approximations
 from dice_atlas.atlas.columns import cell_types, sample_obs, score_matrix
 from dice_atlas.atlas.matrices import plain_strings, unite_genes, write_atlas, write_matrices
 from dice_atlas.atlas.provenance import provenance
+from dice_atlas.atlas.settings import Limits
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.numerics.blocks import read_blocks

@@ -75,6 +75,7 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
             "cell_type_n_anchors": np.where(query & transfer, 20, 0),
             "cell_type_p_reference": np.where(query & transfer, np.where(lost, 0.001, 0.5), np.nan),
             "cell_type_rule": np.where(lost, "score_below_0.5", ""),
+            "cell_type_ontology_term_id": np.where(label == "T cell", "CL:0000084", ""),
             "dice_uncertainty": rng.uniform(5, 9, n),
             "cluster": (kind % clusters).astype(str),
         },
@@ -501,6 +502,16 @@ def test_methods_name_a_space_by_what_was_done_to_it(make_files):
     for applied, expected in ((True, "batch-corrected space"), (False, "uncorrected space")):
         data = replace(data, correction={**data.correction, "applied": applied})
         assert expected in methods.clustering(data)
+
+
+def test_labels_without_an_id_are_named(make_files):
+    data = read_report_data(make_files(), 2)
+    n = len(data.labels)
+    assert data.ontology == f"1 of {n} labels have an id of the Cell Ontology."
+    data.provenance["ontology"] = np.array(["B is ambiguous: x, y", "C is no name"], dtype=object)
+    assert data.ontology.endswith(
+        "B is ambiguous: x, y; C is no name. Ids can be given in annotate.ontology."
+    )
 
 
 def test_methods_say_what_was_approximated(make_files):

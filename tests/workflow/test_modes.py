@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import torch  # noqa: F401 (names the condition of a skip)
+from dice_atlas.counts.genes import read_names
 
 pytestmark = pytest.mark.workflow
 
@@ -54,18 +55,25 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     assert "No labels were transferred" in page
 
 
-def test_symbols_from_a_table_of_names(copy, small):
+@pytest.mark.parametrize("names", ["names.csv", "human"])
+def test_symbols_from_a_table_of_names(copy, small, names):
     whole = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")
     symbols = whole.var_names.tolist()
     whole.var_names = [f"ENSG{i:011d}" for i in range(whole.n_vars)]
+    if names == "human":
+        table = read_names(copy.folder / "resources/names/genes_human.tsv.gz")
+        known = dict(zip(table, table.index, strict=True))
+        # Symbols that were renamed since have no id, and stay.
+        whole.var_names = [known.get(symbol, symbol) for symbol in symbols]
+        assert whole.var_names.str.startswith("ENSG").mean() > 0.9
     whole.write_h5ad(copy.folder / "ids.h5ad")
     lines = [f"{i},{name}" for i, name in zip(whole.var_names, symbols, strict=True)]
     (copy.folder / "names.csv").write_text("\n".join(["gene_id,symbol", *lines]) + "\n")
     row = ("ids", "../ids.h5ad", "reference", "A", "cell_type", "", "150")
     samples = sheet(copy, "names", row, QUERY)
-    keys = {**small, "genes": {**small.get("genes", {}), "names": "names.csv"}}
-    config = copy.config("names", atlas="names", samples=samples, **keys)
-    target = "results/names/samples/ids/counts.h5ad"
+    atlas = f"by_{names.removesuffix('.csv')}"
+    config = copy.config("names", atlas=atlas, samples=samples, genes={"names": names}, **small)
+    target = f"results/{atlas}/samples/ids/counts.h5ad"
     copy.run("--configfile", config, "--", target)
     assert ad.read_h5ad(copy.folder / target).var_names.tolist() == symbols
 

@@ -27,6 +27,7 @@ QUALITY = {
 LABEL = {
     "cell_type": "the label, or `unassigned`",
     "cell_type_rule": "why a cell is `unassigned`; else empty",
+    "cell_type_ontology_term_id": "Cell Ontology id of the label; empty if its name has none",
     **{f"cell_type_in_{space}": f"the label in the space `{space}`" for space in SPACES},
     "cell_type_second": "the second best label; empty without evidence for one",
 }

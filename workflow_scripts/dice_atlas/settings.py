@@ -438,8 +438,8 @@ def require_gene_names(path: str | None) -> None:
         raise InputError(f"genes.names: {why}")
     if path and not os.path.isfile(path):
         raise InputError(
-            f"genes.names: no such file: {path}; expected a table of Ensembl ids and symbols, or "
-            "an h5ad file whose var has both"
+            f"genes.names: no such file: {path}; expected human, mouse, a table of Ensembl ids "
+            "and symbols, or an h5ad file whose var has both"
         )
 
 

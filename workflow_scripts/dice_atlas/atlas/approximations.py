@@ -1,42 +1,14 @@
 """What a run approximated because of the number of its cells, for `uns`, log and report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from dice_atlas.atlas.settings import Limits
 from dice_atlas.dice.settings import REFERENCE_AT_MOST
 from dice_atlas.names import UNASSIGNED
 from dice_atlas.numerics.neighbors import search_note
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Numbers of cells above which a run approximates.
-
-    Attributes
-    ----------
-    graph, transfer : up to which neighbours are exact.
-    per : the transfer labels `all` query samples together, or each `sample` by itself.
-    sketch : cells that metrics of an embedding look at.
-    """
-
-    graph: int
-    transfer: int
-    per: str
-    sketch: int
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "Limits":
-        """From the validated config."""
-        annotate = config["annotate"]
-        return cls(
-            config["cluster"]["exact_up_to"],
-            annotate["exact_up_to"],
-            annotate["per"],
-            config["scale"]["sketch"],
-        )
 
 
 def approximations(obs: pd.DataFrame, limits: Limits, card: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from dice_atlas.atlas.approximations import approximations
 from dice_atlas.atlas.columns import (
     CALLED_NUMBERS,
     cell_types,
@@ -19,6 +20,9 @@ from dice_atlas.atlas.columns import (
     sample_obs,
     score_matrix,
 )
+from dice_atlas.atlas.ontology import Ontology, term_ids
+from dice_atlas.atlas.settings import AtlasSettings
+from dice_atlas.features.card import read_card
 from dice_atlas.holdout import repeated_cells, require_same_cells
 from dice_atlas.tables import read_by_space, read_text_table
 
@@ -35,6 +39,8 @@ class StageFiles:
     latents, denoised, clusters, umap : of all cells.
     calls : calls.tsv.gz of each space; none where no labels were transferred.
     predictions : predictions.tsv.gz of the final space; None likewise.
+    card : of the prior.
+    terms, aliases : cell_ontology.tsv.gz and cell_aliases.tsv.
     """
 
     samples: tuple[Path, ...]
@@ -44,6 +50,9 @@ class StageFiles:
     umap: Path
     calls: tuple[Path, ...]
     predictions: Path | None
+    card: Path
+    terms: Path
+    aliases: Path
 
     @classmethod
     def from_rule(cls, given: Any) -> "StageFiles":
@@ -56,20 +65,20 @@ class StageFiles:
             Path(given.umap),
             tuple(map(Path, given.calls)),
             Path(given.predictions[0]) if given.predictions else None,
+            *(Path(given[name]) for name in ("card", "terms", "aliases")),
         )
 
 
 def assemble(
-    files: StageFiles, sheet: Mapping[str, Mapping[str, Any]], final: str, coverage: float
+    files: StageFiles, sheet: Mapping[str, Mapping[str, Any]], settings: AtlasSettings
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
-    """obs, obsm and uns of the atlas, without its provenance.
+    """obs, obsm and uns of the atlas; of `uns["dice_atlas"]` only what is to be said of the cells.
 
     Parameters
     ----------
     files : of the stages.
     sheet : rows of the sample sheet by sample.
-    final : space whose labels become `cell_type`.
-    coverage : of the sets of labels, 0 to 1.
+    settings : of the columns.
 
     Raises
     ------
@@ -95,18 +104,30 @@ def assemble(
     obsm, uns = embeddings(latents, denoised, umap), {}
     if "dice_coordinates" in denoised.uns:
         uns["dice_coordinates"] = denoised.uns["dice_coordinates"]
-    posterior, calls = posterior_columns(denoised, coverage), None
+    posterior, calls = posterior_columns(denoised, settings.coverage), None
     if "label_posterior" in denoised.obsm:
         obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
         labels = denoised.uns["dice"]["labels"]
         uns["dice_label_posterior_names"] = np.asarray(labels, dtype=object)
     by_space = read_by_space(files.calls, *CALLED_NUMBERS)
     if files.predictions:
-        calls = by_space[final]
+        calls = by_space[settings.final]
         scores, names = score_matrix(read_text_table(files.predictions), obs.index)
         obsm["cell_type_scores"] = scores
         uns["cell_type_scores_names"] = np.array(names, dtype=object)
     obs = obs.drop(columns="label").join(cell_types(obs, calls))
+    ontology = Ontology.read(files.terms, files.aliases)
+    ids, unknown = term_ids(obs["cell_type"].unique(), ontology, settings.ontology)
+    obs["cell_type_ontology_term_id"] = obs["cell_type"].map(ids)
+    notes = {
+        "ontology": unknown,
+        "approximations": approximations(obs, settings.limits, read_card(files.card)),
+    }
+    for about, said in notes.items():
+        logger.info("%s: %s", about, "; ".join(said) or "nothing to say")
+    uns["dice_atlas"] = {
+        about: np.array(said, dtype=object) for about, said in notes.items() if said
+    }
     if len(by_space) > 1:
         obs = obs.join(labels_of_spaces(obs["cell_type"], by_space))
     obs = obs.join(posterior)

@@ -26,7 +26,6 @@ def provenance(
     prior: str | Path,
     denoised: str | Path,
     labels: np.ndarray | None = None,
-    approximated: Sequence[str] = (),
 ) -> dict[str, Any]:
     """uns["dice_atlas"]: settings, versions and inputs.
 
@@ -39,7 +38,6 @@ def provenance(
     paths : filtered.h5ad of the samples.
     card, prior, denoised : card.json, prior.safetensors and denoised.h5ad.
     labels : names of the transferred labels; None where none were transferred.
-    approximated : see `approximations`.
     """
     about_prior = json.loads(Path(card).read_text())
     dice = read_part(denoised, "uns/dice")
@@ -68,8 +66,6 @@ def provenance(
         found["without_counts"] = (
             f"log-normalised samples: {', '.join(logged)}; there is no layers['counts']"
         )
-    if approximated:
-        found["approximations"] = np.array(approximated, dtype=object)
     if labels is not None:
         found["labels"] = labels
     return found

@@ -98,6 +98,17 @@ class ReportData:
         """Settings and notes of the denoising."""
         return self.provenance.get("dice", {})
 
+    @property
+    def ontology(self) -> str:
+        """How many labels have an id of the Cell Ontology, and which have none."""
+        ids = self.obs.groupby("cell_type")["cell_type_ontology_term_id"].first()
+        ids = ids.drop(UNASSIGNED, errors="ignore")
+        text = f"{int((ids != '').sum())} of {len(ids)} labels have an id of the Cell Ontology."
+        notes = list(self.provenance.get("ontology", []))
+        if not notes:
+            return text
+        return f"{text} {'; '.join(notes)}. Ids can be given in annotate.ontology."
+
     @cached_property
     def query(self) -> pd.DataFrame:
         """obs of the query cells."""
@@ -171,7 +182,10 @@ def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
 
 def as_text(obs: pd.DataFrame) -> pd.DataFrame:
     """The columns of names as plain strings."""
-    columns = ("sample", "role", "batch", "cell_type", "cell_type_set", "cell_type_rule", "cluster")
+    columns = (
+        "sample", "role", "batch", "cell_type", "cell_type_set", "cell_type_rule",
+        "cell_type_ontology_term_id", "cluster",
+    )  # fmt: skip
     return obs.assign(**{name: obs[name].astype(str).astype(object) for name in columns})
 
 
