@@ -1,4 +1,5 @@
-# Seurat-style label transfer from the reference to the query, in each space.
+# Labels from the reference to the query: Seurat-style transfer in each space, a linear model, and
+# the consensus of such voters.
 
 
 rule find_anchors:
@@ -79,11 +80,79 @@ if PER_SAMPLE:
             "../workflow_scripts/gather_annotation.py"
 
 
+rule vote_linear:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        prior=saved_prior_files("card.json"),
+    output:
+        predictions=out("annotation/linear/predictions.tsv.gz"),
+        calibration=out("annotation/linear/calibration.tsv.gz"),
+    log:
+        log_of("vote_linear"),
+    benchmark:
+        benchmark_of("vote_linear")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=mem_mb(2500, 15),
+        runtime=runtime(60),
+    params:
+        nfeatures=config["annotate"]["nfeatures"],
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/vote_linear.py"
+
+
+rule combine_voters:
+    input:
+        predictions=of_voters("predictions.tsv.gz"),
+        calibration=of_voters("calibration.tsv.gz"),
+    output:
+        predictions=out("annotation/consensus/predictions.tsv.gz"),
+        calibration=out("annotation/consensus/calibration.tsv.gz"),
+        voters=out("annotation/consensus/voters.tsv"),
+    log:
+        log_of("combine_voters"),
+    benchmark:
+        benchmark_of("combine_voters")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 40),
+        runtime=runtime(20),
+    script:
+        "../workflow_scripts/combine_voters.py"
+
+
+rule call_labels:
+    input:
+        predictions=out("annotation/{voter}/predictions.tsv.gz"),
+        calibration=out("annotation/{voter}/calibration.tsv.gz"),
+    output:
+        calls=out("annotation/{voter}/calls.tsv.gz"),
+    log:
+        log_of("call_labels/{voter}"),
+    benchmark:
+        benchmark_of("call_labels/{voter}")
+    wildcard_constraints:
+        voter="linear|consensus",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 40),
+        runtime=runtime(20),
+    params:
+        annotate={k: config["annotate"][k] for k in CALL_SETTINGS},
+    script:
+        "../workflow_scripts/call_labels.py"
+
+
 rule explain_labels:
     input:
         denoised=out("denoise/denoised.h5ad"),
         loadings=out("latent/loadings.npz"),
-        calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
+        calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         clusters=out("clusters/clusters.tsv.gz"),
     output:
         genes=out("annotation/label_genes.tsv"),

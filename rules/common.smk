@@ -84,6 +84,7 @@ from dice_atlas.settings import (
     validate_config,
 )
 from dice_atlas.counts.formats import member_files
+from dice_atlas.names import CONSENSUS
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
@@ -203,7 +204,10 @@ QUERIES = [name for name in SAMPLES if SHEET[name]["role"] == "query"]
 # Labels are transferred when every reference sample has them and there is a query.
 HAS_LABELS = bool(REFERENCES) and all(SHEET[name]["labels"] for name in REFERENCES)
 TRANSFER = HAS_LABELS and bool(QUERIES)
-SPACES = config["annotate"]["spaces"] if TRANSFER else []
+# Who gives labels: anchors in spaces, other voters, and the consensus of some.
+VOTERS = config["annotate"]["voters"] if TRANSFER else []
+SPACES = [voter for voter in VOTERS if voter in ALL_SPACES]
+CALLED = [*VOTERS, *({CONSENSUS} & {config["annotate"]["final"]})] if TRANSFER else []
 # Labels are transferred to all query samples together, or to each by itself.
 PER_SAMPLE = config["annotate"]["per"] == "sample"
 ONE_TRANSFER = "{space}/by_sample/{sample}" if PER_SAMPLE else "{space}"
@@ -213,7 +217,7 @@ PARTS = ("page.css", "macros.html.j2")  # of every page
 # A saved generator has its scores in its own folder.
 JUDGED = not config["synthesis"]["path"] and config["synthesis"]["test_share"] > 0
 # What each stage of the label transfer depends on, so that nothing else reruns it.
-CALL_SETTINGS = ("unassigned_below", "outside_below", "coverage")
+CALL_SETTINGS = ("risk", "unassigned_below", "outside_below", "coverage")
 WEIGHT_SETTINGS = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
 
 
@@ -301,7 +305,7 @@ def of_every_transfer(name):
 
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
-    dropped = {"spaces", "final", "per", "ontology", *CALL_SETTINGS}
+    dropped = {"voters", "consensus", "final", "per", "ontology", *CALL_SETTINGS}
     if wildcards.space == "dice":
         dropped |= {"reduction", "dims", "nfeatures"}
     return {k: v for k, v in config["annotate"].items() if k not in dropped}
@@ -312,8 +316,15 @@ def annotation_file(name):
     return [out(f"annotation/{name}")] if TRANSFER else []
 
 
+def of_voters(name):
+    """A file of each of the voters of the consensus."""
+    return expand(
+        out(f"annotation/{{voter}}/{name}"), voter=config["annotate"]["consensus"]
+    )
+
+
 def final_annotation(name):
-    """A file of the space that makes the final label; none when no labels are transferred."""
+    """A file of who makes the final label; none when no labels are transferred."""
     return annotation_file(f"{config['annotate']['final']}/{name}")
 
 

@@ -6,7 +6,7 @@ rule score_metrics:
         latents=out("latent/latents.h5ad"),
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
-        calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
+        calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         truth=[out("truth.tsv.gz")] if TRUTHS else [],
     output:
         metrics=report(
@@ -43,7 +43,7 @@ rule write_atlas:
         umap=out("clusters/umap.tsv.gz"),
         prior=out("prior/prior.safetensors"),
         card=out("prior/card.json"),
-        calls=expand(out("annotation/{space}/calls.tsv.gz"), space=SPACES),
+        calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         predictions=final_annotation("predictions.tsv.gz"),
         terms=repository_file("resources/names/cell_ontology.tsv.gz"),
         aliases=repository_file("resources/names/cell_aliases.tsv"),

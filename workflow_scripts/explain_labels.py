@@ -4,7 +4,7 @@ import anndata as ad
 from dice_atlas.features.projection import load_space
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.tables import read_by_space, read_text_table
+from dice_atlas.tables import read_by_voter, read_text_table
 from dice_atlas.transfer.explain import explain
 
 if __name__ == "__main__":
@@ -13,7 +13,7 @@ if __name__ == "__main__":
         genes, agreement = explain(
             ad.read_h5ad(given.denoised),
             load_space(given.loadings),
-            read_by_space(given.calls),
+            read_by_voter(given.calls),
             read_text_table(given.clusters),
         )
         write_table(genes, snakemake.output.genes)

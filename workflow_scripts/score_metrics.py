@@ -5,7 +5,7 @@ from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
 from dice_atlas.scoring.atlas import confusion_table, gather_cells, metrics_table, truth_of
-from dice_atlas.tables import read_by_space, read_text_table
+from dice_atlas.tables import read_by_voter, read_text_table
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
@@ -14,7 +14,7 @@ if __name__ == "__main__":
         truth = truth_of(latents.obs_names, given.truth)
         cells = gather_cells(latents, ad.read_h5ad(given.denoised), clusters, truth)
         log.info("%d query cells have a truth", int(cells.query.sum()))
-        calls = read_by_space(given.calls, "score", "entropy", "n_anchors")
+        calls = read_by_voter(given.calls, "score", "entropy", "n_anchors")
         settings = ClusterSettings.from_config(params.cluster)
         metrics = metrics_table(cells, calls, settings, params.seed, params.sketch)
         log.info("\n%s", metrics.drop(columns="note").to_string(index=False))

@@ -107,9 +107,22 @@ ENTRIES = [
         config("qc: &a {min_cells: *a}"),
     ),
     Entry(
-        "annotate.final: seen ..., expected one of annotate.spaces",
-        "The final labels are to come from a space in which none are transferred.",
-        "Add the space to `annotate.spaces`, or change `annotate.final`.",
+        "annotate.final: seen ..., expected one of annotate.voters",
+        "The final labels are to come from a voter that is not asked.",
+        "Add it to `annotate.voters`, or change `annotate.final`.",
+        config("annotate: {voters: [pca], final: dice}"),
+    ),
+    Entry(
+        "annotate.consensus: seen ..., expected some of annotate.voters ...",
+        "The final labels are the consensus, but some of its voters are not asked.",
+        "Add them to `annotate.voters`, shorten `annotate.consensus`, or name one voter in "
+        "`annotate.final`.",
+        config("annotate: {voters: [pca]}"),
+    ),
+    Entry(
+        "the key 'spaces' is now voters ...",
+        "The config is of version 0.1.0.",
+        "Rename the key. For the labels of that version: `final: dice, unassigned_below: 0.5`.",
         config("annotate: {spaces: [pca]}"),
     ),
     Entry(

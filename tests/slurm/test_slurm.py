@@ -23,7 +23,7 @@ SLOW_SHARDS = {
         "overrides": {"width": 64, "blocks": 2, "steps": 200, "batch_size": 128},
     },
     "denoise": {"samples": 500, "shards": 4},
-    "annotate": {"spaces": ["dice"]},
+    "annotate": {"voters": ["dice"], "final": "dice"},
     "cluster": {"resolutions": [0.5, 1.0]},
 }
 ATLAS = "results/demo/atlas.h5ad"

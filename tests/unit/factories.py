@@ -31,7 +31,7 @@ CLUSTER = ClusterSettings("dice", tuple(RESOLUTIONS), n_neighbors=15, flavor="ig
 ANNOTATE = {
     "k.anchor": 5, "k.filter": None, "k.score": 30, "max.features": 200, "k.weight": 50,
     "sd.weight": 1, "seurat_version": "v4", "exact_up_to": 10_000, "unassigned_below": 0.5,
-    "outside_below": 0, "coverage": 0.8,
+    "outside_below": 0, "coverage": 0.8, "risk": 0.1,
 }  # fmt: skip
 ANCHORS = AnchorSettings.from_config(ANNOTATE)
 WEIGHTS = WeightSettings.from_config(ANNOTATE)

@@ -289,3 +289,28 @@ def test_one_cluster_has_no_markers():
     found = rank_markers(data, np.array(["0"] * 20, dtype=object))
     assert found.empty
     assert found.columns.tolist() == list(COLUMNS)
+
+
+def test_markers_are_those_of_scanpy(monkeypatch):
+    monkeypatch.setattr("dice_atlas.clustering.markers.GENES_AT_ONCE", 5)
+    rng = np.random.default_rng(1)
+    clusters = rng.choice(["0", "1", "2", "10"], 300, p=[0.5, 0.3, 0.15, 0.05]).astype(object)
+    data = expression(rng, clusters)
+    # A gene that no cell has, and one that all have alike.
+    dense = data.X.toarray()
+    dense[:, 4], dense[:, 5] = 0, 1.5
+    data = ad.AnnData(sp.csr_matrix(dense), obs=data.obs, var=data.var)
+    found = rank_markers(data, clusters)
+    data.obs["cluster"] = pd.Categorical(clusters)
+    sc.tl.rank_genes_groups(data, "cluster", method="wilcoxon", tie_correct=True, pts=True)
+    for name in ("0", "1", "2", "10"):
+        expected = sc.get.rank_genes_groups_df(data, name).set_index("names")
+        own = found[found["cluster"] == name].set_index("gene")
+        assert set(own.index) == set(expected.index)
+        expected = expected.loc[own.index]
+        for column, theirs in {
+            "score": "scores", "log2_fold_change": "logfoldchanges", "p_adjusted": "pvals_adj",
+            "share_in": "pct_nz_group", "share_out": "pct_nz_reference",
+        }.items():  # fmt: skip
+            np.testing.assert_allclose(own[column], expected[theirs], rtol=2e-5, atol=1e-6)
+        assert (np.diff(own["score"]) <= 0).all()

@@ -14,7 +14,7 @@ from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import FORMAT
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import EMBEDDINGS, SPACES
+from dice_atlas.names import CONSENSUS, EMBEDDINGS, VOTERS
 from dice_atlas.numerics.neighbors import EXACT_UP_TO
 from dice_atlas.report.methods import LIKELIHOODS
 from dice_atlas.settings import (
@@ -169,10 +169,15 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
             "cluster: {resolutions: [1, 1]}",
             "cluster.resolutions: seen 1 more than once in [1, 1], expected each once",
         ),
-        ("annotate: {spaces: [umap]}", "annotate.spaces.0: 'umap' is not one of"),
         (
-            "annotate: {spaces: [pca]}",
-            "annotate.final: seen 'dice', expected one of annotate.spaces",
+            "annotate: {voters: [pca]}",
+            "annotate.consensus: seen dice, linear, expected some of annotate.voters (pca)",
+        ),
+        ("annotate: {spaces: [pca]}", "annotate: the key 'spaces' is now voters"),
+        ("annotate: {voters: [umap]}", "annotate.voters.0: 'umap' is not one of"),
+        (
+            "annotate: {voters: [pca], final: dice}",
+            "annotate.final: seen 'dice', expected one of annotate.voters",
         ),
         (
             "denoise: {method: gibbs, rho: {start: 1, end: 2}}",
@@ -272,7 +277,7 @@ def test_schemas_are_valid(root):
         ("batch.method", CORRECTORS),
         ("prior.preset", PRESETS),
         ("denoise.likelihood", LIKELIHOODS),
-        ("annotate.final", SPACES),
+        ("annotate.final", (*VOTERS, CONSENSUS)),
         ("annotate.reduction", REDUCTIONS),
         ("cluster.embedding", EMBEDDINGS),
     ],
@@ -288,7 +293,7 @@ def test_names_that_the_schema_allows_are_those_of_the_library(root, key, names)
 
 def test_lists_of_the_schema_are_those_of_the_library(root, validate):
     schema = config_schema(root / "config/schemas/config.schema.json")["properties"]
-    assert schema["annotate"]["properties"]["spaces"]["items"]["enum"] == list(SPACES)
+    assert schema["annotate"]["properties"]["voters"]["items"]["enum"] == list(VOTERS)
     scopes = schema["batch"]["properties"]["scope"]["enum"]
     compared = schema["benchmark"]["properties"]["scopes"]["items"]["enum"]
     assert [*compared, "none"] == scopes

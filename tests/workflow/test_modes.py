@@ -186,7 +186,7 @@ def test_other_likelihoods_see_the_genes(copy, small, likelihood):
 
 def test_labels_of_the_pca_space_alone(copy, small):
     samples = sheet(copy, "pca", REFERENCE, QUERY)
-    keys = {**small, "annotate": {"spaces": ["pca"], "final": "pca"}}
+    keys = {**small, "annotate": {"voters": ["pca"], "final": "pca"}}
     copy.run("--configfile", copy.config("pca", atlas="pca", samples=samples, **keys))
     folder = copy.folder / "results/pca"
     assert [path.name for path in (folder / "annotation").iterdir() if path.is_dir()] == ["pca"]
@@ -201,13 +201,13 @@ def test_labels_of_the_pca_space_alone(copy, small):
 def test_labels_of_each_sample_by_itself_are_those_of_a_run_of_it_alone(copy, small):
     other = ("q2", "../resources/demo/pbmc_q2", "query", "C", "", "", "150")
     names = ("calls", "predictions", "calibration")
-    keys = {**small, "annotate": {"per": "sample", "spaces": ["pca"], "final": "pca"}}
+    keys = {**small, "annotate": {"per": "sample", "voters": ["pca"], "final": "pca"}}
     config = copy.config("per", atlas="per", samples=sheet(copy, "per", REFERENCE, QUERY, other),
                          **keys)  # fmt: skip
     copy.run(
         "--configfile", config, "--", *(f"results/per/annotation/pca/{n}.tsv.gz" for n in names)
     )
-    keys["annotate"] = {"spaces": ["pca"], "final": "pca"}
+    keys["annotate"] = {"voters": ["pca"], "final": "pca"}
     config = copy.config("own", atlas="own", samples=sheet(copy, "own", REFERENCE, QUERY), **keys)
     copy.run("--configfile", config, "--", "results/own/annotation/pca/calls.tsv.gz")
 
@@ -240,7 +240,7 @@ def test_a_labelled_reference_alone_is_an_atlas_of_its_own(copy, small):
         ({"clusters": {}}, "unknown key 'clusters'; did you mean 'cluster'?"),
         ({"latent": {"k": 1}}, "latent.k: seen 1, expected auto, or a whole number, 2 or more"),
         ({"samples": "none.tsv"}, "none.tsv does not exist"),
-        ({"annotate": {"spaces": ["pca"]}}, "annotate.final: seen 'dice'"),
+        ({"annotate": {"voters": ["pca"], "final": "dice"}}, "annotate.final: seen 'dice'"),
     ],
     ids=["unknown", "range", "sheet", "conflict"],
 )

@@ -9,7 +9,10 @@ LOG1P = "log1p"  # in the sheet's column `expression`: a file without counts
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score
 SYNTHETIC = "synthetic|"  # begins the name of a synthetic reference cell; no sample's name has a |
-SPACES = ("pca", "dice")  # in which labels are transferred
+SPACES = ("pca", "dice")  # in which labels are transferred by anchors
+# What gives labels: anchors in a space, and a linear model of the expression.
+VOTERS = (*SPACES, "linear")
+CONSENSUS = "consensus"
 # Embedding that config names: its obsm key.
 EMBEDDINGS = {"pca": "X_pca", "harmony": "X_harmony", "dice": "X_dice"}
 
@@ -28,11 +31,11 @@ LABEL = {
     "cell_type": "the label, or `unassigned`",
     "cell_type_rule": "why a cell is `unassigned`; else empty",
     "cell_type_ontology_term_id": "Cell Ontology id of the label; empty if its name has none",
-    **{f"cell_type_in_{space}": f"the label in the space `{space}`" for space in SPACES},
+    **{f"cell_type_in_{voter}": f"the label of the voter `{voter}` alone" for voter in VOTERS},
     "cell_type_second": "the second best label; empty without evidence for one",
 }
 CONFIDENCE = {
-    "cell_type_score": "score of the best label, 0 to 1; NaN for reference cells",
+    "cell_type_score": "score of the label, 0 to 1; NaN for reference cells",
     "cell_type_set": "labels of the prediction set, joined by `|`",
     "cell_type_entropy": "entropy of the scores (scaled to a sum of 1), in nats",
     "cell_type_n_anchors": "number of anchors that support the label",

@@ -5,7 +5,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError, bullets, dead_link, reading
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import EMBEDDINGS, LOG1P, SPACES
+from dice_atlas.names import CONSENSUS, EMBEDDINGS, LOG1P, VOTERS
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import hidden, shown, unusable_path
@@ -84,25 +84,23 @@ def expand_paths(config: dict[str, Any]) -> None:
             section[key] = os.path.expanduser(section[key])
 
 
+# Keys of earlier versions, and what they became.
+RENAMED = {"annotate.spaces": "voters (pca and dice as before, and linear)"}
+
+
 def config_schema(path: str | Path) -> dict[str, Any]:
     """The JSON schema of the config, with what other places of the library say once.
 
-    Those are the criteria of quality control, the correctors of batches, the spaces and embeddings,
+    Those are the criteria of quality control, the correctors of batches, the voters and embeddings,
     and the methods of the benchmark.
     """
     schema = json.loads(Path(path).read_text())
     parts = {name: part.get("properties", {}) for name, part in schema["properties"].items()}
     schema["properties"]["qc"]["properties"] = schema_properties() | parts["qc"]
     parts["batch"]["method"] = choice(CORRECTORS, "harmony")
-    parts["annotate"]["spaces"] = {
-        "type": "array",
-        "minItems": 1,
-        "uniqueItems": True,
-        "items": {"enum": list(SPACES)},
-        "default": list(SPACES),
-        "description": f"a list of {' and '.join(SPACES)}",
-    }
-    parts["annotate"]["final"] = choice(SPACES, "dice")
+    parts["annotate"]["voters"] = several(VOTERS, VOTERS)
+    parts["annotate"]["consensus"] = several(VOTERS, ("dice", "linear"))
+    parts["annotate"]["final"] = choice((*VOTERS, CONSENSUS), CONSENSUS)
     parts["cluster"]["embedding"] = choice(EMBEDDINGS, "dice")
     parts["benchmark"]["methods"] = methods_schema()
     return schema
@@ -113,6 +111,18 @@ def choice(names: Iterable[str], default: str) -> dict[str, Any]:
     *others, last = names
     text = f"{', '.join(others)} or {last}" if others else last
     return {"enum": [*others, last], "default": default, "description": text}
+
+
+def several(names: Sequence[str], default: Sequence[str]) -> dict[str, Any]:
+    """JSON schema of a setting that is a list of some names."""
+    return {
+        "type": "array",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"enum": list(names)},
+        "default": list(default),
+        "description": f"a list of {', '.join(names[:-1])} and {names[-1]}",
+    }
 
 
 def fill_defaults(value: Any, schema: dict[str, Any]) -> Any:
@@ -252,6 +262,8 @@ def describe(problem: ValidationError) -> str:
 
 def unknown_key(where: str, name: str, known: list[str]) -> str:
     """One sentence about a key that the schema does not know, with the nearest that it does."""
+    if f"{where}.{name}" in RENAMED:
+        return f"{where}: the key {name!r} is now {RENAMED[f'{where}.{name}']}"
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
     return f"{where}: unknown key {name!r}; {hint}"
@@ -261,10 +273,17 @@ def conflicts(config: dict[str, Any]) -> list[str]:
     """Settings that are valid alone but not together."""
     sentences = []
     annotate, denoise, latent = config["annotate"], config["denoise"], config["latent"]
-    if annotate["final"] not in annotate["spaces"]:
+    voters = annotate["voters"]
+    absent = [voter for voter in annotate["consensus"] if voter not in voters]
+    if annotate["final"] == CONSENSUS and absent:
         sentences.append(
-            f"annotate.final: seen {annotate['final']!r}, expected one of annotate.spaces "
-            f"({', '.join(annotate['spaces'])})"
+            f"annotate.consensus: seen {', '.join(absent)}, expected some of annotate.voters "
+            f"({', '.join(voters)}); or set annotate.final to one of these"
+        )
+    elif annotate["final"] not in (*voters, CONSENSUS):
+        sentences.append(
+            f"annotate.final: seen {annotate['final']!r}, expected one of annotate.voters "
+            f"({', '.join(voters)}), or {CONSENSUS}"
         )
     prior = config["prior"]
     of_kernel, asked = {"draws", "mixup_probability"}, set(prior["overrides"])

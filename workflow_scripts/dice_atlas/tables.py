@@ -17,8 +17,8 @@ def read_text_table(path: str | Path, *numbers: str) -> pd.DataFrame:
     return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
 
 
-def read_by_space(paths: Iterable[str | Path], *numbers: str) -> dict[str, pd.DataFrame]:
-    """Tables annotation/<space>/<name> by their space; see `read_text_table`."""
+def read_by_voter(paths: Iterable[str | Path], *numbers: str) -> dict[str, pd.DataFrame]:
+    """Tables annotation/<voter>/<name> by their voter; see `read_text_table`."""
     return {Path(path).parent.name: read_text_table(path, *numbers) for path in paths}
 
 

@@ -15,7 +15,7 @@ from dice_atlas.atlas.columns import (
     CALLED_NUMBERS,
     cell_types,
     embeddings,
-    labels_of_spaces,
+    labels_of_voters,
     posterior_columns,
     sample_obs,
     score_matrix,
@@ -24,7 +24,8 @@ from dice_atlas.atlas.ontology import Ontology, term_ids
 from dice_atlas.atlas.settings import AtlasSettings
 from dice_atlas.features.card import read_card
 from dice_atlas.holdout import repeated_cells, require_same_cells
-from dice_atlas.tables import read_by_space, read_text_table
+from dice_atlas.names import CONSENSUS
+from dice_atlas.tables import read_by_voter, read_text_table
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ class StageFiles:
     ----------
     samples : filtered.h5ad, in the order of the cells.
     latents, denoised, clusters, umap : of all cells.
-    calls : calls.tsv.gz of each space; none where no labels were transferred.
-    predictions : predictions.tsv.gz of the final space; None likewise.
+    calls : calls.tsv.gz of each voter; none where no labels were transferred.
+    predictions : predictions.tsv.gz of the final voter; None likewise.
     card : of the prior.
     terms, aliases : cell_ontology.tsv.gz and cell_aliases.tsv.
     """
@@ -109,9 +110,9 @@ def assemble(
         obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
         labels = denoised.uns["dice"]["labels"]
         uns["dice_label_posterior_names"] = np.asarray(labels, dtype=object)
-    by_space = read_by_space(files.calls, *CALLED_NUMBERS)
+    by_voter = read_by_voter(files.calls, *CALLED_NUMBERS)
     if files.predictions:
-        calls = by_space[settings.final]
+        calls = by_voter[settings.final]
         scores, names = score_matrix(read_text_table(files.predictions), obs.index)
         obsm["cell_type_scores"] = scores
         uns["cell_type_scores_names"] = np.array(names, dtype=object)
@@ -128,8 +129,9 @@ def assemble(
     uns["dice_atlas"] = {
         about: np.array(said, dtype=object) for about, said in notes.items() if said
     }
-    if len(by_space) > 1:
-        obs = obs.join(labels_of_spaces(obs["cell_type"], by_space))
+    if len(by_voter) > 1:
+        alone = {voter: own for voter, own in by_voter.items() if voter != CONSENSUS}
+        obs = obs.join(labels_of_voters(obs["cell_type"], alone))
     obs = obs.join(posterior)
     obs["cluster"] = clusters["cluster"].to_numpy()
     return obs, obsm, uns

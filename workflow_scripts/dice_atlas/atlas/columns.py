@@ -72,18 +72,18 @@ def cell_types(obs: pd.DataFrame, calls: pd.DataFrame | None) -> pd.DataFrame:
     return table
 
 
-def labels_of_spaces(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Columns `cell_type_in_<space>`: the label that each space alone gives.
+def labels_of_voters(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Columns `cell_type_in_<voter>`: the label that each voter alone gives.
 
     Parameters
     ----------
     cell_type : final label of all cells, by name; kept for the reference's.
-    calls : calls.tsv.gz by space.
+    calls : calls.tsv.gz by voter.
     """
     table = pd.DataFrame(index=cell_type.index)
-    for space, own in calls.items():
-        table[f"cell_type_in_{space}"] = cell_type
-        table.loc[own["cell"], f"cell_type_in_{space}"] = own["cell_type"].to_numpy()
+    for voter, own in calls.items():
+        table[f"cell_type_in_{voter}"] = cell_type
+        table.loc[own["cell"], f"cell_type_in_{voter}"] = own["cell_type"].to_numpy()
     return table
 
 

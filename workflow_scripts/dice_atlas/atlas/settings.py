@@ -39,7 +39,7 @@ class AtlasSettings:
 
     Attributes
     ----------
-    final : space whose labels become `cell_type`.
+    final : voter whose labels become `cell_type`.
     coverage : of the sets of labels, 0 to 1.
     ontology : Cell Ontology ids of labels, by hand.
     limits : above which the run approximated.

@@ -5,11 +5,18 @@ import logging
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
+import scipy.sparse as sp
+from scipy.stats import false_discovery_control, norm, rankdata
+
+from dice_atlas.numerics.blocks import row_slices
 
 logger = logging.getLogger(__name__)
 
 N_GENES = 100
+# Genes whose values are sorted at once.
+GENES_AT_ONCE = 500
+# Keeps the fold change of an absent gene finite, as in scanpy.
+TINY = 1e-9
 COLUMNS = (
     "cluster", "rank", "gene", "score", "log2_fold_change", "p_adjusted", "share_in", "share_out",
 )  # fmt: skip
@@ -18,14 +25,18 @@ COLUMNS = (
 def rank_markers(expression: ad.AnnData, clusters: np.ndarray) -> pd.DataFrame:
     """The genes that set each cluster apart from all other cells, best first.
 
-    Wilcoxon's rank-sum test with tie correction (`scanpy.tl.rank_genes_groups`): counts of single
-    cells are mostly zeros, so ties are the rule, and the t test's p-values rest on a normal mean
-    that small clusters do not have. p-values are Benjamini-Hochberg adjusted within a cluster. They
-    rank genes; as the clusters were made from the same cells, they are not tests of a hypothesis.
+    Wilcoxon's rank-sum test with tie correction, as `scanpy.tl.rank_genes_groups` has it: counts of
+    single cells are mostly zeros, so ties are the rule, and the t test's p-values rest on a normal
+    mean that small clusters do not have. p-values are Benjamini-Hochberg adjusted within a cluster.
+    They rank genes; as the clusters were made from the same cells, they are not tests of a
+    hypothesis.
+
+    scanpy sorts all values, zeros too, once per cluster for the ties: 83 clusters of 100,000 cells
+    took it over 12 minutes. Here the values above 0 are sorted once.
 
     Parameters
     ----------
-    expression : X = log1p-normalised (cells x genes, CSR).
+    expression : X = log1p-normalised (cells x genes, CSR), no value below 0.
     clusters : cluster of every cell, strings of whole numbers.
 
     Returns
@@ -43,29 +54,86 @@ def rank_markers(expression: ad.AnnData, clusters: np.ndarray) -> pd.DataFrame:
         names = []
     if not names:
         return pd.DataFrame(columns=list(COLUMNS))
-    work = ad.AnnData(X=expression.X, obs=expression.obs[[]].copy(), var=expression.var[[]].copy())
-    work.obs["cluster"] = pd.Categorical(clusters)
-    sc.tl.rank_genes_groups(
-        work, "cluster", groups=names, reference="rest", method="wilcoxon",
-        tie_correct=True, pts=True, n_genes=min(N_GENES, work.n_vars),
-    )  # fmt: skip
-    return pd.concat([cluster_table(work, name) for name in names], ignore_index=True)
+    every = sorted(sizes.index, key=int)
+    codes = pd.Index(every).get_indexer(clusters)
+    sums = group_sums(sp.csr_matrix(expression.X), codes, len(every))
+    genes = expression.var_names.to_numpy(dtype=str)
+    return pd.concat(
+        [cluster_table(sums, every.index(name), name, genes) for name in names], ignore_index=True
+    )
 
 
-def cluster_table(ranked: ad.AnnData, name: str) -> pd.DataFrame:
-    """One cluster's rows of the marker table."""
-    result = ranked.uns["rank_genes_groups"]
-    genes = result["names"][name].astype(str)
+def group_sums(
+    expression: sp.csr_matrix, codes: np.ndarray, n_groups: int
+) -> dict[str, np.ndarray]:
+    """Sums over the cells of each group, and what the ties of each gene take from the variance.
+
+    Parameters
+    ----------
+    expression : cells x genes, no value below 0.
+    codes : group of each cell.
+    n_groups : number of groups.
+
+    Returns
+    -------
+    `cells` (groups,); `ranks`, `total` and `detected` (groups x genes): sums of the ranks among all
+    cells, of the values, and of the cells above 0; `ties` (genes,), 1 without ties.
+    """
+    n, d = expression.shape
+    cells = np.bincount(codes, minlength=n_groups)
+    found = {name: np.zeros((n_groups, d)) for name in ("ranks", "total", "detected")}
+    ties = np.zeros(d)
+    for block in row_slices(d, GENES_AT_ONCE):
+        columns = sp.csc_matrix(expression[:, block])
+        columns.eliminate_zeros()
+        for gene, (start, stop) in enumerate(
+            zip(columns.indptr[:-1], columns.indptr[1:], strict=True), block.start
+        ):
+            values, group = columns.data[start:stop], codes[columns.indices[start:stop]]
+            zeros = n - len(values)
+            own = {
+                "ranks": zeros + rankdata(values),
+                "total": values,
+                "detected": np.ones(len(values)),
+            }
+            for name, of_cells in own.items():
+                found[name][:, gene] = np.bincount(group, of_cells, minlength=n_groups)
+            # Zeros share the mean of the ranks 1 to `zeros`.
+            found["ranks"][:, gene] += (cells - found["detected"][:, gene]) * (zeros + 1) / 2
+            equal = np.append(np.unique(values, return_counts=True)[1], zeros).astype(float)
+            ties[gene] = 1 - (equal**3 - equal).sum() / max(float(n) ** 3 - n, 1)
+    return {"cells": cells.astype(float), "ties": ties, **found}
+
+
+def cluster_table(
+    sums: dict[str, np.ndarray], group: int, name: str, genes: np.ndarray
+) -> pd.DataFrame:
+    """One cluster's rows of the marker table, from the sums of all groups."""
+    inside = sums["cells"][group]
+    n = sums["cells"].sum()
+    outside = n - inside
+    deviation = np.sqrt(sums["ties"] * inside * outside * (n + 1) / 12)
+    excess = sums["ranks"][group] - inside * (n + 1) / 2
+    # A gene of one value in all cells tells nothing.
+    score = np.divide(excess, deviation, out=np.zeros_like(excess), where=deviation > 0)
+    p_adjusted = false_discovery_control(2 * norm.sf(np.abs(score)))
+    of_group = {key: sums[key][group] for key in ("total", "detected")}
+    rest = {key: sums[key].sum(axis=0) - own for key, own in of_group.items()}
+    mean_in, mean_out = (
+        np.expm1(total / cells) + TINY
+        for total, cells in ((of_group["total"], inside), (rest["total"], outside))
+    )
+    best = np.argsort(-score, kind="stable")[:N_GENES]
     table = pd.DataFrame(
         {
             "cluster": name,
-            "rank": np.arange(1, len(genes) + 1),
-            "gene": genes,
-            "score": result["scores"][name],
-            "log2_fold_change": result["logfoldchanges"][name],
-            "p_adjusted": result["pvals_adj"][name],
-            "share_in": result["pts"][name].loc[genes].to_numpy(),
-            "share_out": result["pts_rest"][name].loc[genes].to_numpy(),
+            "rank": np.arange(1, len(best) + 1),
+            "gene": genes[best],
+            "score": score[best],
+            "log2_fold_change": np.log2(mean_in[best] / mean_out[best]),
+            "p_adjusted": p_adjusted[best],
+            "share_in": of_group["detected"][best] / inside,
+            "share_out": rest["detected"][best] / outside,
         }
     )
     return table[list(COLUMNS)]

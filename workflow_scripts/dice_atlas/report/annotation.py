@@ -160,8 +160,9 @@ def draw_scores(axes: Axes, data: ReportData) -> None:
         both, bins=np.linspace(0, 1, 41).tolist(), stacked=True, color=[GREY, BLUE],
         label=[f"unassigned ({len(both[0]):,})", f"assigned ({len(both[1]):,})"],
     )  # fmt: skip
-    threshold = data.settings.calls.unassigned_below
-    axes.axvline(threshold, color=ORANGE, lw=1.2, ls="--", label=f"threshold {threshold:g}")
+    if 0 < data.least_score <= 1:
+        axes.axvline(data.least_score, color=ORANGE, lw=1.2, ls="--",
+                     label=f"threshold {data.least_score:.2g}")  # fmt: skip
     axes.set_title("Scores of the query cells")
     axes.set_xlabel("cell_type_score")
     axes.set_ylabel("cells")

@@ -15,6 +15,7 @@ from dice_atlas.names import UNASSIGNED
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
+from dice_atlas.transfer.conformal import score_threshold
 
 LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
@@ -97,6 +98,11 @@ class ReportData:
     def dice(self) -> dict[str, Any]:
         """Settings and notes of the denoising."""
         return self.provenance.get("dice", {})
+
+    @cached_property
+    def least_score(self) -> float:
+        """Score below which a query cell is unassigned; 0 where none is by its score."""
+        return score_threshold(of_transfer(self.calibration), self.settings.calls)
 
     @property
     def ontology(self) -> str:

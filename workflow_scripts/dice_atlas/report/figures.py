@@ -17,7 +17,7 @@ DPI = 200
 
 def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]]:
     """The figures that the atlas at hand allows, by file name."""
-    seed, final = int(data.config["seed"]), data.settings.spaces.final
+    seed, final = int(data.config["seed"]), data.settings.voters.final
     possible: dict[str, Callable[[], Figure]] = {
         "umap_types": lambda: maps.umap_types(data, seed),
         "umap_confidence": lambda: maps.umap_confidence(data, seed),

@@ -6,13 +6,19 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.holdout import repeated_cells
-from dice_atlas.names import EMBEDDINGS, SCORE, UNASSIGNED, split_set
+from dice_atlas.names import SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
 from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile, conformal_rank
 
-SPACE_NAMES = {"dice": "denoised (DICE)", "pca": "PCA"}
+# What gave the labels, behind "labels".
+BY_WHOM = {
+    "dice": "transferred in the denoised (DICE) space",
+    "pca": "transferred in the PCA space",
+    "linear": "of the linear model",
+    "consensus": "of the consensus",
+}
 # Where a reader is told. Not tests: places to look at.
 MUCH_LOST = 0.5
 FEW_COMMON = 0.5
@@ -61,9 +67,9 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
             (percent(confident(data.query).mean(), total), "confident labels",
              f"one label at {settings.coverage:.0%} coverage"),
             (percent(lost, total), "unassigned",
-             unassigned_rules(settings.unassigned_below, settings.outside_below)),
+             unassigned_rules(data.least_score, settings.outside_below)),
         ]  # fmt: skip
-        right = data.metric("accuracy_known", data.settings.spaces.final)
+        right = data.metric("accuracy_known", data.settings.voters.final)
         if right is not None:
             cells = known_cells(data)
             found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
@@ -72,13 +78,14 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
 
 def unassigned_rules(least_score: float, least_p: float) -> str:
     """What makes a cell unassigned, in few words."""
-    rules = f"score below {least_score:g}"
-    return rules + (f", or p_reference below {least_p:g}" if least_p else "")
+    rules = [f"score below {least_score:.2g}"] if least_score else []
+    rules += [f"p_reference below {least_p:g}"] if least_p else []
+    return ", or ".join(rules) or "no rule is set"
 
 
 def truth_cells(data: ReportData) -> pd.Series:
     """Number of query cells by their truth."""
-    final = data.settings.spaces.final
+    final = data.settings.voters.final
     own = data.confusion[data.confusion["space"] == final]
     return own.groupby("truth")["cells"].sum()
 
@@ -105,12 +112,12 @@ def summary(data: ReportData) -> str:
     )
     if not data.transferred:
         return text + "No labels were transferred: that takes a labelled reference and a query."
-    query, final = data.query, data.settings.spaces.final
+    query, final = data.query, data.settings.voters.final
     lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
     text += (
-        f"The query's labels come from {plural(types, 'cell type')} of the reference, transferred "
-        f"in the {SPACE_NAMES[final]} space. "
+        f"The query's labels come from {plural(types, 'cell type')} of the reference; they are "
+        f"those {BY_WHOM[final]}. "
         f"{percent(confident(query).mean(), total)} of the query cells have a confident label "
         f"(assigned, and the only one in the cell's prediction set at "
         f"{data.settings.calls.coverage:.0%} coverage); "
@@ -369,9 +376,9 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
 
 
 def against_truth(data: ReportData) -> Iterator[str]:
-    """Prediction sets that miss their coverage; types that the reference lacks; the other space."""
+    """Prediction sets that miss their coverage; types that the reference lacks; another voter."""
     n = known_cells(data)
-    final, coverage = data.settings.spaces.final, data.settings.calls.coverage
+    final, coverage = data.settings.voters.final, data.settings.calls.coverage
     lacking = truth_cells(data)
     lacking = lacking[~lacking.index.isin(data.reference["cell_type"])]
     if len(lacking):
@@ -394,11 +401,11 @@ def against_truth(data: ReportData) -> Iterator[str]:
             f"Prediction sets hold the truth in {percent(held, n)} of the cells, less than the "
             f"{coverage:.0%} asked for: the query is not quite like the reference."
         )
-    accuracy = {space: data.metric("accuracy", space) for space in EMBEDDINGS}
+    accuracy = {name: data.metric("accuracy", name) for name in data.settings.voters.all_calls}
     own = accuracy[final]
-    for space, value in accuracy.items():
+    for name, value in accuracy.items():
         if value is not None and own is not None and value > own + 0.01:
             yield (
-                f"Labels transferred in the {SPACE_NAMES.get(space, space)} space are right more "
-                f"often: {value:.1%} against {own:.1%}, unassigned counted as wrong."
+                f"Labels {BY_WHOM[name]} are right more often: {value:.1%} against {own:.1%}, "
+                "unassigned counted as wrong."
             )

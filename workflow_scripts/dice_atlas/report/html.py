@@ -47,7 +47,7 @@ def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
 
 def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | None]:
     """The tables of the page by name; None where there is nothing to show."""
-    spaces = list(data.settings.spaces.spaces) if data.transferred else []
+    called = list(data.settings.voters.all_calls) if data.transferred else []
     metrics, embeddings = data.metrics, list(EMBEDDINGS)
     return {
         "types": tables.type_table(data) if data.transferred else None,
@@ -57,8 +57,8 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "separation": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["query"]),
         "reference": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["reference"]),
         "mixing": tables.metric_table(metrics, tables.MIXING, embeddings, ["all"]),
-        "transfer": tables.metric_table(metrics, tables.TRANSFER, spaces, ["query"]),
-        "by_type": tables.by_type_table(metrics, spaces),
+        "transfer": tables.metric_table(metrics, tables.TRANSFER, called, ["query"]),
+        "by_type": tables.by_type_table(metrics, called),
         "augment": tables.augment_table(data),
         "qc": tables.qc_table(data.qc),
         "files": tables.file_table(data.provenance["inputs"]),

@@ -7,14 +7,15 @@ import pandas as pd
 
 from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
-from dice_atlas.names import LOG1P, UNASSIGNED
+from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer
-from dice_atlas.report.findings import plural
+from dice_atlas.report.findings import plural, unassigned_rules
 
 REFERENCES = {
     "DICE": "Meier, Yu, Nandy, Ghosal, Gan. Clustering by Denoising: Latent Plug-and-Play "
     "Diffusion for Single-Cell Data. ICLR 2026, arXiv 2510.22835.",
     "Seurat": "Stuart et al. Comprehensive Integration of Single-Cell Data. Cell 177, 2019.",
+    "Temperature": "Guo et al. On Calibration of Modern Neural Networks. ICML 2017.",
     "Harmony": "Korsunsky et al. Fast, sensitive and accurate integration of single-cell data "
     "with Harmony. Nature Methods 16, 2019.",
     "Symphony": "Kang et al. Efficient and precise single-cell reference atlas mapping with "
@@ -249,31 +250,19 @@ def by_role(values: Mapping[str, float], form: str) -> str:
 
 def transfer(data: ReportData) -> str:
     """Labels, scores, prediction sets."""
-    settings, reduction = data.settings, data.settings.reduction
-    anchors, weights, calls = settings.anchors, settings.weights, settings.calls
     labelled = int((data.reference["cell_type"] != UNASSIGNED).sum())
-    spaces = {
-        "pca": f"Seurat's own ({reduction.method}, {reduction.dims} dimensions of at most "
-        f"{reduction.nfeatures:,} genes)",
-        "dice": "the denoised one",
-    }
-    used = [spaces[space] for space in settings.spaces.spaces]
-    given, score = ("none" if k is None else k for k in (anchors.k_filter, anchors.k_score))
+    calls, calibration = data.settings.calls, of_transfer(data.calibration)
     text = (
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
-        f"cells{each_alone(data)} with the anchor algorithm of Seurat {weights.seurat_version} "
-        f"(Stuart et al. 2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, "
-        f"k.weight {weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
-        f"{plural(len(used), 'space')}: {' and '.join(used)}"
+        f"cells {' and '.join(how_labelled(data))}. {whose_labels(data)} "
     )
-    text += f"; the labels of the {'denoised' if settings.spaces.final == 'dice' else 'PCA'} space "
-    text += "were kept. " if len(used) > 1 else "are the final ones. "
-    text += f"Cells with a best score below {calls.unassigned_below:g} are unassigned"
-    if calls.outside_below:
-        text += f", and those with cell_type_p_reference below {calls.outside_below:g}"
-    text += "."
+    if calls.unassigned_below is None and len(calibration):
+        text += (
+            "Of the held-out reference cells that get a label, at most "
+            f"{calls.risk:.0%} have a wrong one (one more cell counted as wrong). "
+        )
+    text += f"Unassigned: {unassigned_rules(data.least_score, calls.outside_below)}."
     text += synthetic_cells(data)
-    calibration = of_transfer(data.calibration)
     if len(calibration):
         text += (
             f" Prediction sets of {calls.coverage:.0%} coverage are split-conformal, type by "
@@ -281,6 +270,50 @@ def transfer(data: ReportData) -> str:
             "of each type) and labelled from the others."
         )
     return text
+
+
+def how_labelled(data: ReportData) -> list[str]:
+    """What each kind of voter did."""
+    settings, reduction = data.settings, data.settings.reduction
+    anchors, weights = settings.anchors, settings.weights
+    spaces = {
+        "pca": f"Seurat's own ({reduction.method}, {reduction.dims} dimensions of at most "
+        f"{reduction.nfeatures:,} genes)",
+        "dice": "the denoised one",
+    }
+    found = []
+    used = [spaces[voter] for voter in settings.voters.voters if voter in spaces]
+    if used:
+        given, score = ("none" if k is None else k for k in (anchors.k_filter, anchors.k_score))
+        found.append(
+            f"with the anchor algorithm of Seurat {weights.seurat_version}{each_alone(data)} "
+            f"(Stuart et al. 2019; k.anchor {anchors.k_anchor}, k.filter {given}, k.score {score}, "
+            f"k.weight {weights.k_weight}, sd.weight {weights.sd_weight:g}) in "
+            f"{plural(len(used), 'space')}: {' and '.join(used)}"
+        )
+    if "linear" in settings.voters.voters:
+        found.append(
+            f"by logistic regression on the {reduction.nfeatures:,} most variable genes of the "
+            "reference (scaled expression, ridge penalty, each label of the same weight)"
+        )
+    return found
+
+
+def whose_labels(data: ReportData) -> str:
+    """Which of the labels are the final ones."""
+    voters = data.settings.voters
+    names = {
+        "pca": "the anchors in the PCA space",
+        "dice": "the anchors in the denoised space",
+        "linear": "the logistic regression",
+    }
+    if voters.final != CONSENSUS:
+        return f"The final labels are those of {names[voters.final]}."
+    return (
+        f"The final labels are those of the best mean probability of "
+        f"{' and '.join(names[voter] for voter in voters.consensus)}, each calibrated by a "
+        "temperature on held-out reference cells (Guo et al. 2017)."
+    )
 
 
 def synthetic_cells(data: ReportData) -> str:
@@ -299,8 +332,8 @@ def synthetic_cells(data: ReportData) -> str:
 
 def each_alone(data: ReportData) -> str:
     """That the labels of each query sample were transferred by itself, where it has others."""
-    alone = data.settings.spaces.per == "sample" and data.query["sample"].nunique() > 1
-    return ", to each sample by itself," if alone else ""
+    alone = data.settings.voters.per == "sample" and data.query["sample"].nunique() > 1
+    return ", to each sample by itself" if alone else ""
 
 
 def choice_of_resolution(data: ReportData) -> str:

@@ -12,7 +12,7 @@ from dice_atlas.transfer.settings import (
     AnchorSettings,
     CallSettings,
     ReductionSettings,
-    SpaceSettings,
+    VoterSettings,
     WeightSettings,
 )
 
@@ -23,7 +23,7 @@ class RunSettings:
 
     batch: BatchSettings
     denoise: DenoiseSettings
-    spaces: SpaceSettings
+    voters: VoterSettings
     reduction: ReductionSettings
     anchors: AnchorSettings
     weights: WeightSettings
@@ -38,7 +38,7 @@ class RunSettings:
         return cls(
             BatchSettings.from_config(config["batch"]),
             DenoiseSettings.from_config(config["denoise"]),
-            SpaceSettings.from_config(annotate),
+            VoterSettings.from_config(annotate),
             ReductionSettings.from_config(annotate),
             AnchorSettings.from_config(annotate),
             WeightSettings.from_config(annotate),

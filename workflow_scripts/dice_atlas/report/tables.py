@@ -231,30 +231,25 @@ def type_table(data: ReportData) -> Table | None:
 
 
 def agreement_table(data: ReportData) -> Table | None:
-    """One row per cluster: the query's most frequent label in each space, the reference's own."""
-    agreement = of_transfer(data.cluster_labels)
-    spaces = list(dict.fromkeys(agreement["space"]))
-    columns = ["cluster", "query cells"]
-    for space in spaces:
-        columns += [f"label in {space}", "agreement", "unassigned"]
+    """One row per cluster: the query's most frequent label, that of each voter, the reference's."""
+    agreement, final = of_transfer(data.cluster_labels), data.settings.voters.final
+    others = [name for name in dict.fromkeys(agreement["space"]) if name != final]
+    columns = ["cluster", "query cells", "label", "agreement", "unassigned"]
+    columns += [f"label in {name}" for name in others]
     columns += ["reference cells", "their label", "agreement"]
     rows = []
     for cluster in data.clusters:
         of_cluster = agreement[agreement["cluster"] == cluster]
         own = of_cluster.set_index("space")
         first = own.iloc[0]
-        row = [cluster, number(first["query_cells"])]
-        for space in spaces:
-            one, n = own.loc[space], int(first["query_cells"])
-            row += [
-                one["label"] or "–",
-                percent(one["agreement"], n),
-                percent(one["unassigned"], n),
-            ]
+        one, n = own.loc[final], int(first["query_cells"])
+        row = [cluster, number(n), one["label"] or "–"]
+        row += [percent(one[name], n) for name in ("agreement", "unassigned")]
+        row += [own.loc[name, "label"] or "–" for name in others]
         n = int(first["reference_cells"])
         row += [number(n), first["reference_label"] or "–"]
         rows.append([*row, percent(first["reference_agreement"], n)])
-    numeric = [False, True, *[False, True, True] * len(spaces), True, False, True]
+    numeric = [False, True, False, True, True, *[False] * len(others), True, False, True]
     return Table(columns, rows, numeric)
 
 

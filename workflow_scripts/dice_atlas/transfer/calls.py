@@ -1,7 +1,7 @@
 """What is said of each query cell: label or unassigned, second label, prediction set."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -12,7 +12,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import SCORE, SYNTHETIC, UNASSIGNED, joined
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.conformal import class_thresholds, prediction_sets
+from dice_atlas.transfer.conformal import class_thresholds, prediction_sets, score_threshold
 from dice_atlas.transfer.labels import LabelScores, transfer_labels
 from dice_atlas.transfer.novelty import reference_p_values
 from dice_atlas.transfer.settings import CallSettings, WeightSettings
@@ -26,7 +26,15 @@ NO_ANCHOR = "no_labelled_anchor"
 def read_annotation(path: str | Path) -> pd.DataFrame:
     """A table of anchors or scores; labels such as "01" are text."""
     names = ("cell", "sample", "role", "label", "predicted", "reference_cell", "query_cell")
-    return pd.read_csv(path, sep="\t", keep_default_na=False, dtype=dict.fromkeys(names, str))
+    return pd.read_csv(
+        path, sep="\t", keep_default_na=False, na_values={"support": [""]},
+        dtype=dict.fromkeys(names, str),
+    )  # fmt: skip
+
+
+def read_voters(paths: Iterable[str | Path]) -> dict[str, pd.DataFrame]:
+    """Tables annotation/<voter>/<name> of anchors or scores, by their voter."""
+    return {Path(path).parent.name: read_annotation(path) for path in paths}
 
 
 def gathered(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -121,6 +129,7 @@ def call(
             "annotate.outside_below is %g, but with %d held-out reference cells p_reference is at "
             "least %.3g: no cell is unassigned by it", outside_below, n_held, 1 / (1 + n_held)
         )  # fmt: skip
+    least_score = score_threshold(calibration, settings)
     thresholds = class_thresholds(
         held["label"].astype(str), held[columns], labels, settings.coverage
     )
@@ -128,14 +137,14 @@ def call(
     # A sample without anchors: its scores beside held-out cells say nothing of it.
     if len(predictions) and (predictions["predicted"] == "").all():
         sets, p_values = np.zeros_like(sets), np.full(len(predictions), np.nan)
-    return calls_table(predictions, sets, p_values, settings.unassigned_below, outside_below)
+    return calls_table(predictions, sets, p_values, least_score, outside_below)
 
 
 def calls_table(
     predictions: pd.DataFrame,
     sets: np.ndarray,
     p_reference: np.ndarray,
-    unassigned_below: float,
+    least_score: float,
     outside_below: float,
 ) -> pd.DataFrame:
     """What is said of each query cell (calls.tsv.gz).
@@ -146,7 +155,7 @@ def calls_table(
     sets : cells x labels (bool), the prediction sets; they are written in alphabetical order.
     p_reference : how usual the cell is for the reference (cells), see `conformal_p_values`; NaN
         where that is not known.
-    unassigned_below, outside_below : least score, and least of these p-values, of an assigned cell.
+    least_score, outside_below : least score, and least of these p-values, of an assigned cell.
     """
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
@@ -156,13 +165,13 @@ def calls_table(
     has_second = len(columns) > 1
     second = order[:, 1] if has_second else order[:, 0]
     second_score = scores[rows, second] if has_second else np.zeros(len(rows))
-    low = predictions["score"].to_numpy() < unassigned_below
+    low = predictions["score"].to_numpy() < least_score
     none = predictions["predicted"].to_numpy() == ""
     outside = p_reference < outside_below
     rule = np.select(
         [none, outside, low],
         [NO_ANCHOR, f"p_reference_below_{outside_below:g}",
-         f"score_below_{unassigned_below:g}"],
+         f"score_below_{least_score:.3g}"],
         "",
     )  # fmt: skip
     calls = pd.DataFrame(

@@ -16,6 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from dice_atlas.names import SCORE
+from dice_atlas.transfer.settings import CallSettings
+
 logger = logging.getLogger(__name__)
 
 # Scores pass through tables of eight digits; many are exactly 0 or 1.
@@ -105,6 +108,61 @@ def class_thresholds(
             (of_class == i).sum(),
         )
     return thresholds
+
+
+def risk_threshold(score: np.ndarray, right: np.ndarray, risk: float) -> float:
+    """The least score from which at most a share `risk` of the labels is wrong.
+
+    Of n calibration cells with a score of the threshold or more, w of them wrong, it asks for
+    (w + 1) / (n + 1) <= risk: one more cell, were it wrong, would not exceed the risk. It is
+    estimated, not guaranteed, for the cells that get their label, and speaks of query cells as far
+    as they are exchangeable with the calibration cells.
+
+    Parameters
+    ----------
+    score, right : of the best label of each calibration cell, and whether it is the true one.
+    risk : between 0 and 1.
+
+    Returns
+    -------
+    The threshold; 0 if all cells together meet the risk, and, with a warning, if there are too few
+    calibration cells for any to meet it; infinite, with a warning, if no threshold does.
+    """
+    order = np.argsort(-score, kind="stable")
+    wrong, cells = np.cumsum(~right[order]), np.arange(1, len(score) + 1)
+    # Cells of one score get their labels together.
+    complete = np.append(np.diff(score[order]) != 0, True)[: len(score)]
+    met = np.flatnonzero(complete & ((wrong + 1) <= risk * (cells + 1) + 1e-12))
+    if met.size:
+        return 0.0 if met[-1] == len(score) - 1 else float(score[order[met[-1]]])
+    if len(score) + 1 < 1 / risk:
+        logger.warning(
+            "%d held-out cells are too few for a risk of %g: no cell is unassigned by its score",
+            len(score), risk,
+        )  # fmt: skip
+        return 0.0
+    logger.warning(
+        "no score of held-out cells keeps the share of wrong labels at %g: no cell gets a label; "
+        "raise annotate.risk, or set annotate.unassigned_below", risk,
+    )  # fmt: skip
+    return float("inf")
+
+
+def score_threshold(calibration: pd.DataFrame, settings: CallSettings) -> float:
+    """Least score of a cell that gets a label: that of the settings, or by the risk.
+
+    Parameters
+    ----------
+    calibration : calibration.tsv.gz.
+    settings : of the calls.
+    """
+    if settings.unassigned_below is not None:
+        return settings.unassigned_below
+    held = calibration[calibration["role"] == "reference"]
+    columns = [name for name in held if name.startswith(SCORE)]
+    score = held[columns].to_numpy(dtype=float).max(axis=1, initial=0.0)
+    right = (held["predicted"] == held["label"]).to_numpy(dtype=bool)
+    return risk_threshold(score, right, settings.risk)
 
 
 def prediction_sets(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

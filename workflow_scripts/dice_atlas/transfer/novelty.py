@@ -71,13 +71,16 @@ def reference_p_values(calibration: pd.DataFrame) -> np.ndarray:
 
     Returns
     -------
-    One value per query cell, in their order; NaN in samples that lie apart from the reference as a
-    whole, with a warning: their cells cannot be compared with the held-out ones.
+    One value per query cell, in their order. NaN of voters without anchors, and, with a warning, in
+    samples that lie apart from the reference as a whole: their cells cannot be compared with the
+    held-out ones.
     """
     held = (calibration["role"] == "reference").to_numpy()
     support = calibration["support"].to_numpy(dtype=float)
     predicted = calibration["predicted"].to_numpy(dtype=str)
     sample = calibration["sample"].to_numpy(dtype=str)
+    if np.isnan(support).all():  # of a voter without anchors
+        return np.full(int((~held).sum()), np.nan)
     # Little support is what is unusual.
     p_values = conformal_p_values(-support[held], -support)
     for name in dict.fromkeys(sample[~held]):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dice_atlas.names import CONSENSUS
+
 logger = logging.getLogger(__name__)
 
 # Neighbours of the anchor support where anchors get no scores (k.score: null).
@@ -97,19 +99,21 @@ class CallSettings:
 
     Attributes
     ----------
-    unassigned_below : least score of an assigned cell.
+    unassigned_below : least score of an assigned cell; None: by the risk.
     outside_below : least p value of an assigned cell; 0: no limit.
     coverage : of the prediction sets, 0 to 1.
+    risk : share of the assigned cells whose label may be wrong, see `risk_threshold`.
     """
 
-    unassigned_below: float
+    unassigned_below: float | None
     outside_below: float
     coverage: float
+    risk: float = 0.1
 
     @classmethod
     def from_config(cls, annotate: Mapping[str, Any]) -> "CallSettings":
         """Settings from the `annotate` section of the config."""
-        names = ("unassigned_below", "outside_below", "coverage")
+        names = ("unassigned_below", "outside_below", "coverage", "risk")
         return cls(*(annotate[name] for name in names))
 
 
@@ -128,17 +132,24 @@ class ReductionSettings:
 
 
 @dataclass(frozen=True)
-class SpaceSettings:
-    """The `spaces` in which labels are transferred, and the `final` one.
+class VoterSettings:
+    """The `voters`, those of the `consensus`, and whose labels are `final`.
 
-    `per`: all (to all query samples together) or sample (to each by itself).
+    `per`: anchors are found for all query samples together, or for each `sample` by itself.
     """
 
-    spaces: tuple[str, ...]
+    voters: tuple[str, ...]
+    consensus: tuple[str, ...]
     final: str
     per: str
 
     @classmethod
-    def from_config(cls, annotate: Mapping[str, Any]) -> "SpaceSettings":
+    def from_config(cls, annotate: Mapping[str, Any]) -> "VoterSettings":
         """Settings from the `annotate` section of the config."""
-        return cls(tuple(annotate["spaces"]), annotate["final"], annotate["per"])
+        voters, consensus = annotate["voters"], annotate["consensus"]
+        return cls(tuple(voters), tuple(consensus), annotate["final"], annotate["per"])
+
+    @property
+    def all_calls(self) -> tuple[str, ...]:
+        """All whose labels there are: the voters, and the consensus where it is the final one."""
+        return self.voters + ((CONSENSUS,) if self.final == CONSENSUS else ())

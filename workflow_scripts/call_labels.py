@@ -1,0 +1,14 @@
+"""call_labels: label or unassigned, prediction set and more of each query cell, of one voter."""
+
+from dice_atlas.files import write_table
+from dice_atlas.logs import job_log
+from dice_atlas.transfer.calls import call, read_annotation
+from dice_atlas.transfer.settings import CallSettings
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]) as log:
+        given, settings = snakemake.input, CallSettings.from_config(snakemake.params.annotate)
+        predictions, calibration = map(read_annotation, (given.predictions, given.calibration))
+        calls = call(predictions, calibration, settings)
+        log.info("%s", calls["cell_type"].value_counts().to_dict())
+        write_table(calls, snakemake.output.calls)

@@ -1,0 +1,138 @@
+"""The voter `linear`: logistic regression on the expression of the reference's variable genes."""
+
+import logging
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.linear_model import LogisticRegression
+
+from dice_atlas.holdout import calibration_cells
+from dice_atlas.numerics.blocks import row_slices
+from dice_atlas.numerics.scaling import Scaling, fit_scaling, scale
+from dice_atlas.numerics.sketch import drawn
+from dice_atlas.transfer.labels import score_columns, winners
+
+logger = logging.getLogger(__name__)
+
+# Cap of scaled expression, in standard deviations.
+MAX_VALUE = 10.0
+# Inverse strength of the ridge penalty; 0.001 to 0.1 are about as good (docs/annotation.md).
+C = 0.01
+MOST_STEPS = 300
+# Cells that the model is fitted on at the most; of more, each label gives its share.
+MOST_CELLS = 20_000
+
+
+def scaled(expression: sp.csr_matrix, scaling: Scaling) -> np.ndarray:
+    """Centred, scaled expression, dense float32."""
+    return (scale(expression, scaling).toarray() - scaling.center).astype(np.float32)
+
+
+def fitted_rows(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    """At most about `MOST_CELLS` of some rows; no label loses its last hundred cells."""
+    if len(rows) <= MOST_CELLS:
+        return rows
+    parts = []
+    for label in np.unique(labels[rows]):
+        members = rows[labels[rows] == label]
+        most = max(round(MOST_CELLS * len(members) / len(rows)), 100)
+        parts.append(drawn(members, most, seed))
+    return np.sort(np.concatenate(parts))
+
+
+def linear_scores(
+    expression: sp.csr_matrix,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    asked: np.ndarray,
+    names: Collection[str],
+    seed: int,
+) -> np.ndarray:
+    """Probabilities of the labels, by a model of some cells.
+
+    Each label weighs the same, whatever the number of its cells: shares of types differ between
+    reference and query.
+
+    Parameters
+    ----------
+    expression : cells x genes, log-normalised.
+    labels : of all cells.
+    rows : positions of the labelled cells that the model is fitted on.
+    asked : positions of the cells to label.
+    names : of the columns; a label without a cell in `rows` has probability 0.
+    seed : of the draw where there are many cells.
+
+    Returns
+    -------
+    Asked cells x names; rows sum to 1.
+    """
+    rows = fitted_rows(labels, rows, seed)
+    columns = pd.Index(names)
+    result = np.zeros((len(asked), len(columns)))
+    classes = np.unique(labels[rows])
+    if len(classes) == 1:
+        result[:, columns.get_loc(classes[0])] = 1.0
+        return result
+    scaling = fit_scaling(expression[rows], MAX_VALUE)
+    model = LogisticRegression(C=C, max_iter=MOST_STEPS, class_weight="balanced")
+    model.fit(scaled(expression[rows], scaling), labels[rows])
+    place = columns.get_indexer(model.classes_)
+    for part in row_slices(len(asked)):
+        block = scaled(expression[asked[part]], scaling)
+        result[part, place] = model.predict_proba(block)
+    return result
+
+
+def vote(
+    expression: sp.csr_matrix, cells: pd.DataFrame, listed: Collection[str] | None, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Labels of the query by the whole reference; those of held-out cells by the rest of it.
+
+    Parameters
+    ----------
+    expression : cells x genes, log-normalised.
+    cells : `sample`, `role`, `label` and `cell_key` of all cells.
+    listed : see `holdout.calibration_cells`.
+    seed : of the draw where there are many cells.
+
+    Returns
+    -------
+    predictions.tsv.gz and calibration.tsv.gz, without numbers of anchors and without support.
+    """
+    reference = np.flatnonzero(cells["role"] == "reference")
+    query = np.flatnonzero(cells["role"] == "query")
+    labels = cells["label"].astype(str).to_numpy(dtype=str)
+    known = reference[labels[reference] != ""]
+    names = list(dict.fromkeys(labels[known]))
+    scores = linear_scores(expression, labels, known, query, names, seed)
+    predictions = pd.DataFrame(
+        {
+            "cell": cells.index[query],
+            "predicted": winners(scores, names),
+            "score": scores.max(axis=1, initial=0.0),
+            "n_anchors": 0,
+        }
+    )
+    of_reference = cells.iloc[reference]
+    held = reference[calibration_cells(of_reference["cell_key"], of_reference["label"], listed)]
+    asked = np.concatenate([held, query]) if len(held) else held
+    again = linear_scores(expression, labels, np.setdiff1d(known, held), asked, names, seed)
+    is_held = np.arange(len(asked)) < len(held)
+    calibration = pd.DataFrame(
+        {
+            "cell": cells.index[asked],
+            "sample": cells["sample"].to_numpy(dtype=object)[asked],
+            "role": np.where(is_held, "reference", "query"),
+            "label": np.where(is_held, labels[asked], ""),
+            "predicted": winners(again, names),
+            "support": np.nan,
+        }
+    )
+    right = (calibration["label"] == calibration["predicted"])[is_held].mean()
+    logger.info("%d held-out cells, %.4f of them labelled right", len(held), right)
+    return (
+        pd.concat([predictions, score_columns(scores, names)], axis=1),
+        pd.concat([calibration, score_columns(again, names)], axis=1),
+    )
