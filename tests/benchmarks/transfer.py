@@ -127,6 +127,8 @@ def calls_of(
         {"sample": role, "role": role, "label": label, "cell_key": names}, index=names
     )
     weighing, called = WeightSettings.from_config(ANNOTATE), CallSettings.from_config(ANNOTATE)
+    # Of one voter at a time, as in Seurat: annotation.py has the risk and the consensus.
+    called = replace(called, unassigned_below=0.5)
     if outside_below is not None:
         called = replace(called, outside_below=outside_below)
     anchors, weights, calibration = find(

@@ -58,19 +58,20 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
     ("keys", "first"),
     [
         ({"annotate": {"coverage": 0.8}}, {"transfer_labels"}),
+        ({"annotate": {"consensus": ["pca", "linear"]}}, {"combine_voters"}),
         ({"report": {"title": "Another"}}, {"render_report"}),
         ({"denoise": {"samples": 5}}, {"denoise_shard"}),
         ({"annotate": {"nfeatures": 500}}, {"find_anchors"}),
         ({"prior": {"augmentation": "none"}}, {"train_prior"}),
         ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
     ],
-    ids=["coverage", "title", "samples", "features", "augmentation", "mito"],
+    ids=["coverage", "voters", "title", "samples", "features", "augmentation", "mito"],
 )
 def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
     order = [
         "load_counts", "filter_cells", "select_genes", "normalize_log1p", "correct_batches",
         "fit_loadings", "train_prior", "denoise_shard", "find_anchors", "transfer_labels",
-        "render_report",
+        "combine_voters", "render_report",
     ]  # fmt: skip
     planned = set(demo.planned("--configfile", demo.config("changed", **keys)))
     assert first <= planned

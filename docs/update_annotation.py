@@ -1,0 +1,94 @@
+"""Put the tables of tests/benchmarks/annotation.py into docs/annotation.md.
+
+python docs/update_annotation.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from update_benchmarks import markdown, named, replace_block
+
+DOCS = Path(__file__).resolve().parent
+PAGE, FOLDER = DOCS / "annotation.md", DOCS / "benchmarks"
+VOTERS = ["pca", "dice", "linear", "consensus"]
+# Sets of two studies; the others are parts of one.
+ACROSS = ("4k-3k", "4k-zheng", "zheng-3k", "donors", "panc8", "cel-drop")
+
+
+def means(table: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Means over the sets of the means over their seeds, voters in order."""
+    by_set = table.groupby(["set", "voter", *keys]).mean(numeric_only=True).drop(columns="seed")
+    found = by_set.groupby(["voter", *keys]).mean()
+    order = {voter: place for place, voter in enumerate(VOTERS)}
+    return found.reset_index().sort_values(["voter", *keys], key=lambda s: s.map(order).fillna(s))
+
+
+def labels(table: pd.DataFrame) -> str:
+    """Each voter, and the consensus."""
+    columns = {
+        "voter": ("voter", "`{}`"), "accuracy": ("accuracy", "{:.3f}"),
+        "macro_f1": ("macro F1", "{:.3f}"), "accuracy_fixed": ("0.5", "{:.3f}"),
+        "accuracy_default": ("default", "{:.3f}"),
+        "unassigned_default": ("default: unassigned", "{:.3f}"),
+        "calibration_error": ("calibration error", "{:.3f}"),
+        "set_coverage": ("sets hold the truth", "{:.3f}"),
+        "set_size": ("labels in a set", "{:.2f}"),
+        "cpu_seconds": ("CPU s", "{:.1f}"),
+    }  # fmt: skip
+    return named(means(table), columns)
+
+
+def sets(table: pd.DataFrame) -> str:
+    """Accuracy and macro F1 by set."""
+    wide = table.groupby(["set", "voter"], sort=False)[["accuracy", "macro_f1"]].mean().unstack()
+    rows = [
+        [name, *(f"{row['accuracy', v]:.3f} / {row['macro_f1', v]:.3f}" for v in VOTERS)]
+        for name, row in wide.iterrows()
+    ]
+    return markdown(["set: accuracy / macro F1", *VOTERS], rows)
+
+
+def risk(table: pd.DataFrame) -> str:
+    """Wrong labels and labelled cells, by the risk asked for."""
+    across = table["set"].isin(ACROSS)
+    parts = [
+        means(own, "risk").set_index(["voter", "risk"]) for own in (table[~across], table[across])
+    ]
+    rows = [
+        [f"`{voter}`", f"{asked:g}"]
+        + [
+            f"{own.loc[(voter, asked), name]:.3f}"
+            for own in parts
+            for name in ("wrong", "assigned")
+        ]
+        for voter, asked in parts[0].index
+    ]
+    head = [f"{kind}: {what}" for kind in ("held out", "across") for what in ("wrong", "labelled")]
+    return markdown(["voter", "risk asked", *head], rows)
+
+
+def left_out(table: pd.DataFrame) -> str:
+    """Means over the types."""
+    found = table.groupby("voter").mean(numeric_only=True).loc[VOTERS].reset_index()
+    columns = {
+        "voter": ("voter", "`{}`"), "unassigned": ("its cells", "{:.3f}"),
+        "unassigned_others": ("others", "{:.3f}"), "empty_set": ("its cells, empty set", "{:.3f}"),
+        "empty_set_others": ("others, empty set", "{:.3f}"),
+    }  # fmt: skip
+    return f"{len(table) // len(VOTERS)} types:\n\n" + named(found, columns)
+
+
+def main() -> None:
+    """Rewrite docs/annotation.md in place."""
+    text = PAGE.read_text()
+    for block, (name, make) in {
+        "labels": ("annotation", labels), "sets": ("annotation", sets),
+        "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
+    }.items():  # fmt: skip
+        table = pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str})
+        text = replace_block(text, block, make(table))
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
