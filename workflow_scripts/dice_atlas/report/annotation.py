@@ -193,7 +193,7 @@ def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
         axes.text(place, -0.075, f"{n:,}", ha="center", va="center", fontsize=8.5, color=SOFT)
     axes.text(0.005, -0.075, "cells", ha="left", va="center", fontsize=8.5, color=SOFT)
     gap = expected_calibration_error(score, right).value
-    axes.set_title(f"How often a score is right\n(calibration error of held-out cells: {gap:.3f})")
+    axes.set_title(f"How often a score is right\n(calibration error {gap:.3f})")
     axes.set_xlabel("score of the best label")
     axes.set_ylabel("share of labels that are right")
     axes.set_xlim(0, 1.03)
@@ -202,14 +202,52 @@ def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
 
 
+def risk_curve(score: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the cells that get a label, and share of these labels that is wrong, by threshold.
+
+    Parameters
+    ----------
+    score, right : of the best label of each held-out cell, and whether it is the true one.
+    """
+    order = np.argsort(-score, kind="stable")
+    cells = np.arange(1, len(score) + 1)
+    wrong = np.cumsum(~right[order]) / cells
+    # Cells of one score get their labels together.
+    complete = np.append(np.diff(score[order]) != 0, True)[: len(score)]
+    return cells[complete] / max(len(score), 1), wrong[complete]
+
+
+def draw_risk(axes: Axes, data: ReportData, calibration: pd.DataFrame) -> None:
+    """What a higher threshold costs and what it gains, on held-out reference cells."""
+    score, right = best_scores(calibration)
+    labelled, wrong = risk_curve(score, right)
+    axes.plot(labelled, wrong, color=BLUE, lw=1.6, label="held-out reference cells")
+    if data.settings.calls.unassigned_below is None:
+        risk = data.settings.calls.risk
+        axes.axhline(risk, color=GREY, lw=1.2, ls="--", label=f"risk asked for: {risk:.0%}")
+    given = score >= data.least_score
+    if given.any():
+        label = f"threshold {data.least_score:.2g}" if data.least_score else "all labels are kept"
+        axes.plot([given.mean()], [(~right[given]).mean()], "o", color=ORANGE, ms=7, label=label)
+    axes.set_title("What a threshold costs")
+    axes.set_xlabel("share of cells that get a label")
+    axes.set_ylabel("share of these labels that is wrong")
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(bottom=0, top=max(0.05, 1.15 * wrong.max(initial=0), axes.get_ylim()[1]))
+    axes.legend(loc="upper left")
+
+
 def reliability(data: ReportData) -> Figure:
-    """Scores of the query, and how often such a score is right on held-out reference cells."""
+    """Scores of the query; how often a score is right, and the risk, on held-out cells."""
     calibration = of_transfer(data.calibration)
-    both = len(calibration) > 0
+    all_three = len(calibration) > 0
     with styled():
-        width = FULL_WIDTH if both else FULL_WIDTH / 2
-        figure, axes = plt.subplots(1, 1 + both, figsize=(width, 4.0), squeeze=False)
+        width = FULL_WIDTH if all_three else FULL_WIDTH / 2
+        figure, axes = plt.subplots(
+            1, 3 if all_three else 1, figsize=(width, 4.0 if not all_three else 3.8), squeeze=False
+        )
         draw_scores(axes[0, 0], data)
-        if both:
+        if all_three:
             draw_reliability(axes[0, 1], calibration)
+            draw_risk(axes[0, 2], data, calibration)
     return figure
