@@ -97,7 +97,7 @@ def test_many_cells_go_to_the_faster_package(monkeypatch):
     graph = neighbor_graph(noise, 15, 0)
     found = {name: leiden_clusters(graph, [1.0], 0, name)[1.0] for name in ("leidenalg", "igraph")}
     assert (found["leidenalg"] != found["igraph"]).any()
-    for most, expected in ((400, "leidenalg"), (399, "igraph")):
+    for most, expected in ((401, "leidenalg"), (400, "igraph")):
         monkeypatch.setattr("dice_atlas.clustering.settings.MANY_CELLS", most)
         assert (leiden_clusters(graph, [1.0], 0, "auto")[1.0] == found[expected]).all()
 

@@ -123,6 +123,7 @@ def test_a_rare_label_is_found_with_synthetic_cells_and_nothing_is_measured_on_t
     )
     (made.folder / "config/rare.csv").write_text(rows)
     keys = {**made.keys, "atlas": "rare", "samples": "config/rare.csv", "augment": {"below": 30}}
+    keys["annotate"] = {"voters": ["pca", "dice"], "final": "dice"}
     made.run("--configfile", made.config("rare", **keys))
     results = made.folder / "results/rare"
     classes = pd.read_csv(results / "augment/classes.tsv", sep="\t").set_index("label")
