@@ -31,11 +31,15 @@ def labels(table: pd.DataFrame) -> str:
         "accuracy_default": ("default", "{:.3f}"),
         "unassigned_default": ("default: unassigned", "{:.3f}"),
         "calibration_error": ("calibration error", "{:.3f}"),
-        "set_coverage": ("sets hold the truth", "{:.3f}"),
-        "set_size": ("labels in a set", "{:.2f}"),
-        "cpu_seconds": ("CPU s", "{:.1f}"),
+        "held_out": ("sets hold the truth: held out", "{:.3f}"), "across": ("across", "{:.3f}"),
+        "set_size": ("labels in a set", "{:.2f}"), "cpu_seconds": ("CPU s", "{:.1f}"),
     }  # fmt: skip
-    return named(means(table), columns)
+    across = table["set"].isin(ACROSS)
+    found = means(table).assign(
+        held_out=means(table[~across])["set_coverage"].to_numpy(),
+        across=means(table[across])["set_coverage"].to_numpy(),
+    )
+    return named(found, columns)
 
 
 def sets(table: pd.DataFrame) -> str:
@@ -72,8 +76,7 @@ def left_out(table: pd.DataFrame) -> str:
     found = table.groupby("voter").mean(numeric_only=True).loc[VOTERS].reset_index()
     columns = {
         "voter": ("voter", "`{}`"), "unassigned": ("its cells", "{:.3f}"),
-        "unassigned_others": ("others", "{:.3f}"), "empty_set": ("its cells, empty set", "{:.3f}"),
-        "empty_set_others": ("others, empty set", "{:.3f}"),
+        "unassigned_others": ("others", "{:.3f}"),
     }  # fmt: skip
     return f"{len(table) // len(VOTERS)} types:\n\n" + named(found, columns)
 

@@ -44,12 +44,21 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
     return markdown(["rule", *head], rows)
 
 
+def agreement(table: pd.DataFrame) -> str:
+    """How far the approximations agree with the exact run."""
+    columns = {"what": (f"{table['cells'].iloc[0]:,} cells", "{}"), "value": ("", "{:.4f}")}
+    return named(table, columns)
+
+
 def main() -> None:
     """Rewrite docs/scale.md in place; tables without a file stay as they are."""
     text = PAGE.read_text()
     if (FOLDER / "neighbors.tsv").exists():
         table = pd.read_csv(FOLDER / "neighbors.tsv", sep="\t")
         text = replace_block(text, "neighbors", neighbors(table))
+    if (FOLDER / "agreement.tsv").exists():
+        table = pd.read_csv(FOLDER / "agreement.tsv", sep="\t")
+        text = replace_block(text, "agreement", agreement(table))
     measured = sorted(int(path.stem) for path in FOLDER.glob("*.tsv") if path.stem.isdigit())
     if measured:
         tables = {n: pd.read_csv(FOLDER / f"{n}.tsv", sep="\t") for n in measured}

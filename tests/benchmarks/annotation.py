@@ -146,13 +146,10 @@ def left_out_rows(data: ad.AnnData, reference: np.ndarray) -> Rows:
         for voter, (predictions, calibration) in tables.items():
             own = call(predictions, calibration, CallSettings.from_config(ANNOTATE))
             lost = (own["cell_type"] == UNASSIGNED).to_numpy()
-            empty = (own["prediction_set"] == "").to_numpy()
             about = {"left_out": shared[place], "voter": voter, "cells": new.sum()}
             yield about | {
                 "unassigned": lost[new].mean(),
                 "unassigned_others": lost[~new].mean(),
-                "empty_set": empty[new].mean(),
-                "empty_set_others": empty[~new].mean(),
             }
 
 

@@ -1,13 +1,15 @@
 """Cells of any number, the whole workflow on them, and what each rule costs.
 
     python tests/benchmarks/scale.py H5AD FOLDER [--label cell_type] [--reference 20000]
-        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--config JSON]
+        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--config JSON] [--agreement]
 
 H5AD holds labelled raw counts. A made cell is the sum of two real cells of its type, thinned to the
 depth of one: its type is known, no two are alike, and a type is not a Gaussian. The query samples
 are shallower than the reference and have shares of types of their own. Cells and results stay in
 FOLDER: a run that was stopped goes on there. Writes docs/scale/<number of cells>.tsv: what each
-rule took, and the memory that its largest job would ask SLURM for, denoising in 64 shards.
+rule took, and the memory that its largest job would ask SLURM for, denoising in 64 shards. With
+--agreement a second atlas is made with all limits lowered, so that everything is approximated that
+can be, and compared with the first: docs/scale/agreement.tsv.
 """
 
 import argparse
@@ -20,7 +22,9 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from dice_atlas.tables import read_part
 from runs import ROOT, run_workflow
+from sklearn.metrics import adjusted_rand_score
 
 OUT = ROOT / "docs" / "scale"
 # Cells that are made at once.
@@ -100,6 +104,43 @@ def asked_memory(plan: str) -> pd.Series:
     return table.groupby("rule")["mib"].max()
 
 
+def lowered(total: int) -> dict:
+    """Settings by which all is approximated that can be."""
+    few = total // 4
+    return {
+        "annotate": {"per": "sample", "exact_up_to": min(few, 15_000)},
+        "cluster": {"exact_up_to": few, "flavor": "igraph"},
+        "scale": {"sketch": max(few, 1_000)},
+    }
+
+
+def agreement(exact: Path, approximate: Path) -> pd.DataFrame:
+    """How far two atlases of the same cells agree."""
+    one, other = (read_part(path / "atlas.h5ad", "obs") for path in (exact, approximate))
+    query = (one["role"] == "query").to_numpy()
+    rows = []
+    for column in ("cell_type", "cell_type_in_pca", "cell_type_in_dice", "cell_type_in_linear"):
+        same = one[column].astype(str).to_numpy() == other[column].astype(str).to_numpy()
+        rows.append((f"{column}: equal", same[query].mean()))
+    gap = (one["cell_type_score"] - other["cell_type_score"]).abs()
+    rows.append(("cell_type_score: mean absolute difference", gap[query].mean()))
+    rows.append(("clusters: ARI", adjusted_rand_score(one["cluster"], other["cluster"])))
+    metrics = [
+        pd.read_csv(path / "metrics.tsv", sep="\t").set_index(["cells", "embedding", "metric"])
+        for path in (exact, approximate)
+    ]
+    for metric in ("accuracy", "macro_f1"):
+        values = [table["value"]["query", "consensus", metric] for table in metrics]
+        rows += [(f"{metric}, exact", values[0]), (f"{metric}, approximate", values[1])]
+    gaps = [
+        abs(metrics[0]["value"][key] - metrics[1]["value"][key])
+        for key in metrics[0].index
+        if key[2] in ("silhouette", "clisi", "knn_accuracy", "ari_reference")
+    ]
+    rows.append(("metrics of embeddings: largest difference", max(gaps)))
+    return pd.DataFrame(rows, columns=["what", "value"])
+
+
 def main() -> None:
     """Make the cells, run the workflow, write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,6 +153,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--config", type=json.loads, default={}, help="more of it, as JSON")
+    parser.add_argument("--agreement", action="store_true")
     given = parser.parse_args()
     total = given.reference + given.samples * given.cells
     # Cells that are there are not made again: what they are is in the name.
@@ -148,6 +190,12 @@ def main() -> None:
     print(costs.to_string(index=False))
     print(f"all: {costs['cpu_seconds'].sum():,.0f} CPU seconds")
     print(pd.read_csv(results / "metrics.tsv", sep="\t").to_string(index=False))
+    if given.agreement:
+        config = {**config, **lowered(total), "atlas": "approximate"}
+        run_workflow(folder, sheet, config, given.cores)
+        found = agreement(results, folder / "results/approximate").assign(cells=total)
+        found.to_csv(OUT / "agreement.tsv", sep="\t", index=False, float_format="%.5g")
+        print(found.to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dice_atlas.transfer.conformal import (
     class_thresholds,
     conformal_p_values,
     conformal_quantile,
+    nonconformity,
     prediction_sets,
 )
 
@@ -34,7 +35,7 @@ def test_quantile_by_hand():
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
 def test_coverage_holds_in_every_class(coverage):
     rng = np.random.default_rng(0)
-    covered = np.zeros(3)
+    covered, best = np.zeros(3), np.zeros(3)
     size, repeats = 0.0, 40
     for _ in range(repeats):
         truth, scores = simulated(400, rng)
@@ -43,16 +44,31 @@ def test_coverage_holds_in_every_class(coverage):
         sets = prediction_sets(scores, thresholds)
         right = sets[np.arange(truth.size), truth]
         covered += [right[truth == i].mean() / repeats for i in range(3)]
+        first = scores.argmax(axis=1) == truth
+        best += [first[truth == i].mean() / repeats for i in range(3)]
         size += sets.sum(axis=1).mean() / repeats
-    # On average over calibrations: at least the coverage, at most 1 / (n + 1) more.
+    # On average over calibrations: at least the coverage, at most 1 / (n + 1) more, or the share
+    # of cells whose best label, which is always in the set, is the true one.
     assert (covered >= coverage - 0.012).all()
-    assert (covered <= coverage + 1 / 30 + 0.012).all()
+    assert (covered <= np.maximum(coverage + 1 / 30, best) + 0.012).all()
     assert size < 2.9
+
+
+def test_nonconformity_is_the_distance_behind_the_best_score():
+    scores = np.array([[0.6, 0.3, 0.0], [0.0, 0.0, 0.0], [0.2, 0.2, 0.05]])
+    expected = [[0, 0.5, 1], [1, 1, 1], [0, 0, 0.75]]
+    np.testing.assert_allclose(nonconformity(scores), expected)
+    # Scores that are all lower do not change a set; the best label is always in it.
+    thresholds = np.array([0.1, 0.5, 0.2])
+    sets = prediction_sets(scores, thresholds)
+    assert sets.tolist() == [[True, True, False], [False] * 3, [True, True, False]]
+    assert (prediction_sets(scores / 3, thresholds) == sets).all()
 
 
 def test_small_classes_take_the_pooled_threshold(caplog):
     truth = ["a"] * 19 + ["b"] * 3
     scores = np.zeros((22, 3))
+    scores[:, 2] = 1.0
     scores[:19, 0] = 1 - np.arange(19) / 100
     scores[19:, 1] = 0.4
     with caplog.at_level(logging.WARNING):
@@ -70,23 +86,23 @@ def test_without_calibration_every_label_is_in_the_set(caplog):
     assert "too few as well" in caplog.text
 
 
-def test_rounding_of_a_perfect_score_does_not_empty_the_set():
+def test_rounding_of_equal_scores_does_not_empty_the_set():
     thresholds = class_thresholds(["a"] * 20, np.tile([1.0, 0, 0], (20, 1)), LABELS, 0.9)
-    sets = prediction_sets(np.array([[1 - 1e-9, 1e-9, 0], [0.9, 0.1, 0.0]]), thresholds)
-    assert sets.tolist() == [[True, False, False], [False, False, False]]
+    sets = prediction_sets(np.array([[0.5 - 1e-9, 0.5, 0], [0.1, 0.9, 0.0]]), thresholds)
+    assert sets.tolist() == [[True, True, False], [False, True, False]]
 
 
 def test_a_class_that_its_own_cells_miss_is_not_put_into_every_set(caplog):
     truth = ["a"] * 30 + ["b"] * 30
     scores = np.zeros((60, 2))
     scores[:30, 0] = 1.0
-    scores[30:50] = [0.3, 0.7]
+    scores[30:50] = [0.5, 0.4]
     scores[50:, 0] = 1.0  # a third of b's cells find no anchor of b
     with caplog.at_level(logging.WARNING):
         thresholds = class_thresholds(truth, scores, ["a", "b"], 0.9)
     assert "cannot be reached for b: 10 of its 30" in caplog.text
     sets = prediction_sets(np.array([[1.0, 0.0], [0.9, 0.1]]), thresholds)
-    assert sets.tolist() == [[True, False], [False, True]]
+    assert sets.tolist() == [[True, False], [True, True]]
 
 
 def test_small_classes_reach_the_coverage_as_a_group():

@@ -10,7 +10,12 @@ from dice_atlas.names import SCORE, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
-from dice_atlas.transfer.conformal import ROUNDING, conformal_quantile, conformal_rank
+from dice_atlas.transfer.conformal import (
+    ROUNDING,
+    conformal_quantile,
+    conformal_rank,
+    nonconformity,
+)
 
 # What gave the labels, behind "labels".
 BY_WHOM = {
@@ -356,11 +361,10 @@ def evidence(data: ReportData) -> Iterator[str]:
             f"{FEW_ANCHORS} anchors: their scores rest on little."
         )
     empty = (query["cell_type_set"] == "").mean()
-    if empty > 1 - coverage + 0.05:
+    if empty > 0.05:
         yield (
-            f"{percent(empty, len(query))} of the query cells have an empty prediction set, more "
-            f"than the {1 - coverage:.0%} to expect: they fit no type as well as the reference's "
-            "own cells do."
+            f"{percent(empty, len(query))} of the query cells have an empty prediction set: "
+            "nothing speaks for any label."
         )
 
 
@@ -368,8 +372,9 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
     """Labels for which the coverage asks for cells that have no evidence for their own label."""
     found = []
     for label, cells in calibration.groupby("label", sort=True):
-        nonconformity = 1 - cells[SCORE + str(label)].to_numpy(dtype=float)
-        quantile = conformal_quantile(nonconformity, coverage)
+        columns = [name for name in cells if name.startswith(SCORE)]
+        behind = nonconformity(cells[columns])[:, columns.index(SCORE + str(label))]
+        quantile = conformal_quantile(behind, coverage)
         if np.isfinite(quantile) and quantile >= 1 - ROUNDING:
             found.append(str(label))
     return found

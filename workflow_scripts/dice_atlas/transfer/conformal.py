@@ -1,12 +1,14 @@
 """Prediction sets of given coverage by split-conformal prediction, class by class; p values.
 
-Held-out labelled cells give, per class, the nonconformity (1 - score of the true label)
-that a share `coverage` of them stays under; a query cell's set is every label that stays
-under its class's threshold (Mondrian conformal prediction, Vovk et al. 2005, sec. 4.5)
-and that has any anchor behind it.
-The true label is in the set with probability >= coverage, in each class, as far as query
-cells are exchangeable with the held-out ones: not across a shift of batch or technology.
-A class whose own held-out cells often find no anchor of it cannot reach the coverage; to put it
+A label's nonconformity is how far its score lies behind the cell's best one: 1 - score / best.
+Held-out labelled cells give, per class, the value that a share `coverage` of their true labels
+stays under; a query cell's set is every label that stays under its class's threshold (Mondrian
+conformal prediction, Vovk et al. 2005, sec. 4.5) and that has any evidence behind it.
+The true label is in the set with probability >= coverage, in each class, as far as query cells
+are exchangeable with the held-out ones: not across a shift of batch or technology. A shift mostly
+lowers all scores of a cell; behind the best they change less, so that the sets keep more of their
+coverage than by 1 - score (docs/annotation.md).
+A class whose own held-out cells often have no evidence for it cannot reach the coverage; to put it
 into every set would be valid and of no use, so it falls short, with a warning.
 """
 
@@ -23,6 +25,16 @@ logger = logging.getLogger(__name__)
 
 # Scores pass through tables of eight digits; many are exactly 0 or 1.
 ROUNDING = 1e-6
+
+
+def nonconformity(scores: np.ndarray) -> np.ndarray:
+    """How far each score lies behind the cell's best one, 0 to 1 (cells x labels).
+
+    1 for a score of 0, also in cells without any score.
+    """
+    values = np.asarray(scores, dtype=float)
+    best = values.max(axis=1, keepdims=True, initial=0.0)
+    return 1 - np.divide(values, best, out=np.zeros_like(values), where=best > 0)
 
 
 def conformal_quantile(nonconformity: np.ndarray, coverage: float) -> float:
@@ -70,17 +82,17 @@ def class_thresholds(
     position = pd.Index(labels).get_indexer(list(truth))
     known = position >= 0
     rows = np.flatnonzero(known)
-    nonconformity = 1 - np.asarray(scores, dtype=float)[rows, position[known]]
+    behind = nonconformity(scores)[rows, position[known]]
     of_class = position[known]
     thresholds = np.array(
-        [conformal_quantile(nonconformity[of_class == i], coverage) for i in range(len(labels))]
+        [conformal_quantile(behind[of_class == i], coverage) for i in range(len(labels))]
     )
     few = np.isinf(thresholds)
     if few.any():
-        pooled = conformal_quantile(nonconformity[few[of_class]], coverage)
+        pooled = conformal_quantile(behind[few[of_class]], coverage)
         shared = "share one threshold"
         if np.isinf(pooled):
-            pooled = conformal_quantile(nonconformity, coverage)
+            pooled = conformal_quantile(behind, coverage)
             shared = "take the threshold of all labels together"
         thresholds[few] = pooled
         logger.warning(
@@ -96,12 +108,12 @@ def class_thresholds(
         )
     unreachable = np.flatnonzero((thresholds >= 1 - ROUNDING) & np.isfinite(thresholds))
     for i in unreachable.tolist():
-        without = (nonconformity[of_class == i] >= 1 - ROUNDING).sum()
+        without = (behind[of_class == i] >= 1 - ROUNDING).sum()
         if not without:  # of a group of small classes, another one
             continue
         logger.warning(
             "the coverage of %g cannot be reached for %s: %d of its %d calibration cells have no "
-            "anchor of their own label",
+            "evidence for their own label",
             coverage,
             labels[i],
             without,
@@ -168,9 +180,9 @@ def score_threshold(calibration: pd.DataFrame, settings: CallSettings) -> float:
 def prediction_sets(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Which labels are in each cell's set (cells x labels, bool).
 
-    A set may be empty: the cell conforms to no class, which marks it as an outlier. A label
+    The best label is in every set but for that of a cell without any score, which is empty. A label
     of score 0 is in a set only where nothing could be calibrated (infinite threshold).
     """
-    nonconformity = 1 - np.asarray(scores, dtype=float)
-    without_evidence = (nonconformity >= 1 - ROUNDING) & np.isfinite(thresholds)
-    return (nonconformity <= thresholds + ROUNDING) & ~without_evidence
+    behind = nonconformity(scores)
+    without_evidence = (behind >= 1 - ROUNDING) & np.isfinite(thresholds)
+    return (behind <= thresholds + ROUNDING) & ~without_evidence
