@@ -165,6 +165,26 @@ def test_one_voter_alone_keeps_its_labels_and_other_cells_are_refused():
         combine({"dice": anchors[0], "linear": other}, {"dice": anchors[1], "linear": plain[1]})
 
 
+def test_a_voter_that_could_not_be_calibrated_votes_as_it_is():
+    anchors, plain = two_voters()
+    predictions, calibration, voters = combine(
+        {"dice": anchors[0], "linear": plain[0]},
+        {"dice": anchors[1].iloc[:0], "linear": plain[1]},
+    )
+    row = voters.set_index("voter").loc["dice"]
+    assert row[["temperature", "held_out_cells"]].tolist() == [1, 0]
+    assert np.isnan(row["accuracy"])
+    assert calibration["cell"].tolist() == plain[1]["cell"].tolist()
+    assert calibration["support"].isna().all()
+    # Without any calibration nothing is held out, and the labels stay.
+    none = {name: own[1].iloc[:0] for name, own in (("dice", anchors), ("linear", plain))}
+    again, empty, _ = combine({"dice": anchors[0], "linear": plain[0]}, none)
+    assert empty.empty
+    assert list(empty) == list(calibration)
+    assert (call(again, empty, CALLS)["cell_type"] != "unassigned").any()
+    assert len(predictions) == len(again) == 2
+
+
 def test_a_voter_without_anchors_has_no_p_values():
     _, (predictions, calibration) = two_voters()
     calls = call(predictions, calibration, CALLS)

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # Added to every score: anchors give many a score of 0, whose logarithm must be finite.
 LEAST_SCORE = 1e-3
 TEMPERATURES = (0.1, 10.0)
+VOTER_COLUMNS = ("voter", "temperature", "held_out_cells", "accuracy", "log_loss")
 
 
 def probabilities(scores: np.ndarray, temperature: float) -> np.ndarray:
@@ -64,8 +65,9 @@ def combine(
 
     Parameters
     ----------
-    predictions, calibrations : predictions.tsv.gz and calibration.tsv.gz by voter, of the same
-        cells.
+    predictions : predictions.tsv.gz by voter, of the same cells.
+    calibrations : calibration.tsv.gz by voter. One may lack cells: where no anchor could be found,
+        anchors calibrate nothing.
 
     Returns
     -------
@@ -76,48 +78,55 @@ def combine(
     Raises
     ------
     InputError
-        The voters' tables are not of the same cells in the same order.
+        The predictions are not of the same cells in the same order.
     """
     first, *others = predictions
     columns = [name for name in predictions[first] if name.startswith(SCORE)]
     labels = [name.removeprefix(SCORE) for name in columns]
     for voter in others:
-        for tables, what in ((predictions, "predictions"), (calibrations, "calibration")):
-            pair = f"{what}.tsv.gz of {voter} and of {first}"
-            require_same_cells(tables[voter]["cell"], tables[first]["cell"], pair)
-    held = (calibrations[first]["role"] == "reference").to_numpy()
-    truth = pd.Index(labels).get_indexer(calibrations[first]["label"][held])
+        pair = f"predictions.tsv.gz of {voter} and of {first}"
+        require_same_cells(predictions[voter]["cell"], predictions[first]["cell"], pair)
+    whole = max(calibrations.values(), key=len)
+    is_held = (whole["role"] == "reference").to_numpy()
+    truth = pd.Index(labels).get_indexer(whole["label"][is_held])
     rows, shares, again = [], [], []
     for voter, own in predictions.items():
-        calibration = calibrations[voter][columns].to_numpy(dtype=float)
-        temperature = best_temperature(calibration[held], truth)
+        calibration = _calibration_of(calibrations[voter], whole, columns)
+        # Cells that the voter could not be asked about say nothing of it.
+        known = is_held & ~np.isnan(calibration).any(axis=1)
+        held, own_truth = calibration[known], truth[known[is_held]]
+        temperature = best_temperature(held, own_truth)
         shares.append(probabilities(own[columns].to_numpy(dtype=float), temperature))
-        again.append(probabilities(calibration, temperature))
-        rows.append(
-            {
-                "voter": voter,
-                "temperature": temperature,
-                "held_out_cells": len(truth),
-                "accuracy": (calibration[held].argmax(axis=1) == truth).mean()
-                if len(truth)
-                else np.nan,
-                "log_loss": log_loss(calibration[held], truth, temperature)
-                if len(truth)
-                else np.nan,
+        again.append(probabilities(np.nan_to_num(calibration), temperature))
+        rows.append({"voter": voter, "temperature": temperature, "held_out_cells": len(held)})
+        if len(held):
+            rows[-1] |= {
+                "accuracy": (held.argmax(axis=1) == own_truth).mean(),
+                "log_loss": log_loss(held, own_truth, temperature),
             }
-        )
-        logger.info("%(voter)s: temperature %(temperature).2f, accuracy %(accuracy).4f", rows[-1])
+        logger.info("%s", rows[-1])
     result = _with_scores(predictions[first][["cell"]], np.mean(shares, axis=0), labels)
     result.insert(2, "score", np.mean(shares, axis=0).max(axis=1, initial=0.0))
     result.insert(3, "n_anchors", _of_agreeing(predictions, result["predicted"], "n_anchors"))
     if any("synthetic" in own for own in predictions.values()):
         part = _of_agreeing(predictions, result["predicted"], "synthetic")
         result.insert(4, "synthetic", part)
-    known = calibrations[first][["cell", "sample", "role", "label"]]
-    calibration = _with_scores(known, np.mean(again, axis=0), labels)
-    supports = [own["support"] for own in calibrations.values() if own["support"].notna().any()]
-    calibration.insert(5, "support", supports[-1].to_numpy() if supports else np.nan)
-    return result, calibration, pd.DataFrame(rows)
+    calibration = _with_scores(
+        whole[["cell", "sample", "role", "label"]], np.mean(again, axis=0), labels
+    )
+    calibration.insert(5, "support", np.nan)
+    for own in calibrations.values():
+        if own["support"].notna().any():
+            support = own.set_index("cell")["support"].reindex(whole["cell"])
+            calibration["support"] = support.to_numpy()
+    voters = pd.DataFrame(rows).reindex(columns=list(VOTER_COLUMNS))
+    return result, calibration, voters
+
+
+def _calibration_of(own: pd.DataFrame, whole: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """A voter's calibration scores of the cells of `whole`, NaN where it has none."""
+    scores = own.set_index("cell")[columns].astype(float)
+    return scores.reindex(whole["cell"]).to_numpy()
 
 
 def _with_scores(cells: pd.DataFrame, scores: np.ndarray, labels: list[str]) -> pd.DataFrame:
