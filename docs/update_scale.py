@@ -33,7 +33,7 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
         for table in tables.values():
             own = table[table["rule"] == rule]
             values = own[["cpu_seconds", "mib_largest", "mib_asked"]].to_numpy(dtype=float)
-            row += [f"{v:,.0f}" for v in values[0]] if len(own) else [""] * 3
+            row += ["" if pd.isna(v) else f"{v:,.0f}" for v in values[0]] if len(own) else [""] * 3
         rows.append(row)
     sums = [
         (t["cpu_seconds"].sum(), t["mib_largest"].max(), t["mib_asked"].max())
