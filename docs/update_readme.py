@@ -15,7 +15,7 @@ SEPARATION = {
     "knn_accuracy": "accuracy of 15 nearest reference cells ↑",
 }
 TRANSFER = {
-    "accuracy_top": "accuracy of the transferred label, all query cells ↑",
+    "accuracy_top": "accuracy of the best label, all query cells ↑",
     "accuracy": "accuracy, unassigned cells counted as wrong ↑",
     "accuracy_assigned": "accuracy where a label is assigned ↑",
     "unassigned": "share unassigned",
@@ -25,13 +25,17 @@ TRANSFER = {
 
 
 def demo_table(metrics: pd.DataFrame) -> str:
-    """The demo's query metrics, PCA beside DICE, as a Markdown table."""
+    """The demo's query metrics, PCA beside DICE and the consensus, as a Markdown table."""
     query = metrics[metrics["cells"] == "query"].drop_duplicates(["embedding", "metric"])
     values = query.set_index(["embedding", "metric"])["value"]
-    lines = ["| metric (protocol `blind`, 349 query cells) | PCA | DICE |", "|---|---|---|"]
+    lines = [
+        "| metric (protocol `blind`, 349 query cells) | PCA | DICE | consensus |",
+        "|---|---|---|---|",
+    ]
     for metric, title in {**SEPARATION, **TRANSFER}.items():
-        pca, dice = (values[space, metric] for space in ("pca", "dice"))
-        lines.append(f"| {title} | {pca:.3f} | {dice:.3f} |")
+        shown = ["pca", "dice", *(["consensus"] if metric in TRANSFER else [])]
+        row = [f"{values[name, metric]:.3f}" for name in shown]
+        lines.append(f"| {' | '.join([title, *row, *[''] * (3 - len(row))])} |")
     return "\n".join(lines)
 
 
