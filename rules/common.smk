@@ -89,6 +89,7 @@ from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
 from dice_atlas.texts import unusable_path
+from dice_atlas.vocabulary import GENES
 
 if CLONE and unusable_path(str(CLONE)):
     raise Refusal(f"the folder of the workflow: {unusable_path(str(CLONE))}")
@@ -101,8 +102,6 @@ STARTED = time.time()
 MOST_FAILURES = 10
 DEMO = "resources/demo/"
 DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
-# Tables of genes that come with the workflow, by what `genes.names` calls them.
-GENE_TABLES = {s: f"resources/names/genes_{s}.tsv.gz" for s in ("human", "mouse")}
 
 
 def default_file(path):
@@ -112,11 +111,6 @@ def default_file(path):
     if CLONE:
         return str(CLONE / path) if (CLONE / path).exists() else path
     return repository_file(path) if path in DEMO_SHEETS else path
-
-
-def gene_names(given):
-    """The file that `genes.names` stands for."""
-    return repository_file(GENE_TABLES[given]) if given in GENE_TABLES else given
 
 
 def read_samples(path):
@@ -143,7 +137,7 @@ def small_inputs():
         made = [f"{results}/synthesis/model.safetensors"]
         for name in ("card.json", "model.safetensors"):
             read[f"{config['synthesis']['path']}/{name}"] = (made, "train_synthesis")
-    if config["genes"]["names"]:
+    if config["genes"]["names"] and config["genes"]["names"] not in GENES:
         counts = [f"{results}/samples/{name}/counts.h5ad" for name in SHEET]
         read[config["genes"]["names"]] = (counts, "load_counts")
     for row in SHEET.values():
@@ -159,7 +153,6 @@ try:
     config = validate_config(
         config, repository_file("config/schemas/config.schema.json")
     )
-    config["genes"]["names"] = gene_names(config["genes"]["names"])
     SHEET = read_samples(config["samples"])
     INPUTS_READ = f"results/{config['atlas']}/logs/inputs.json"
     require_files(
@@ -328,6 +321,12 @@ def final_annotation(name):
     return annotation_file(f"{config['annotate']['final']}/{name}")
 
 
+def gene_names_file():
+    """The user's own table of genes, if there is one."""
+    names = config["genes"]["names"]
+    return [] if names is None or names in GENES else names
+
+
 def truth_settings():
     """Where each sample's truth is read from."""
     kept = ("truth", "truth_source", "subset", "suffix")
@@ -435,7 +434,7 @@ def refuse_a_short_queue():
     )
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     transfers = len(SPACES) * (len(QUERIES) if PER_SAMPLE else 1)
-    needed = shards + transfers + 6
+    needed = shards + transfers + 7
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

@@ -23,7 +23,7 @@ rule make_demo_data:
 rule load_counts:
     input:
         unpack(sample_sources),
-        names=config["genes"]["names"] or [],
+        names=gene_names_file(),
     output:
         counts=out("samples/{sample}/counts.h5ad"),
     log:

@@ -45,8 +45,6 @@ rule write_atlas:
         card=out("prior/card.json"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         predictions=final_annotation("predictions.tsv.gz"),
-        terms=repository_file("resources/names/cell_ontology.tsv.gz"),
-        aliases=repository_file("resources/names/cell_aliases.tsv"),
     output:
         atlas=out("atlas.h5ad"),
     log:

@@ -237,16 +237,19 @@ def test_what_is_approximated_is_said_and_nothing_below_the_limits():
     obs["cell_type"] = ["unassigned", *["T"] * 799]
     card = {"settings": {"most": 300}, "n_cells": 300}
 
-    def found(exact=1000, per="all", sketch=1000, card=card):
-        return approximations(obs, Limits(exact, exact, per, sketch), card)
+    def found(exact=1000, per="all", sketch=1000, card=card, voters=("dice",)):
+        return approximations(obs, Limits(exact, exact, voters, per, sketch), card)
 
     assert found() == found(800, sketch=800) == []
     assert found(799) == ["graph of the clusters and the map: neighbours among 800 cells are "
                           "approximate"]  # fmt: skip
-    assert found(499)[1] == "label transfer: neighbours among 500 cells are approximate"
+    # A quarter of the 299 labelled reference cells is asked about together with the query.
+    assert len(found(575)) == 1
+    assert found(574)[1] == "label transfer: neighbours among 575 cells are approximate"
+    assert len(found(574, voters=("linear",))) == 1
     # The largest search of the transfers to single samples is among the first's 400 cells.
-    assert len(found(400, "sample")) == 1
-    assert "400 cells" in found(399, "sample")[1]
+    assert len(found(475, "sample")) == 1
+    assert "475 cells" in found(474, "sample")[1]
     assert "the prior is 299 mixed cells of 300" in found(card={**card, "settings": {"most": 299}})
     (said,) = found(sketch=799)
     assert said.startswith("metrics of an embedding look at 799 cells")

@@ -12,7 +12,18 @@ SCRIPTS = ROOT / "workflow_scripts"
 LIBRARY = SCRIPTS / "dice_atlas"
 # A room may import from its own line and from those above it.
 RANKS = (
-    ("__init__", "names", "errors", "files", "logs", "tables", "registry", "holdout", "texts"),
+    (
+        "__init__",
+        "names",
+        "errors",
+        "files",
+        "logs",
+        "tables",
+        "registry",
+        "holdout",
+        "texts",
+        "vocabulary",
+    ),
     ("numerics",),
     ("counts", "features", "clustering", "metrics"),
     ("dice",),

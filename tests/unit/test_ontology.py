@@ -5,13 +5,12 @@ import pandas as pd
 import pytest
 from dice_atlas.atlas.ontology import Ontology, key, term_ids
 from dice_atlas.counts.genes import is_ensembl, read_names
-
-TABLES = "resources/names"
+from dice_atlas.vocabulary import CELL_ALIASES, CELL_ONTOLOGY
 
 
 @pytest.fixture(scope="module")
-def ontology(root):
-    return Ontology.read(root / TABLES / "cell_ontology.tsv.gz", root / TABLES / "cell_aliases.tsv")
+def ontology():
+    return Ontology.read()
 
 
 @pytest.mark.parametrize(
@@ -22,8 +21,9 @@ def ontology(root):
         ("B", "CL:0000236"), ("Dendritic", "CL:0000451"), ("dendritic_cells", "CL:0000451"),
         ("NK", "CL:0000623"), ("natural killer cell", "CL:0000623"),
         ("CD14+ Monocytes", "CL:0001054"), ("CD14-positive monocyte", "CL:0001054"),
-        ("CD4 T cells", "CL:0000624"), ("T_CD4", "CL:0000624"), ("alpha", "CL:0000171"),
-        ("CD16- monocyte", "CL:0002057"), ("CD16+ monocyte", "CL:0002397"),
+        ("CD4 T cells", "CL:0000624"), ("T_CD4", "CL:0000624"), ("CD4+ T cells", "CL:0000624"),
+        ("DCs", "CL:0000451"), ("CD16+ Mono", "CL:0002396"), ("FCGR3A+ Monocytes", "CL:0002396"),
+        ("CD16- monocyte", "CL:0002057"),
         ("Platelet", "CL:0000233"), ("CD4+/CD45RO+ Memory", "CL:0000897"),
     ],
 )  # fmt: skip
@@ -34,11 +34,13 @@ def test_labels_get_their_ids(ontology, label, expected):
 
 
 def test_unknown_and_ambiguous_names_get_none_and_are_listed(ontology):
-    labels = ["HCC827", "Bm2 B cell", "unassigned", "B"]
+    labels = ["HCC827", "Bm2 B cell", "unassigned", "B", "CD16+ Monocytes"]
     ids, notes = term_ids(labels, ontology, {"B": "CL:0000785", "X": "CL:0000001"})
-    assert ids == {"HCC827": "", "Bm2 B cell": "", "unassigned": "", "B": "CL:0000785"}
+    none = dict.fromkeys(("HCC827", "Bm2 B cell", "unassigned", "CD16+ Monocytes"), "")
+    assert ids == {**none, "B": "CL:0000785"}
     assert notes == [
         "Bm2 B cell is ambiguous: CL:0000962, CL:0000964",
+        "CD16+ Monocytes is ambiguous: CL:0002396, CL:0002397",
         "HCC827 is no name of the Cell Ontology",
         "annotate.ontology: X is no label",
     ]
@@ -50,11 +52,11 @@ def test_keys_keep_what_tells_names_apart():
     assert key("mast cells") == key("Mast-Cell") == "mast cell"
 
 
-def test_aliases_are_names_of_terms_of_the_ontology(root):
-    terms = pd.read_csv(root / TABLES / "cell_ontology.tsv.gz", sep="\t", dtype=str)
+def test_aliases_are_names_of_terms_of_the_ontology():
+    terms = pd.read_csv(CELL_ONTOLOGY, sep="\t", dtype=str)
     own = terms[terms["kind"] == "label"].set_index("id")["name"]
     assert own.index.is_unique
-    aliases = pd.read_csv(root / TABLES / "cell_aliases.tsv", sep="\t", dtype=str)
+    aliases = pd.read_csv(CELL_ALIASES, sep="\t", dtype=str)
     assert (own.reindex(aliases["id"]).to_numpy() == aliases["label"].to_numpy()).all()
     assert not aliases["name"].map(key).duplicated().any()
 
@@ -63,8 +65,8 @@ def test_aliases_are_names_of_terms_of_the_ontology(root):
     ("species", "gene", "symbol"),
     [("human", "ENSG00000167286", "CD3D"), ("mouse", "ENSMUSG00000032094", "Cd3d")],
 )
-def test_symbols_of_genes(root, species, gene, symbol):
-    names = read_names(root / TABLES / f"genes_{species}.tsv.gz")
+def test_symbols_of_genes(species, gene, symbol):
+    names = read_names(species)
     assert names[gene] == symbol
     assert is_ensembl(names.index).all()
     assert names.index.is_unique

@@ -30,6 +30,8 @@ def test_the_installed_package_is_the_library_and_nothing_else(package):
         command, env={"PYTHONPATH": str(package)}, capture_output=True, text=True, check=True
     )
     assert found.stdout.startswith(str(package))
+    tables = {path.name for path in (package / "dice_atlas/vocabulary").glob("*.tsv*")}
+    assert {"cell_ontology.tsv.gz", "cell_aliases.tsv", "genes_human.tsv.gz"} <= tables
 
 
 def test_the_version_stands_once(root):

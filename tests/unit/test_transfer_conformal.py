@@ -51,7 +51,8 @@ def test_coverage_holds_in_every_class(coverage):
     # of cells whose best label, which is always in the set, is the true one.
     assert (covered >= coverage - 0.012).all()
     assert (covered <= np.maximum(coverage + 1 / 30, best) + 0.012).all()
-    assert size < 2.9
+    # All three labels in every set would cover, too.
+    assert size < {0.8: 1.9, 0.9: 2.3, 0.95: 2.6}[coverage]
 
 
 def test_nonconformity_is_the_distance_behind_the_best_score():

@@ -165,7 +165,7 @@ def test_one_voter_alone_keeps_its_labels_and_other_cells_are_refused():
         combine({"dice": anchors[0], "linear": other}, {"dice": anchors[1], "linear": plain[1]})
 
 
-def test_a_voter_that_could_not_be_calibrated_votes_as_it_is():
+def test_a_voter_that_could_not_be_calibrated_abstains():
     anchors, plain = two_voters()
     predictions, calibration, voters = combine(
         {"dice": anchors[0], "linear": plain[0]},
@@ -174,15 +174,56 @@ def test_a_voter_that_could_not_be_calibrated_votes_as_it_is():
     row = voters.set_index("voter").loc["dice"]
     assert row[["temperature", "held_out_cells"]].tolist() == [1, 0]
     assert np.isnan(row["accuracy"])
-    assert calibration["cell"].tolist() == plain[1]["cell"].tolist()
     assert calibration["support"].isna().all()
-    # Without any calibration nothing is held out, and the labels stay.
+    # Only the other one is heard, alike in both tables.
+    own, _, _ = combine({"linear": plain[0]}, {"linear": plain[1]})
+    columns = ["score:x", "score:y"]
+    pd.testing.assert_frame_equal(predictions[columns], own[columns])
+    np.testing.assert_allclose(calibration[columns].iloc[-2:], own[columns])
+    # Without any calibration all vote as they are.
     none = {name: own[1].iloc[:0] for name, own in (("dice", anchors), ("linear", plain))}
     again, empty, _ = combine({"dice": anchors[0], "linear": plain[0]}, none)
     assert empty.empty
     assert list(empty) == list(calibration)
-    assert (call(again, empty, CALLS)["cell_type"] != "unassigned").any()
-    assert len(predictions) == len(again) == 2
+    np.testing.assert_allclose(again[columns], 0.5)
+
+
+def test_a_voter_abstains_where_it_has_no_score():
+    anchors, plain = two_voters()
+    anchors[0].loc[0, ["score:x", "score:y"]] = 0.0
+    predictions, _, voters = combine(
+        {"dice": anchors[0], "linear": plain[0]}, {"dice": anchors[1], "linear": plain[1]}
+    )
+    t = voters.set_index("voter")["temperature"]
+    columns = ["score:x", "score:y"]
+    alone = probabilities(plain[0][columns].to_numpy(), t["linear"])
+    np.testing.assert_allclose(predictions[columns].iloc[0], alone[0])
+    # Where nobody has any, there is no label; a label that nobody scores has no part.
+    predictions, _, _ = combine({"dice": anchors[0]}, {"dice": anchors[1]})
+    assert predictions.loc[0, columns].tolist() == [0, 0]
+    assert predictions["predicted"].tolist() == ["", "y"]
+    anchors[0].loc[1, columns] = [0.0, 0.4]
+    predictions, _, _ = combine({"dice": anchors[0]}, {"dice": anchors[1]})
+    assert predictions.loc[1, "score:x"] == 0
+
+
+def test_query_cells_that_no_voter_was_calibrated_beside_have_no_p_value():
+    anchors, plain = two_voters()
+    fewer = [own[1][own[1]["cell"] != "q1"] for own in (anchors, plain)]
+    predictions, calibration, _ = combine(
+        {"dice": anchors[0], "linear": plain[0]}, {"dice": fewer[0], "linear": fewer[1]}
+    )
+    calls = call(predictions, calibration, CALLS)
+    assert calls["p_reference"].isna().tolist() == [False, True]
+    assert calls["prediction_set"].iloc[1] == ""
+    assert (calls["cell_type"] == predictions["predicted"]).all()
+
+
+def test_few_held_out_cells_hardly_move_the_temperature():
+    scores = np.array([[0.6, 0.4]] * 4)
+    assert 0.6 < best_temperature(scores[:1], np.array([0])) < 1
+    assert best_temperature(scores, np.zeros(4, int)) > 0.3
+    assert best_temperature(scores[:1], np.array([1])) < 1.5
 
 
 def test_a_voter_without_anchors_has_no_p_values():
@@ -210,13 +251,17 @@ def test_risk_threshold_by_hand(caplog):
 @pytest.mark.parametrize("risk", [0.05, 0.1, 0.2])
 def test_new_cells_reach_the_risk_asked_for(risk):
     rng = np.random.default_rng(3)
-    reached = []
+    reached, labelled = [], []
     for _ in range(200):
         score = rng.random((2, 400))
         right = rng.random((2, 400)) < 0.4 + 0.6 * score
         assigned = score[1] >= risk_threshold(score[0], right[0], risk)
         reached.append((~right[1][assigned]).mean() if assigned.any() else 0.0)
+        labelled.append(assigned.mean())
     assert np.mean(reached) <= risk + 0.01
+    # A label is right with probability 0.4 + 0.6 score: the mean from a score s on is 0.7 + 0.3 s.
+    possible = 1 - (0.3 - risk) / 0.3
+    assert np.mean(labelled) == pytest.approx(possible, abs=0.12)
 
 
 def test_labels_go_by_the_risk_unless_a_score_is_given():
@@ -225,5 +270,9 @@ def test_labels_go_by_the_risk_unless_a_score_is_given():
     assert (call(predictions, calibration, strict)["cell_type"] == "unassigned").all()
     loose = CallSettings(None, 0, 0.8, risk=0.2)
     assert (call(predictions, calibration, loose)["cell_type"] == predictions["predicted"]).all()
+    # The threshold comes from a table of eight digits: rounding takes no label away.
+    third = predictions.assign(score=2 / 3)
+    kept = call(third, calibration, CallSettings(0.66666667, 0, 0.8))
+    assert (kept["cell_type"] == predictions["predicted"]).all()
     by_score = call(predictions, calibration, CallSettings(0.95, 0, 0.8))
     assert by_score["rule"].tolist() == ["score_below_0.95"] * 2

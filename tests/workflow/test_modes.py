@@ -61,7 +61,7 @@ def test_symbols_from_a_table_of_names(copy, small, names):
     symbols = whole.var_names.tolist()
     whole.var_names = [f"ENSG{i:011d}" for i in range(whole.n_vars)]
     if names == "human":
-        table = read_names(copy.folder / "resources/names/genes_human.tsv.gz")
+        table = read_names("human")
         known = dict(zip(table, table.index, strict=True))
         # Symbols that were renamed since have no id, and stay.
         whole.var_names = [known.get(symbol, symbol) for symbol in symbols]

@@ -35,13 +35,13 @@ LABEL = {
     "cell_type_second": "the second best label; empty without evidence for one",
 }
 CONFIDENCE = {
-    "cell_type_score": "score of the label, 0 to 1; NaN for reference cells",
+    "cell_type_score": "score of the best label, 0 to 1; NaN for reference cells",
     "cell_type_set": "labels of the prediction set, joined by `|`",
     "cell_type_entropy": "entropy of the scores (scaled to a sum of 1), in nats",
     "cell_type_n_anchors": "number of anchors that support the label",
     "cell_type_p_reference": "small if the reference may lack the type; NaN for reference cells",
     "cell_type_synthetic": (
-        "share of the score that comes from synthetic reference cells; only with `augment`"
+        "share of the anchors' score that comes from synthetic reference cells; only with `augment`"
     ),
 }
 POSTERIOR = {

@@ -21,6 +21,7 @@ from dice_atlas.names import CONSENSUS, EMBEDDINGS, LOG1P, VOTERS
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import hidden, shown, unusable_path
+from dice_atlas.vocabulary import GENES
 
 # Settings that are paths; "~" in them is the home folder, as in the sheet.
 PATHS = (
@@ -451,6 +452,8 @@ def require_gene_names(path: str | None) -> None:
     InputError
         It is not.
     """
+    if path in GENES:
+        return
     if path and unusable_path(path):
         raise InputError(f"genes.names: {unusable_path(path)}")
     if why := dead_link(path or ""):

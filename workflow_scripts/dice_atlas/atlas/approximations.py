@@ -7,8 +7,10 @@ import pandas as pd
 
 from dice_atlas.atlas.settings import Limits
 from dice_atlas.dice.settings import REFERENCE_AT_MOST
-from dice_atlas.names import UNASSIGNED
+from dice_atlas.holdout import CALIBRATION_SHARE
+from dice_atlas.names import SPACES, UNASSIGNED
 from dice_atlas.numerics.neighbors import search_note
+from dice_atlas.transfer.settings import MOST_CELLS
 
 
 def approximations(obs: pd.DataFrame, limits: Limits, card: Mapping[str, Any]) -> list[str]:
@@ -34,9 +36,14 @@ def approximations(obs: pd.DataFrame, limits: Limits, card: Mapping[str, Any]) -
         )
     if note := search_note(len(obs), limits.graph):
         found.append(f"graph of the clusters and the map: {note}")
-    if labelled and len(query):
+    if labelled > MOST_CELLS and "linear" in limits.voters:
+        found.append(
+            f"the linear model is fitted on {MOST_CELLS:,} reference cells, drawn by label"
+        )
+    if labelled and len(query) and {*SPACES} & {*limits.voters}:
         each = query.value_counts().max() if limits.per == "sample" else len(query)
-        most = max(int(reference.sum()), int(each))
+        # Held-out reference cells are asked about together with the query.
+        most = max(int(reference.sum()), int(each) + round(CALIBRATION_SHARE * labelled))
         if note := search_note(most, limits.transfer):
             found.append(f"label transfer: {note}")
     if len(obs) > limits.sketch:

@@ -41,7 +41,6 @@ class StageFiles:
     calls : calls.tsv.gz of each voter; none where no labels were transferred.
     predictions : predictions.tsv.gz of the final voter; None likewise.
     card : of the prior.
-    terms, aliases : cell_ontology.tsv.gz and cell_aliases.tsv.
     """
 
     samples: tuple[Path, ...]
@@ -52,8 +51,6 @@ class StageFiles:
     calls: tuple[Path, ...]
     predictions: Path | None
     card: Path
-    terms: Path
-    aliases: Path
 
     @classmethod
     def from_rule(cls, given: Any) -> "StageFiles":
@@ -66,7 +63,7 @@ class StageFiles:
             Path(given.umap),
             tuple(map(Path, given.calls)),
             Path(given.predictions[0]) if given.predictions else None,
-            *(Path(given[name]) for name in ("card", "terms", "aliases")),
+            Path(given.card),
         )
 
 
@@ -117,7 +114,7 @@ def assemble(
         obsm["cell_type_scores"] = scores
         uns["cell_type_scores_names"] = np.array(names, dtype=object)
     obs = obs.drop(columns="label").join(cell_types(obs, calls))
-    ontology = Ontology.read(files.terms, files.aliases)
+    ontology = Ontology.read()
     ids, unknown = term_ids(obs["cell_type"].unique(), ontology, settings.ontology)
     obs["cell_type_ontology_term_id"] = obs["cell_type"].map(ids)
     notes = {

@@ -1,13 +1,13 @@
-"""Cell Ontology ids of labels, by exact names and synonyms; see resources/names/make_tables.py."""
+"""Cell Ontology ids of labels, by exact names and synonyms (dice_atlas/vocabulary)."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from dice_atlas.names import UNASSIGNED
+from dice_atlas.vocabulary import CELL_ALIASES, CELL_ONTOLOGY
 
 # A word, and the + or - behind a marker.
 WORD = re.compile(r"[^\W_]+(?:\+|-(?=[\s,/_]|\Z))?")
@@ -20,7 +20,7 @@ def key(name: str) -> str:
     """
     text = name.casefold().replace("-positive", "+").replace("-negative", "- ")
     words = WORD.findall(text)
-    if words and len(words[-1]) > 3 and re.search(r"[^sui]s\Z", words[-1]):
+    if words and len(words[-1]) > 2 and re.search(r"[^sui]s\Z", words[-1]):
         words[-1] = words[-1][:-1]
     return " ".join(words)
 
@@ -37,16 +37,19 @@ class Ontology:
     ids: Mapping[str, frozenset[str]]
 
     @classmethod
-    def read(cls, terms: str | Path, aliases: str | Path) -> "Ontology":
-        """From cell_ontology.tsv.gz and cell_aliases.tsv.
+    def read(cls) -> "Ontology":
+        """From the tables of the library.
 
-        A term's own name goes before a synonym of another term, and both before an alias.
+        A term's own name goes before a synonym of another term and an alias. Synonyms and aliases
+        that name different terms are ambiguous.
         """
-        table = pd.read_csv(terms, sep="\t", dtype=str, keep_default_na=False)
-        by_hand = pd.read_csv(aliases, sep="\t", dtype=str, keep_default_na=False)
-        kinds = [table[table["kind"] == kind] for kind in ("label", "synonym")]
+        terms, aliases = (
+            pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+            for path in (CELL_ONTOLOGY, CELL_ALIASES)
+        )
+        own = terms["kind"] == "label"
         ids: dict[str, frozenset[str]] = {}
-        for rows in (*kinds, by_hand):
+        for rows in (terms[own], pd.concat([terms[~own], aliases])):
             found = rows.groupby(rows["name"].map(key))["id"].agg(frozenset)
             ids = {**found.to_dict(), **ids}
         return cls(ids)

@@ -12,12 +12,14 @@ class Limits:
     Attributes
     ----------
     graph, transfer : up to which neighbours are exact.
+    voters : who labels the query.
     per : the transfer labels `all` query samples together, or each `sample` by itself.
     sketch : cells that metrics of an embedding look at.
     """
 
     graph: int
     transfer: int
+    voters: tuple[str, ...]
     per: str
     sketch: int
 
@@ -28,6 +30,7 @@ class Limits:
         return cls(
             config["cluster"]["exact_up_to"],
             annotate["exact_up_to"],
+            tuple(annotate["voters"]),
             annotate["per"],
             config["scale"]["sketch"],
         )

@@ -12,6 +12,7 @@ from dice_atlas.counts.text_files import text_of
 from dice_atlas.errors import InputError, reading
 from dice_atlas.names import MISSING
 from dice_atlas.tables import read_part
+from dice_atlas.vocabulary import GENES
 
 logger = logging.getLogger(__name__)
 
@@ -151,12 +152,15 @@ def with_names_of(own: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFrame
 def read_names(path: str | Path) -> pd.Series:
     """Symbols by Ensembl id (without version), from a table (.gz) of both or an h5ad with both.
 
+    `human` and `mouse` are tables of the library.
+
     Raises
     ------
     InputError
         The file cannot be read, the table has not two columns, or no Ensembl id in the first; the
         h5ad has not both.
     """
+    path = GENES.get(str(path), path)
     if str(path).endswith(".h5ad"):
         with reading(f"genes.names: {path}", "an h5ad file"):
             var = read_part(path, "var")

@@ -12,7 +12,12 @@ from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import SCORE, SYNTHETIC, UNASSIGNED, joined
 from dice_atlas.transfer.anchors import Anchors
-from dice_atlas.transfer.conformal import class_thresholds, prediction_sets, score_threshold
+from dice_atlas.transfer.conformal import (
+    ROUNDING,
+    class_thresholds,
+    prediction_sets,
+    score_threshold,
+)
 from dice_atlas.transfer.labels import LabelScores, transfer_labels
 from dice_atlas.transfer.novelty import reference_p_values
 from dice_atlas.transfer.settings import CallSettings, WeightSettings
@@ -21,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Why a cell has no label if no anchor of a labelled reference cell speaks for one.
 NO_ANCHOR = "no_labelled_anchor"
+# Why if no score keeps the risk.
+NO_SCORE = "no_score_meets_risk"
 
 
 def read_annotation(path: str | Path) -> pd.DataFrame:
@@ -165,13 +172,14 @@ def calls_table(
     has_second = len(columns) > 1
     second = order[:, 1] if has_second else order[:, 0]
     second_score = scores[rows, second] if has_second else np.zeros(len(rows))
-    low = predictions["score"].to_numpy() < least_score
+    # The threshold is a score of a table of eight digits.
+    low = predictions["score"].to_numpy() < least_score - ROUNDING
     none = predictions["predicted"].to_numpy() == ""
     outside = p_reference < outside_below
     rule = np.select(
         [none, outside, low],
         [NO_ANCHOR, f"p_reference_below_{outside_below:g}",
-         f"score_below_{least_score:.3g}"],
+         NO_SCORE if np.isinf(least_score) else f"score_below_{least_score:.3g}"],
         "",
     )  # fmt: skip
     calls = pd.DataFrame(

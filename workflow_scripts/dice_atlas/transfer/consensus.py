@@ -6,7 +6,8 @@ likely (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,17 +39,20 @@ def log_loss(scores: np.ndarray, truth: np.ndarray, temperature: float) -> float
 
 
 def best_temperature(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature of the least log loss; 1 without cells.
+    """The temperature of the least log loss, near 1 where few cells speak; 1 without cells.
+
+    A penalty of the squared logarithm of the temperature keeps few cells from deciding it alone.
 
     Parameters
     ----------
     scores : held-out cells x labels.
     truth : their labels, as numbers of columns.
     """
-    if not len(truth):
+    n = len(truth)
+    if not n:
         return 1.0
     found = minimize_scalar(
-        lambda log_t: log_loss(scores, truth, float(np.exp(log_t))),
+        lambda log_t: n * log_loss(scores, truth, float(np.exp(log_t))) + log_t**2,
         bounds=tuple(np.log(TEMPERATURES)),
         method="bounded",
     )
@@ -60,8 +64,12 @@ def combine(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The consensus of voters.
 
-    Numbers of anchors, the part of synthetic cells and the support come from the voters that have
-    them, later ones first: of the predictions where that voter gives the same label, else 0.
+    A voter without a score for a cell abstains there: the mean is that of the others. One that
+    could not be calibrated abstains everywhere, unless none could be. A label for which no voter
+    has a score above 0 has none.
+
+    Numbers of anchors, the part of synthetic cells and the support are those of the last voter that
+    finds anchors; of the predictions where it gives the same label, else 0.
 
     Parameters
     ----------
@@ -72,8 +80,8 @@ def combine(
     Returns
     -------
     predictions, calibration : of the consensus.
-    voters : one row per voter: `voter`, `temperature`, `held_out_cells`, and of these
-        `accuracy` and `log_loss`.
+    voters : one row per voter, the `VOTER_COLUMNS`; accuracy and log loss are those of the held-out
+        cells, on which the temperature was fitted.
 
     Raises
     ------
@@ -86,47 +94,83 @@ def combine(
     for voter in others:
         pair = f"predictions.tsv.gz of {voter} and of {first}"
         require_same_cells(predictions[voter]["cell"], predictions[first]["cell"], pair)
-    whole = max(calibrations.values(), key=len)
-    is_held = (whole["role"] == "reference").to_numpy()
-    truth = pd.Index(labels).get_indexer(whole["label"][is_held])
-    rows, shares, again = [], [], []
+    cells = asked_cells(predictions[first]["cell"], calibrations)
+    is_held = (cells["role"] == "reference").to_numpy()
+    truth = pd.Index(labels).get_indexer(cells["label"][is_held])
+    rows, temperatures, scores, again = [], [], [], []
     for voter, own in predictions.items():
-        calibration = _calibration_of(calibrations[voter], whole, columns)
-        # Cells that the voter could not be asked about say nothing of it.
+        table = calibrations[voter].set_index("cell")[columns].astype(float)
+        calibration = table.reindex(cells["cell"]).to_numpy()
         known = is_held & ~np.isnan(calibration).any(axis=1)
         held, own_truth = calibration[known], truth[known[is_held]]
         temperature = best_temperature(held, own_truth)
-        shares.append(probabilities(own[columns].to_numpy(dtype=float), temperature))
-        again.append(probabilities(np.nan_to_num(calibration), temperature))
-        rows.append({"voter": voter, "temperature": temperature, "held_out_cells": len(held)})
+        row: dict[str, Any] = {
+            "voter": voter, "temperature": temperature, "held_out_cells": len(held)
+        }  # fmt: skip
         if len(held):
-            rows[-1] |= {
-                "accuracy": (held.argmax(axis=1) == own_truth).mean(),
-                "log_loss": log_loss(held, own_truth, temperature),
-            }
-        logger.info("%s", rows[-1])
-    result = _with_scores(predictions[first][["cell"]], np.mean(shares, axis=0), labels)
-    result.insert(2, "score", np.mean(shares, axis=0).max(axis=1, initial=0.0))
-    result.insert(3, "n_anchors", _of_agreeing(predictions, result["predicted"], "n_anchors"))
-    if any("synthetic" in own for own in predictions.values()):
-        part = _of_agreeing(predictions, result["predicted"], "synthetic")
-        result.insert(4, "synthetic", part)
-    calibration = _with_scores(
-        whole[["cell", "sample", "role", "label"]], np.mean(again, axis=0), labels
-    )
-    calibration.insert(5, "support", np.nan)
-    for own in calibrations.values():
-        if own["support"].notna().any():
-            support = own.set_index("cell")["support"].reindex(whole["cell"])
-            calibration["support"] = support.to_numpy()
-    voters = pd.DataFrame(rows).reindex(columns=list(VOTER_COLUMNS))
-    return result, calibration, voters
+            row["accuracy"] = (held.argmax(axis=1) == own_truth).mean()
+            row["log_loss"] = log_loss(held, own_truth, temperature)
+        elif is_held.any():
+            logger.warning("%s could not be calibrated and is left out of the consensus", voter)
+        logger.info("%s", row)
+        rows.append(row)
+        temperatures.append(temperature)
+        scores.append(own[columns].to_numpy(dtype=float))
+        again.append(np.nan_to_num(calibration))
+    asked = [row["held_out_cells"] > 0 or not is_held.any() for row in rows]
+    mean = mean_probabilities(scores, temperatures, asked)
+    result = _with_scores(predictions[first][["cell"]], mean, labels)
+    result.insert(2, "score", mean.max(axis=1, initial=0.0))
+    anchors = [voter for voter, own in predictions.items() if own["n_anchors"].to_numpy().any()]
+    of_anchors = predictions[anchors[-1]] if anchors else predictions[first]
+    same = (of_anchors["predicted"] == result["predicted"]).to_numpy()
+    result.insert(3, "n_anchors", np.where(same, of_anchors["n_anchors"], 0))
+    if "synthetic" in of_anchors:
+        result.insert(4, "synthetic", np.where(same, of_anchors["synthetic"], 0.0))
+    calibration = _with_scores(cells, mean_probabilities(again, temperatures, asked), labels)
+    support = calibrations[anchors[-1]] if anchors else calibrations[first]
+    own_support = support.set_index("cell")["support"].reindex(cells["cell"])
+    calibration.insert(5, "support", own_support.to_numpy())
+    return result, calibration, pd.DataFrame(rows).reindex(columns=list(VOTER_COLUMNS))
 
 
-def _calibration_of(own: pd.DataFrame, whole: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """A voter's calibration scores of the cells of `whole`, NaN where it has none."""
-    scores = own.set_index("cell")[columns].astype(float)
-    return scores.reindex(whole["cell"]).to_numpy()
+def asked_cells(query: pd.Series, calibrations: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Cells of the calibration: the held-out ones, then all of the query; none without the first.
+
+    Parameters
+    ----------
+    query : names of the query cells.
+    calibrations : by voter, see `combine`.
+    """
+    known = ["cell", "sample", "role", "label"]
+    whole = pd.concat([own[known] for own in calibrations.values()]).drop_duplicates("cell")
+    held = whole[whole["role"] == "reference"]
+    if held.empty:
+        return held.reset_index(drop=True)
+    of_query = whole.set_index("cell").reindex(query).reset_index()
+    # A cell that no voter could be asked about has no sample here.
+    of_query = of_query.fillna({"sample": "", "role": "query", "label": ""})
+    return pd.concat([held, of_query], ignore_index=True)[known]
+
+
+def mean_probabilities(
+    scores: Sequence[np.ndarray], temperatures: Sequence[float], asked: Sequence[bool]
+) -> np.ndarray:
+    """Mean of the calibrated scores of the voters that have any of a cell (cells x labels).
+
+    Parameters
+    ----------
+    scores : of each voter, cells x labels, not calibrated.
+    temperatures, asked : of each voter; who is not asked has no part in the mean.
+    """
+    total, votes = np.zeros_like(scores[0]), np.zeros((len(scores[0]), 1))
+    evidence = np.zeros(scores[0].shape, dtype=bool)
+    for own, temperature, is_asked in zip(scores, temperatures, asked, strict=True):
+        speaks = (own > 0).any(axis=1, keepdims=True) & is_asked
+        total += np.where(speaks, probabilities(own, temperature), 0.0)
+        evidence |= (own > 0) & speaks
+        votes += speaks
+    return np.where(evidence, total / np.maximum(votes, 1), 0.0)
 
 
 def _with_scores(cells: pd.DataFrame, scores: np.ndarray, labels: list[str]) -> pd.DataFrame:
@@ -134,15 +178,3 @@ def _with_scores(cells: pd.DataFrame, scores: np.ndarray, labels: list[str]) -> 
     return pd.concat(
         [cells.reset_index(drop=True).assign(predicted=winners(scores, labels)), table], axis=1
     )
-
-
-def _of_agreeing(
-    predictions: Mapping[str, pd.DataFrame], label: pd.Series, column: str
-) -> np.ndarray:
-    """A column of the last voter that has numbers in it, 0 where it gives another label."""
-    found = np.zeros(len(label))
-    for own in predictions.values():
-        if column in own and own[column].to_numpy().any():
-            same = (own["predicted"] == label).to_numpy()
-            found = np.where(same, own[column].to_numpy(), 0)
-    return found if column == "synthetic" else found.astype(np.int64)

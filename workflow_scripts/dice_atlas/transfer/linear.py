@@ -8,11 +8,13 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 
+from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.numerics.blocks import row_slices
 from dice_atlas.numerics.scaling import Scaling, fit_scaling, scale
 from dice_atlas.numerics.sketch import drawn
 from dice_atlas.transfer.labels import score_columns, winners
+from dice_atlas.transfer.settings import MOST_CELLS
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +23,6 @@ MAX_VALUE = 10.0
 # Inverse strength of the ridge penalty; 0.001 to 0.1 are about as good (docs/annotation.md).
 C = 0.01
 MOST_STEPS = 300
-# Cells that the model is fitted on at the most; of more, each label gives its share.
-MOST_CELLS = 20_000
 
 
 def scaled(expression: sp.csr_matrix, scaling: Scaling) -> np.ndarray:
@@ -78,6 +78,8 @@ def linear_scores(
     scaling = fit_scaling(expression[rows], MAX_VALUE)
     model = LogisticRegression(C=C, max_iter=MOST_STEPS, class_weight="balanced")
     model.fit(scaled(expression[rows], scaling), labels[rows])
+    if model.n_iter_.max() >= MOST_STEPS:
+        logger.warning("the regression had not converged after %d steps", MOST_STEPS)
     place = columns.get_indexer(model.classes_)
     for part in row_slices(len(asked)):
         block = scaled(expression[asked[part]], scaling)
@@ -100,12 +102,19 @@ def vote(
     Returns
     -------
     predictions.tsv.gz and calibration.tsv.gz, without numbers of anchors and without support.
+
+    Raises
+    ------
+    InputError
+        No reference cell has a label.
     """
     reference = np.flatnonzero(cells["role"] == "reference")
     query = np.flatnonzero(cells["role"] == "query")
     labels = cells["label"].astype(str).to_numpy(dtype=str)
     known = reference[labels[reference] != ""]
     names = list(dict.fromkeys(labels[known]))
+    if not names:
+        raise InputError("no reference cell has a label: name the reference's labels column")
     scores = linear_scores(expression, labels, known, query, names, seed)
     predictions = pd.DataFrame(
         {
@@ -118,7 +127,9 @@ def vote(
     of_reference = cells.iloc[reference]
     held = reference[calibration_cells(of_reference["cell_key"], of_reference["label"], listed)]
     asked = np.concatenate([held, query]) if len(held) else held
-    again = linear_scores(expression, labels, np.setdiff1d(known, held), asked, names, seed)
+    again = np.empty((0, len(names)))
+    if len(held):
+        again = linear_scores(expression, labels, np.setdiff1d(known, held), asked, names, seed)
     is_held = np.arange(len(asked)) < len(held)
     calibration = pd.DataFrame(
         {
@@ -130,8 +141,8 @@ def vote(
             "support": np.nan,
         }
     )
-    right = (calibration["label"] == calibration["predicted"])[is_held].mean()
-    logger.info("%d held-out cells, %.4f of them labelled right", len(held), right)
+    right = (calibration["label"] == calibration["predicted"])[is_held].sum()
+    logger.info("%d held-out cells, %d of them labelled right", len(held), right)
     return (
         pd.concat([predictions, score_columns(scores, names)], axis=1),
         pd.concat([calibration, score_columns(again, names)], axis=1),

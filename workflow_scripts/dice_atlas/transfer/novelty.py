@@ -81,10 +81,14 @@ def reference_p_values(calibration: pd.DataFrame) -> np.ndarray:
     sample = calibration["sample"].to_numpy(dtype=str)
     if np.isnan(support).all():  # of a voter without anchors
         return np.full(int((~held).sum()), np.nan)
-    # Little support is what is unusual.
-    p_values = conformal_p_values(-support[held], -support)
+    # Little support is what is unusual. Cells that no anchor could be searched for have none.
+    known = ~np.isnan(support)
+    p_values = np.full(len(support), np.nan)
+    p_values[known] = conformal_p_values(-support[held & known], -support[known])
     for name in dict.fromkeys(sample[~held]):
-        query = ~held & (sample == name)
+        query = ~held & known & (sample == name)
+        if not query.any():
+            continue
         relative = relative_support(support, predicted, query, held)
         logger.info(
             "%s: anchor support %.2f times that of held-out reference cells; p_reference below "

