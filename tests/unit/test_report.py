@@ -155,7 +155,7 @@ def write_tables(folder, rng, obs, transfer, truth, clusters, doublets):
          "predicted": "T cell", "score:T cell": score, "score:B & <plasma>": 0.0,
          "score:NA": 1 - score}
     )  # fmt: skip
-    write_table(calibration, folder / "calibration.tsv.gz")
+    write_table(calibration.assign(support=0.5), folder / "calibration.tsv.gz")
     resolutions = {"resolution": [0.5, 1.0], "n_clusters": [clusters, 9], "stability": [1.0, 0.8],
                    "silhouette": [np.nan, 0.4], "reference_ari": [0.8, 0.5],
                    "chosen": [True, False]}  # fmt: skip
@@ -511,6 +511,41 @@ def test_the_risk_curve_counts_wrong_labels_above_each_score():
     # At 0.9: one cell; at 0.7: three, one of them wrong; at 0.5: all.
     np.testing.assert_allclose(labelled, [0.25, 0.75, 1.0])
     np.testing.assert_allclose(wrong, [0, 1 / 3, 1 / 4])
+
+
+@pytest.mark.parametrize("final", ["linear", "consensus"])
+def test_voters_without_anchors_are_not_spoken_of_as_if_they_had_some(
+    make_files, monkeypatch, final
+):
+    changed = {"voters": ["dice", "linear"], "consensus": ["dice", "linear"], "final": final,
+               "outside_below": 0.01, "unassigned_below": None}  # fmt: skip
+    monkeypatch.setitem(CONFIG, "annotate", {**CONFIG["annotate"], **changed})
+    data = read_report_data(make_files(), 2)
+    data.calibration["support"] = np.nan if final == "linear" else 0.5
+    data.obs["cell_type_n_anchors"] = 0
+    data.obs["cell_type_p_reference"] = np.nan if final == "linear" else 0.5
+    texts = " ".join([*findings.warnings(data), findings.unassigned_rules(data)])
+    assert "anchors" not in texts
+    assert ("p_reference" in texts) == (final == "consensus")
+    assert "lie apart" not in texts
+    said = methods.transfer(data)
+    assert "logistic regression" in said
+    assert ("best mean probability" in said) == (final == "consensus")
+
+
+def test_the_rules_of_unassigned_cells_are_said_as_they_are(make_files, monkeypatch):
+    by_risk = {"unassigned_below": None, "risk": 0.1, "outside_below": 0}
+    monkeypatch.setitem(CONFIG, "annotate", {**CONFIG["annotate"], **by_risk})
+    files = make_files()
+    for least, said in ((0.0, "no rule applies"), (0.4321, "score below 0.43"),
+                        (np.inf, "no score meets the risk asked for")):  # fmt: skip
+        data = read_report_data(files, 2)
+        data.__dict__["least_score"] = least
+        assert findings.unassigned_rules(data) == said
+        assert "inf" not in methods.transfer(data)
+    data.config["annotate"]["per"] = "sample"
+    data.__dict__.pop("settings")
+    assert "sample by sample" in findings.unassigned_rules(data)
 
 
 def test_labels_without_an_id_are_named(make_files):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.counts.criteria import PATTERNS
-from dice_atlas.names import UNASSIGNED
+from dice_atlas.names import SPACES, UNASSIGNED
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
@@ -103,6 +103,19 @@ class ReportData:
     def least_score(self) -> float:
         """Score below which a query cell is unassigned; 0 where none is by its score."""
         return score_threshold(of_transfer(self.calibration), self.settings.calls)
+
+    @cached_property
+    def has_support(self) -> bool:
+        """Whether the final labels come with an anchor support, and so with p_reference."""
+        return bool(of_transfer(self.calibration).get("support", pd.Series()).notna().any())
+
+    @property
+    def each_sample_alone(self) -> bool:
+        """Whether thresholds and calibration are those of each query sample by itself."""
+        voters = self.settings.voters
+        return (
+            voters.per == "sample" and voters.final in SPACES and self.query["sample"].nunique() > 1
+        )
 
     @property
     def ontology(self) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.holdout import repeated_cells
-from dice_atlas.names import SCORE, UNASSIGNED, split_set
+from dice_atlas.names import SCORE, SPACES, UNASSIGNED, split_set
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
@@ -72,7 +72,7 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
             (percent(confident(data.query).mean(), total), "confident labels",
              f"one label at {settings.coverage:.0%} coverage"),
             (percent(lost, total), "unassigned",
-             unassigned_rules(data.least_score, settings.outside_below)),
+             unassigned_rules(data)),
         ]  # fmt: skip
         right = data.metric("accuracy_known", data.settings.voters.final)
         if right is not None:
@@ -81,11 +81,18 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
     return found
 
 
-def unassigned_rules(least_score: float, least_p: float) -> str:
+def unassigned_rules(data: ReportData) -> str:
     """What makes a cell unassigned, in few words."""
-    rules = [f"score below {least_score:.2g}"] if least_score else []
-    rules += [f"p_reference below {least_p:g}"] if least_p else []
-    return ", or ".join(rules) or "no rule is set"
+    calls, least = data.settings.calls, data.least_score
+    if calls.unassigned_below is None and data.each_sample_alone:
+        rules = ["a score too low for the risk, sample by sample"]
+    elif np.isinf(least):
+        rules = ["no score meets the risk asked for"]
+    else:
+        rules = [f"score below {least:.2g}"] if least else []
+    if calls.outside_below and data.has_support:
+        rules.append(f"p_reference below {calls.outside_below:g}")
+    return ", or ".join(rules) or "no rule applies"
 
 
 def truth_cells(data: ReportData) -> pd.Series:
@@ -302,6 +309,8 @@ def unassigned(data: ReportData) -> Iterator[str]:
 def outside(data: ReportData) -> Iterator[str]:
     """Samples and clusters with many query cells whose type the reference may lack."""
     query = data.query
+    if not data.has_support:
+        return
     unknown = query["cell_type_p_reference"].isna().groupby(query["sample"].astype(str)).all()
     if unknown.any() and len(of_transfer(data.calibration)):
         yield (
@@ -343,7 +352,7 @@ def evidence(data: ReportData) -> Iterator[str]:
             f"their prediction sets are less certain: {listed(few)}."
         )
     least = data.settings.calls.outside_below
-    if len(calibration) and 0 < least <= 1 / (1 + len(calibration)):
+    if data.has_support and 0 < least <= 1 / (1 + len(calibration)):
         yield (
             f"With {plural(len(calibration), 'held-out reference cell')}, cell_type_p_reference is "
             f"never below {least:g}: no cell is unassigned for it."
@@ -355,7 +364,8 @@ def evidence(data: ReportData) -> Iterator[str]:
             f"that prediction sets will miss it: {listed(missed)}."
         )
     thin = (query["cell_type_n_anchors"] < FEW_ANCHORS).mean()
-    if thin > 0.05:
+    # The other voters of a consensus need none.
+    if thin > 0.05 and data.settings.voters.final in SPACES:
         yield (
             f"{percent(thin, len(query))} of the query cells are labelled from fewer than "
             f"{FEW_ANCHORS} anchors: their scores rest on little."

@@ -15,7 +15,7 @@ from dice_atlas.plots.points import MOST_POINTS
 from dice_atlas.report import tables
 from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
-from dice_atlas.report.findings import facts, summary, warnings
+from dice_atlas.report.findings import facts, summary, unassigned_rules, warnings
 from dice_atlas.report.methods import REFERENCES, methods
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
 from dice_atlas.texts import shown
@@ -116,6 +116,7 @@ def render(
         facts=facts(data),
         summary=summary(data),
         warnings=warnings(data),
+        unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
         methods=methods(data),
         references=REFERENCES,
         tables=all_tables(data, settings.n_markers),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dice_atlas.clustering.settings import leiden_package
@@ -10,6 +11,7 @@ from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.findings import plural, unassigned_rules
+from dice_atlas.transfer.settings import MOST_CELLS
 
 REFERENCES = {
     "DICE": "Meier, Yu, Nandy, Ghosal, Gan. Clustering by Denoising: Latent Plug-and-Play "
@@ -256,12 +258,13 @@ def transfer(data: ReportData) -> str:
         f"Labels of {labelled:,} reference cells were transferred to {len(data.query):,} query "
         f"cells {' and '.join(how_labelled(data))}. {whose_labels(data)} "
     )
-    if calls.unassigned_below is None and len(calibration):
+    if calls.unassigned_below is None and len(calibration) and np.isfinite(data.least_score):
         text += (
-            "Of the held-out reference cells that get a label, at most "
-            f"{calls.risk:.0%} have a wrong one (one more cell counted as wrong). "
+            "The least score of a label was chosen so that at most "
+            f"{calls.risk:.0%} of the labels of held-out reference cells are wrong (one more cell "
+            "counted as wrong). "
         )
-    text += f"Unassigned: {unassigned_rules(data.least_score, calls.outside_below)}."
+    text += f"Unassigned: {unassigned_rules(data)}."
     text += synthetic_cells(data)
     if len(calibration):
         text += (
@@ -293,8 +296,9 @@ def how_labelled(data: ReportData) -> list[str]:
         )
     if "linear" in settings.voters.voters:
         found.append(
-            f"by logistic regression on the {reduction.nfeatures:,} most variable genes of the "
-            "reference (scaled expression, ridge penalty, each label of the same weight)"
+            f"by logistic regression on at most {reduction.nfeatures:,} variable genes of the "
+            f"reference, fitted on at most {MOST_CELLS:,} of its cells (scaled expression, ridge "
+            "penalty, each label of the same weight)"
         )
     return found
 
@@ -309,10 +313,11 @@ def whose_labels(data: ReportData) -> str:
     }
     if voters.final != CONSENSUS:
         return f"The final labels are those of {names[voters.final]}."
+    calibrated = ", each calibrated by a temperature on held-out reference cells (Guo et al. 2017)"
     return (
-        f"The final labels are those of the best mean probability of "
-        f"{' and '.join(names[voter] for voter in voters.consensus)}, each calibrated by a "
-        "temperature on held-out reference cells (Guo et al. 2017)."
+        "The final labels are those of the best mean probability of "
+        f"{' and '.join(names[voter] for voter in voters.consensus)}"
+        f"{calibrated if len(of_transfer(data.calibration)) else ''}."
     )
 
 
