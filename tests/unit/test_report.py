@@ -505,14 +505,6 @@ def test_methods_name_a_space_by_what_was_done_to_it(make_files):
         assert expected in methods.clustering(data)
 
 
-def test_the_risk_curve_counts_wrong_labels_above_each_score():
-    score = np.array([0.5, 0.9, 0.7, 0.7])
-    labelled, wrong = annotation.risk_curve(score, np.array([True, True, False, True]))
-    # At 0.9: one cell; at 0.7: three, one of them wrong; at 0.5: all.
-    np.testing.assert_allclose(labelled, [0.25, 0.75, 1.0])
-    np.testing.assert_allclose(wrong, [0, 1 / 3, 1 / 4])
-
-
 @pytest.mark.parametrize("final", ["linear", "consensus"])
 def test_voters_without_anchors_are_not_spoken_of_as_if_they_had_some(
     make_files, monkeypatch, final

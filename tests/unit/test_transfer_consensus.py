@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from dice_atlas.errors import InputError
 from dice_atlas.transfer import linear
 from dice_atlas.transfer.calls import call
-from dice_atlas.transfer.conformal import risk_threshold
+from dice_atlas.transfer.conformal import labelled_and_wrong, risk_threshold
 from dice_atlas.transfer.consensus import best_temperature, combine, log_loss, probabilities
 from dice_atlas.transfer.linear import linear_scores, vote
 from dice_atlas.transfer.settings import CallSettings
@@ -231,6 +231,14 @@ def test_a_voter_without_anchors_has_no_p_values():
     calls = call(predictions, calibration, CALLS)
     assert calls["p_reference"].isna().all()
     assert (calls["cell_type"] != "unassigned").all()
+
+
+def test_cells_of_one_score_get_their_labels_together():
+    score = np.array([0.5, 0.9, 0.7, 0.7])
+    least, cells, wrong = labelled_and_wrong(score, np.array([True, True, False, True]))
+    assert least.tolist() == [0.9, 0.7, 0.5]
+    assert cells.tolist() == [1, 3, 4]
+    assert wrong.tolist() == [0, 1, 1]
 
 
 def test_risk_threshold_by_hand(caplog):

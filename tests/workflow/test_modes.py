@@ -201,12 +201,13 @@ def test_labels_of_the_pca_space_alone(copy, small):
 def test_labels_of_each_sample_by_itself_are_those_of_a_run_of_it_alone(copy, small):
     other = ("q2", "../resources/demo/pbmc_q2", "query", "C", "", "", "150")
     names = ("calls", "predictions", "calibration")
-    keys = {**small, "annotate": {"per": "sample", "voters": ["pca"], "final": "pca"}}
+    voters = {"voters": ["pca", "linear"], "consensus": ["pca", "linear"]}
+    keys = {**small, "annotate": {"per": "sample", "final": "consensus", **voters}}
     config = copy.config("per", atlas="per", samples=sheet(copy, "per", REFERENCE, QUERY, other),
                          **keys)  # fmt: skip
-    copy.run(
-        "--configfile", config, "--", *(f"results/per/annotation/pca/{n}.tsv.gz" for n in names)
-    )
+    targets = [f"results/per/annotation/pca/{n}.tsv.gz" for n in names]
+    calls = "results/per/annotation/consensus/calls.tsv.gz"
+    copy.run("--configfile", config, "--", *targets, calls)
     keys["annotate"] = {"voters": ["pca"], "final": "pca"}
     config = copy.config("own", atlas="own", samples=sheet(copy, "own", REFERENCE, QUERY), **keys)
     copy.run("--configfile", config, "--", "results/own/annotation/pca/calls.tsv.gz")
@@ -221,6 +222,11 @@ def test_labels_of_each_sample_by_itself_are_those_of_a_run_of_it_alone(copy, sm
         pd.testing.assert_frame_equal(mine, alone)
         assert not whole["cell"].duplicated().any()
         assert whole["cell"].str.startswith("q2_").sum() > 100
+    consensus = pd.read_csv(copy.folder / calls, sep="\t", keep_default_na=False)
+    assert consensus["cell"].tolist() == table("per", "calls")["cell"].tolist()
+    same = consensus["predicted"] == table("per", "calls")["predicted"]
+    assert 0.7 < same.mean() < 1
+    assert consensus["score"].between(0, 1).all()
     assert table("per", "calls")["cell"].str[:2].drop_duplicates().tolist() == ["q1", "q2"]
 
 

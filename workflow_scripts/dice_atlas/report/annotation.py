@@ -26,6 +26,7 @@ from dice_atlas.plots.style import (
 )
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.maps import legend_columns
+from dice_atlas.transfer.conformal import labelled_and_wrong
 
 # More samples than this get narrower bars.
 MANY_SAMPLES = 30
@@ -202,25 +203,11 @@ def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
 
 
-def risk_curve(score: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the cells that get a label, and share of these labels that is wrong, by threshold.
-
-    Parameters
-    ----------
-    score, right : of the best label of each held-out cell, and whether it is the true one.
-    """
-    order = np.argsort(-score, kind="stable")
-    cells = np.arange(1, len(score) + 1)
-    wrong = np.cumsum(~right[order]) / cells
-    # Cells of one score get their labels together.
-    complete = np.append(np.diff(score[order]) != 0, True)[: len(score)]
-    return cells[complete] / max(len(score), 1), wrong[complete]
-
-
 def draw_risk(axes: Axes, data: ReportData, calibration: pd.DataFrame) -> None:
     """What a higher threshold costs and what it gains, on held-out reference cells."""
     score, right = best_scores(calibration)
-    labelled, wrong = risk_curve(score, right)
+    _, cells, wrong_cells = labelled_and_wrong(score, right)
+    labelled, wrong = cells / len(score), wrong_cells / cells
     axes.plot(labelled, wrong, color=BLUE, lw=1.6, label="held-out reference cells")
     if data.settings.calls.unassigned_below is None:
         risk = data.settings.calls.risk

@@ -122,13 +122,33 @@ def class_thresholds(
     return thresholds
 
 
+def labelled_and_wrong(
+    score: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cells that get a label, and wrong labels among them, if a score is the least of a label.
+
+    Parameters
+    ----------
+    score, right : of the best label of each cell, and whether it is the true one.
+
+    Returns
+    -------
+    Scores, falling, each once; numbers of cells with that score or more; wrong ones among these.
+    """
+    order = np.argsort(-score, kind="stable")
+    cells, wrong = np.arange(1, len(score) + 1), np.cumsum(~right[order])
+    # Cells of one score get their labels together.
+    complete = np.append(np.diff(score[order]) != 0, True)[: len(score)]
+    return score[order][complete], cells[complete], wrong[complete]
+
+
 def risk_threshold(score: np.ndarray, right: np.ndarray, risk: float) -> float:
     """The least score from which at most a share `risk` of the labels is wrong.
 
     Of n calibration cells with a score of the threshold or more, w of them wrong, it asks for
     (w + 1) / (n + 1) <= risk: one more cell, were it wrong, would not exceed the risk. It is
-    estimated, not guaranteed, for the cells that get their label, and speaks of query cells as far
-    as they are exchangeable with the calibration cells.
+    estimated, not guaranteed: the threshold is the lowest of many that could meet it. It speaks of
+    query cells as far as they are exchangeable with the calibration cells.
 
     Parameters
     ----------
@@ -140,13 +160,10 @@ def risk_threshold(score: np.ndarray, right: np.ndarray, risk: float) -> float:
     The threshold; 0 if all cells together meet the risk, and, with a warning, if there are too few
     calibration cells for any to meet it; infinite, with a warning, if no threshold does.
     """
-    order = np.argsort(-score, kind="stable")
-    wrong, cells = np.cumsum(~right[order]), np.arange(1, len(score) + 1)
-    # Cells of one score get their labels together.
-    complete = np.append(np.diff(score[order]) != 0, True)[: len(score)]
-    met = np.flatnonzero(complete & ((wrong + 1) <= risk * (cells + 1) + 1e-12))
+    least, cells, wrong = labelled_and_wrong(score, right)
+    met = np.flatnonzero((wrong + 1) <= risk * (cells + 1) + 1e-12)
     if met.size:
-        return 0.0 if met[-1] == len(score) - 1 else float(score[order[met[-1]]])
+        return 0.0 if met[-1] == len(least) - 1 else float(least[met[-1]])
     if len(score) + 1 < 1 / risk:
         logger.warning(
             "%d held-out cells are too few for a risk of %g: no cell is unassigned by its score",
