@@ -150,7 +150,7 @@ def test_an_array_that_would_wait_for_ever_is_refused(cluster, study):
     cluster.forget()
     arrays = ("--slurm-array-jobs", "denoise_shard", "--jobs", "3")
     output = cluster.run(study, *arguments(*arrays), ok=False)
-    assert "seen --jobs 3 and 4 shards to be sent as an array job, expected at least 11" in output
+    assert "seen --jobs 3 and 4 shards to be sent as an array job, expected at least 12" in output
     assert not cluster.since()
 
 

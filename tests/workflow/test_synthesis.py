@@ -100,6 +100,7 @@ def test_labels_of_a_known_truth_come_back(made):
     )
     (made.folder / "config/known.csv").write_text(rows)
     keys = {**made.keys, "atlas": "known", "samples": "config/known.csv"}
+    keys["annotate"] = {"voters": ["pca", "dice"], "final": "dice"}
     made.run("--configfile", made.config("known", **keys))
     metrics = pd.read_csv(made.folder / "results/known/metrics.tsv", sep="\t")
     found = metrics[metrics["metric"] == "accuracy_top"].set_index("embedding")["value"]
