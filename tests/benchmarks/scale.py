@@ -182,8 +182,8 @@ def main() -> None:
     run_workflow(folder, sheet, config, given.cores)
     results = folder / "results/scale"
     costs = rule_costs(results / "benchmarks")
-    config["denoise"] = {**config["denoise"], "shards": PLANNED_SHARDS}
-    plan = run_workflow(folder, sheet, config, given.cores, "--dry-run", "--forceall")
+    planned = {**config, "denoise": {**config["denoise"], "shards": PLANNED_SHARDS}}
+    plan = run_workflow(folder, sheet, planned, given.cores, "--dry-run", "--forceall")
     costs["mib_asked"] = costs["rule"].map(asked_memory(plan)).astype("Int64")
     OUT.mkdir(exist_ok=True)
     costs.to_csv(OUT / f"{total}.tsv", sep="\t", index=False)
