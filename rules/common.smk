@@ -127,6 +127,12 @@ def forced(rule):
     return bool(asked & {"--forceall", "-F"}) or any(a.endswith(rule) for a in asked)
 
 
+def gene_names_file():
+    """The user's own table of genes, if there is one."""
+    names = config["genes"]["names"]
+    return [] if not names or names in GENES else names
+
+
 def small_inputs():
     """Files beside the samples' own: of each, what is made of it first and the rule that does."""
     results, prior = f"results/{config['atlas']}", config["prior"]["path"]
@@ -137,9 +143,9 @@ def small_inputs():
         made = [f"{results}/synthesis/model.safetensors"]
         for name in ("card.json", "model.safetensors"):
             read[f"{config['synthesis']['path']}/{name}"] = (made, "train_synthesis")
-    if config["genes"]["names"] and config["genes"]["names"] not in GENES:
+    if gene_names_file():
         counts = [f"{results}/samples/{name}/counts.h5ad" for name in SHEET]
-        read[config["genes"]["names"]] = (counts, "load_counts")
+        read[gene_names_file()] = (counts, "load_counts")
     for row in SHEET.values():
         if row["truth"] and row["truth_source"] != row["path"]:
             read[row["truth_source"]] = ([f"{results}/truth.tsv.gz"], "read_truth")
@@ -319,12 +325,6 @@ def of_voters(name):
 def final_annotation(name):
     """A file of who makes the final label; none when no labels are transferred."""
     return annotation_file(f"{config['annotate']['final']}/{name}")
-
-
-def gene_names_file():
-    """The user's own table of genes, if there is one."""
-    names = config["genes"]["names"]
-    return [] if names is None or names in GENES else names
 
 
 def truth_settings():

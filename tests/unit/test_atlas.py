@@ -18,11 +18,12 @@ from dice_atlas.atlas.approximations import approximations
 from dice_atlas.atlas.columns import cell_types, sample_obs, score_matrix
 from dice_atlas.atlas.matrices import plain_strings, unite_genes, write_atlas, write_matrices
 from dice_atlas.atlas.provenance import provenance
-from dice_atlas.atlas.settings import Limits
+from dice_atlas.atlas.settings import AtlasSettings, Limits
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.numerics.blocks import read_blocks
 from dice_atlas.tables import read_text_table
+from dice_atlas.transfer.settings import VoterSettings
 from factories import GENES, TYPES, make_results
 
 SAMPLES = list(GENES)
@@ -238,7 +239,9 @@ def test_what_is_approximated_is_said_and_nothing_below_the_limits():
     card = {"settings": {"most": 300}, "n_cells": 300}
 
     def found(exact=1000, per="all", sketch=1000, card=card, voters=("dice",)):
-        return approximations(obs, Limits(exact, exact, voters, per, sketch), card)
+        asked = VoterSettings(voters, ("dice",), "dice", per)
+        settings = AtlasSettings(asked, 0.9, {}, Limits(exact, exact, sketch))
+        return approximations(obs, settings, card)
 
     assert found() == found(800, sketch=800) == []
     assert found(799) == ["graph of the clusters and the map: neighbours among 800 cells are "

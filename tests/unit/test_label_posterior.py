@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
+from dice_atlas.dice.label_posterior import label_shares
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
+from dice_atlas.numerics.sketch import subsample_per_label
 from sklearn.neighbors import KNeighborsClassifier
 
 

@@ -21,7 +21,7 @@ from dice_atlas.plots import placement, points, style
 from dice_atlas.report import annotation, expression, figures, findings, html, maps, methods
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
-from dice_atlas.transfer.conformal import class_thresholds
+from dice_atlas.transfer.conformal import best_scores, class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
 from factories import BATCH, NO_QC
 from PIL import Image
@@ -682,7 +682,7 @@ def test_wilson_is_the_closed_form():
 
 def test_best_scores_are_the_largest_and_right_where_the_label_is(make_files):
     frame = read_report_data(make_files(), 2).calibration
-    score, right = annotation.best_scores(frame)
+    score, right = best_scores(frame)
     assert (score == frame[["score:T cell", "score:NA"]].max(axis=1)).all()
     assert (right == (frame["label"] == "T cell")).all()
 

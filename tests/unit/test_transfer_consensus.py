@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.sketch import subsample_per_label
 from dice_atlas.transfer import linear
 from dice_atlas.transfer.calls import call
 from dice_atlas.transfer.conformal import labelled_and_wrong, risk_threshold
@@ -65,13 +66,12 @@ def test_the_linear_voter_holds_cells_out_and_knows_labels_without_a_cell(cells)
     assert scores.tolist() == [[0, 1]] * 3
 
 
-def test_of_many_cells_each_label_gives_its_share(monkeypatch):
-    monkeypatch.setattr(linear, "MOST_CELLS", 1000)
+def test_of_many_cells_each_label_gives_its_share():
     labels = np.repeat(["A", "B", "C"], [8000, 1900, 100])
-    rows = linear.fitted_rows(labels, np.arange(10_000), 3)
+    rows = subsample_per_label(labels, 1000, 3, linear.LEAST_CELLS)
     assert pd.Series(labels[rows]).value_counts().to_dict() == {"A": 800, "B": 190, "C": 100}
     assert (np.diff(rows) > 0).all()
-    assert (linear.fitted_rows(labels, np.arange(10_000), 3) == rows).all()
+    assert (subsample_per_label(labels, 1000, 3, linear.LEAST_CELLS) == rows).all()
 
 
 def test_probabilities_and_their_loss():

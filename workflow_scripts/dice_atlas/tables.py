@@ -1,6 +1,6 @@
 """Tables and parts of h5ad files between the rules, read without guessing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,16 @@ def read_text_table(path: str | Path, *numbers: str) -> pd.DataFrame:
     return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
 
 
+def by_voter(
+    paths: Iterable[str | Path], read: Callable[[str | Path], pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Tables annotation/<voter>/<name> by their voter."""
+    return {Path(path).parent.name: read(path) for path in paths}
+
+
 def read_by_voter(paths: Iterable[str | Path], *numbers: str) -> dict[str, pd.DataFrame]:
     """Tables annotation/<voter>/<name> by their voter; see `read_text_table`."""
-    return {Path(path).parent.name: read_text_table(path, *numbers) for path in paths}
+    return by_voter(paths, lambda path: read_text_table(path, *numbers))
 
 
 def require_columns(keys: Iterable[str], cells: pd.DataFrame, where: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dice_atlas.atlas.settings import Limits
+from dice_atlas.atlas.settings import AtlasSettings
 from dice_atlas.dice.settings import REFERENCE_AT_MOST
 from dice_atlas.holdout import CALIBRATION_SHARE
 from dice_atlas.names import SPACES, UNASSIGNED
@@ -13,15 +13,18 @@ from dice_atlas.numerics.neighbors import search_note
 from dice_atlas.transfer.settings import MOST_CELLS
 
 
-def approximations(obs: pd.DataFrame, limits: Limits, card: Mapping[str, Any]) -> list[str]:
+def approximations(
+    obs: pd.DataFrame, settings: AtlasSettings, card: Mapping[str, Any]
+) -> list[str]:
     """One sentence for each approximation; none where all cells were used for everything.
 
     Parameters
     ----------
     obs : of the atlas: `sample`, `role`, `cell_type`.
-    limits : of the run.
+    settings : its limits and voters.
     card : of the prior.
     """
+    limits, voters = settings.limits, settings.voters
     reference = obs["role"] == "reference"
     labelled = int((reference & (obs["cell_type"] != UNASSIGNED)).sum())
     query = obs.loc[~reference, "sample"]
@@ -36,12 +39,12 @@ def approximations(obs: pd.DataFrame, limits: Limits, card: Mapping[str, Any]) -
         )
     if note := search_note(len(obs), limits.graph):
         found.append(f"graph of the clusters and the map: {note}")
-    if labelled > MOST_CELLS and "linear" in limits.voters:
+    if labelled > MOST_CELLS and "linear" in voters.voters:
         found.append(
             f"the linear model is fitted on {MOST_CELLS:,} reference cells, drawn by label"
         )
-    if labelled and len(query) and {*SPACES} & {*limits.voters}:
-        each = query.value_counts().max() if limits.per == "sample" else len(query)
+    if labelled and len(query) and {*SPACES} & {*voters.voters}:
+        each = query.value_counts().max() if voters.per == "sample" else len(query)
         # Held-out reference cells are asked about together with the query.
         most = max(int(reference.sum()), int(each) + round(CALIBRATION_SHARE * labelled))
         if note := search_note(most, limits.transfer):

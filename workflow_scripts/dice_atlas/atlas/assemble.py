@@ -109,7 +109,7 @@ def assemble(
         uns["dice_label_posterior_names"] = np.asarray(labels, dtype=object)
     by_voter = read_by_voter(files.calls, *CALLED_NUMBERS)
     if files.predictions:
-        calls = by_voter[settings.final]
+        calls = by_voter[settings.voters.final]
         scores, names = score_matrix(read_text_table(files.predictions), obs.index)
         obsm["cell_type_scores"] = scores
         uns["cell_type_scores_names"] = np.array(names, dtype=object)
@@ -119,7 +119,7 @@ def assemble(
     obs["cell_type_ontology_term_id"] = obs["cell_type"].map(ids)
     notes = {
         "ontology": unknown,
-        "approximations": approximations(obs, settings.limits, read_card(files.card)),
+        "approximations": approximations(obs, settings, read_card(files.card)),
     }
     for about, said in notes.items():
         logger.info("%s: %s", about, "; ".join(said) or "nothing to say")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dice_atlas.transfer.settings import VoterSettings
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -12,28 +14,18 @@ class Limits:
     Attributes
     ----------
     graph, transfer : up to which neighbours are exact.
-    voters : who labels the query.
-    per : the transfer labels `all` query samples together, or each `sample` by itself.
     sketch : cells that metrics of an embedding look at.
     """
 
     graph: int
     transfer: int
-    voters: tuple[str, ...]
-    per: str
     sketch: int
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Limits":
         """From the validated config."""
-        annotate = config["annotate"]
-        return cls(
-            config["cluster"]["exact_up_to"],
-            annotate["exact_up_to"],
-            tuple(annotate["voters"]),
-            annotate["per"],
-            config["scale"]["sketch"],
-        )
+        graph, transfer = config["cluster"]["exact_up_to"], config["annotate"]["exact_up_to"]
+        return cls(graph, transfer, config["scale"]["sketch"])
 
 
 @dataclass(frozen=True)
@@ -42,13 +34,13 @@ class AtlasSettings:
 
     Attributes
     ----------
-    final : voter whose labels become `cell_type`.
+    voters : of the labels.
     coverage : of the sets of labels, 0 to 1.
     ontology : Cell Ontology ids of labels, by hand.
     limits : above which the run approximated.
     """
 
-    final: str
+    voters: VoterSettings
     coverage: float
     ontology: Mapping[str, str]
     limits: Limits
@@ -57,4 +49,5 @@ class AtlasSettings:
     def from_config(cls, config: Mapping[str, Any]) -> "AtlasSettings":
         """From the validated config."""
         annotate, limits = config["annotate"], Limits.from_config(config)
-        return cls(annotate["final"], annotate["coverage"], annotate["ontology"], limits)
+        voters = VoterSettings.from_config(annotate)
+        return cls(voters, annotate["coverage"], annotate["ontology"], limits)

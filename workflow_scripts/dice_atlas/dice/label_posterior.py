@@ -1,22 +1,8 @@
 """Labels of posterior samples: the share of a cell's samples that each label gets."""
 
-import numpy as np
 import torch
 
 from dice_atlas.numerics.neighbors import nearest_on_device
-
-
-def subsample_per_label(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Rows of at most about `most` cells, every label keeping its share and one cell at least."""
-    if len(labels) <= most:
-        return np.arange(len(labels))
-    rng = np.random.default_rng(seed)
-    rows = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        size = max(1, round(len(members) * most / len(labels)))
-        rows.append(rng.choice(members, size, replace=False))
-    return np.sort(np.concatenate(rows))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import torch
 from dice_atlas.dice.coordinates import in_coordinates, space_in_coordinates
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.gene_space import GeneSpace
-from dice_atlas.dice.label_posterior import label_shares, subsample_per_label
+from dice_atlas.dice.label_posterior import label_shares
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.settings import REFERENCE_AT_MOST, DenoiseSettings
@@ -20,6 +20,7 @@ from dice_atlas.holdout import cell_numbers
 from dice_atlas.logs import Progress
 from dice_atlas.numerics.blocks import read_rows
 from dice_atlas.numerics.shards import shard_rows
+from dice_atlas.numerics.sketch import subsample_per_label
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from dice_atlas.metrics.calibration import expected_calibration_error, reliability_curve
-from dice_atlas.names import SCORE, UNASSIGNED
+from dice_atlas.names import UNASSIGNED
 from dice_atlas.plots.style import (
     BLUE,
     CLUSTER_COLORS,
@@ -26,7 +26,7 @@ from dice_atlas.plots.style import (
 )
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.maps import legend_columns
-from dice_atlas.transfer.conformal import labelled_and_wrong
+from dice_atlas.transfer.conformal import best_scores, labelled_and_wrong
 
 # More samples than this get narrower bars.
 MANY_SAMPLES = 30
@@ -135,13 +135,6 @@ def confusion(data: ReportData, space: str) -> Figure:
     return crosstab_figure(confusion_counts(data.confusion, space), "truth", "label")
 
 
-def best_scores(calibration: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Score of the predicted label, and whether it is right, of held-out reference cells."""
-    columns = [c for c in calibration if c.startswith(SCORE)]
-    score = calibration[columns].to_numpy(dtype=float).max(axis=1, initial=0)
-    return score, (calibration["predicted"] == calibration["label"]).to_numpy()
-
-
 def wilson(right: Sequence[int], cells: Sequence[int]) -> np.ndarray:
     """Wilson's 95 % intervals of shares (2 x n: low, high)."""
     intervals = [
@@ -229,10 +222,8 @@ def reliability(data: ReportData) -> Figure:
     calibration = of_transfer(data.calibration)
     all_three = len(calibration) > 0
     with styled():
-        width = FULL_WIDTH if all_three else FULL_WIDTH / 2
-        figure, axes = plt.subplots(
-            1, 3 if all_three else 1, figsize=(width, 4.0 if not all_three else 3.8), squeeze=False
-        )
+        panels, size = (3, (FULL_WIDTH, 3.8)) if all_three else (1, (FULL_WIDTH / 2, 4.0))
+        figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False)
         draw_scores(axes[0, 0], data)
         if all_three:
             draw_reliability(axes[0, 1], calibration)

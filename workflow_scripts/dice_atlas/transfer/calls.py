@@ -1,7 +1,7 @@
 """What is said of each query cell: label or unassigned, second label, prediction set."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata as ad
@@ -37,11 +37,6 @@ def read_annotation(path: str | Path) -> pd.DataFrame:
         path, sep="\t", keep_default_na=False, na_values={"support": [""]},
         dtype=dict.fromkeys(names, str),
     )  # fmt: skip
-
-
-def read_voters(paths: Iterable[str | Path]) -> dict[str, pd.DataFrame]:
-    """Tables annotation/<voter>/<name> of anchors or scores, by their voter."""
-    return {Path(path).parent.name: read_annotation(path) for path in paths}
 
 
 def gathered(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

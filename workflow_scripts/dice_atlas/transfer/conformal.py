@@ -177,6 +177,13 @@ def risk_threshold(score: np.ndarray, right: np.ndarray, risk: float) -> float:
     return float("inf")
 
 
+def best_scores(calibration: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Score of the predicted label, and whether it is right, of held-out reference cells."""
+    columns = [c for c in calibration if c.startswith(SCORE)]
+    score = calibration[columns].to_numpy(dtype=float).max(axis=1, initial=0)
+    return score, (calibration["predicted"] == calibration["label"]).to_numpy(dtype=bool)
+
+
 def score_threshold(calibration: pd.DataFrame, settings: CallSettings) -> float:
     """Least score of a cell that gets a label: that of the settings, or by the risk.
 
@@ -187,10 +194,7 @@ def score_threshold(calibration: pd.DataFrame, settings: CallSettings) -> float:
     """
     if settings.unassigned_below is not None:
         return settings.unassigned_below
-    held = calibration[calibration["role"] == "reference"]
-    columns = [name for name in held if name.startswith(SCORE)]
-    score = held[columns].to_numpy(dtype=float).max(axis=1, initial=0.0)
-    right = (held["predicted"] == held["label"]).to_numpy(dtype=bool)
+    score, right = best_scores(calibration[calibration["role"] == "reference"])
     return risk_threshold(score, right, settings.risk)
 
 

@@ -12,7 +12,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.numerics.blocks import row_slices
 from dice_atlas.numerics.scaling import Scaling, fit_scaling, scale
-from dice_atlas.numerics.sketch import drawn
+from dice_atlas.numerics.sketch import subsample_per_label
 from dice_atlas.transfer.labels import score_columns, winners
 from dice_atlas.transfer.settings import MOST_CELLS
 
@@ -23,23 +23,13 @@ MAX_VALUE = 10.0
 # Inverse strength of the ridge penalty; 0.001 to 0.1 are about as good (docs/annotation.md).
 C = 0.01
 MOST_STEPS = 300
+# Cells of a label that are not left out where there are too many for the model.
+LEAST_CELLS = 100
 
 
 def scaled(expression: sp.csr_matrix, scaling: Scaling) -> np.ndarray:
     """Centred, scaled expression, dense float32."""
     return (scale(expression, scaling).toarray() - scaling.center).astype(np.float32)
-
-
-def fitted_rows(labels: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
-    """At most about `MOST_CELLS` of some rows; no label loses its last hundred cells."""
-    if len(rows) <= MOST_CELLS:
-        return rows
-    parts = []
-    for label in np.unique(labels[rows]):
-        members = rows[labels[rows] == label]
-        most = max(round(MOST_CELLS * len(members) / len(rows)), 100)
-        parts.append(drawn(members, most, seed))
-    return np.sort(np.concatenate(parts))
 
 
 def linear_scores(
@@ -68,7 +58,7 @@ def linear_scores(
     -------
     Asked cells x names; rows sum to 1.
     """
-    rows = fitted_rows(labels, rows, seed)
+    rows = rows[subsample_per_label(labels[rows], MOST_CELLS, seed, LEAST_CELLS)]
     columns = pd.Index(names)
     result = np.zeros((len(asked), len(columns)))
     classes = np.unique(labels[rows])
