@@ -78,6 +78,12 @@ def test_others_leave_the_point_out():
     index, distance = nb.Neighbors(np.ones((9, 2))).nearest_others(3)
     assert not (index == np.arange(9)[:, None]).any()
     assert (distance == 0).all()
+    # Of some points: their rows of the whole result.
+    rows = np.array([7, 7, 250, 0])
+    some = nb.Neighbors(points).nearest_others(7, rows)
+    for part, whole in zip(some, nb.Neighbors(points).nearest_others(7), strict=True):
+        np.testing.assert_allclose(part, whole[rows], rtol=1e-12)
+    assert (nb.Neighbors(points).nearest_to_self(3, rows)[:, 0] == rows).all()
     with pytest.raises(ValueError, match="expected 0 to 299"):
         nb.Neighbors(points).nearest_others(300)
 

@@ -53,7 +53,7 @@ def test_pairs_are_in_order_of_reference_then_nearness():
 def test_shared_neighbours_by_hand():
     aa, ab = np.array([[0, 1], [1, 0], [2, 1]]), np.array([[0, 1], [1, 0], [2, 1]])
     ba, bb = np.array([[0, 1], [2, 1], [1, 2]]), np.array([[0, 2], [1, 2], [2, 1]])
-    found = shared_neighbors(np.array([0, 1, 2]), np.array([0, 0, 1]), aa, ab, ba, bb)
+    found = shared_neighbors(np.array([0, 1, 2]), np.array([0, 0, 1]), 3, aa, ab, ba, bb)
     expected = []
     for i, j in ((0, 0), (1, 0), (2, 1)):
         of_i = {("r", x) for x in aa[i]} | {("q", x) for x in ab[i]}

@@ -65,19 +65,36 @@ class Neighbors:
         index, distance = self.index.query(queries.astype(np.float32), k=k, epsilon=0.2)
         return index.astype(np.int64), distance.astype(np.float64)
 
-    def nearest_to_self(self, k: int) -> np.ndarray:
-        """The `k` nearest points of each point, itself first even among duplicates (n x k).
+    def nearest_to_self(self, k: int, rows: np.ndarray | None = None) -> np.ndarray:
+        """The `k` nearest points of each point, itself first even among duplicates.
+
+        Parameters
+        ----------
+        k : 1 to the number of points.
+        rows : positions of the m points that are asked about; None: all.
+
+        Returns
+        -------
+        Positions, m x k.
 
         Raises
         ------
         ValueError
             k is not between 1 and the number of points.
         """
-        others, _ = self.nearest_others(k - 1)
-        return np.hstack([np.arange(len(others))[:, None], others])
+        rows = np.arange(len(self.points)) if rows is None else rows
+        others, _ = self.nearest_others(k - 1, rows)
+        return np.hstack([rows[:, None], others])
 
-    def nearest_others(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (n x k) and distances of the `k` points nearest to each, without itself.
+    def nearest_others(
+        self, k: int, rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and distances (m x k) of the `k` points nearest to each, without itself.
+
+        Parameters
+        ----------
+        k : 0 to the number of points less one.
+        rows : positions of the m points that are asked about; None: all.
 
         Raises
         ------
@@ -87,11 +104,13 @@ class Neighbors:
         n = len(self.points)
         if not 0 <= k < n:
             raise ValueError(f"{k} neighbours of each of {n} points: expected 0 to {n - 1}")
-        index, distance = self.nearest(self.points, k + 1)
-        is_own = index == np.arange(n)[:, None]
+        rows = np.arange(n) if rows is None else rows
+        index, distance = self.nearest(self.points[rows], k + 1)
+        is_own = index == rows[:, None]
         # Among more than k duplicates a point may miss itself: it takes the last place.
         is_own[~is_own.any(axis=1), -1] = True
-        return index[~is_own].reshape(n, k), distance[~is_own].reshape(n, k)
+        shape = len(rows), k
+        return index[~is_own].reshape(shape), distance[~is_own].reshape(shape)
 
     def among_nearest(
         self, queries: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int

@@ -81,13 +81,17 @@ def find_anchors(
         )
     if settings.k_score is None:
         return Anchors(rows, columns, np.ones(rows.size))
+    # Of the cells that are in anchors alone: the searches among cells of one side cost the most.
+    in_reference, row = np.unique(rows, return_inverse=True)
+    in_query, column = np.unique(columns, return_inverse=True)
     raw = shared_neighbors(
-        rows,
-        columns,
-        among_reference.nearest_to_self(k)[:, : settings.k_score],
-        query_of_reference[:, : settings.k_score],
-        reference_of_query[:, : settings.k_score],
-        among_query.nearest_to_self(k)[:, : settings.k_score],
+        row,
+        column,
+        reference.shape[0],
+        among_reference.nearest_to_self(k, in_reference)[:, : settings.k_score],
+        query_of_reference[in_reference, : settings.k_score],
+        reference_of_query[in_query, : settings.k_score],
+        among_query.nearest_to_self(k, in_query)[:, : settings.k_score],
     )
     return Anchors(rows, columns, rescale_scores(raw))
 
@@ -105,15 +109,22 @@ def mutual_pairs(
 def shared_neighbors(
     rows: np.ndarray,
     columns: np.ndarray,
+    n_reference: int,
     reference_of_reference: np.ndarray,
     query_of_reference: np.ndarray,
     reference_of_query: np.ndarray,
     query_of_query: np.ndarray,
 ) -> np.ndarray:
-    """Number of neighbours, in both sets together, that the two cells of a pair share (pairs)."""
-    offset = reference_of_reference.shape[0]
-    of_reference = np.hstack([reference_of_reference, query_of_reference + offset])
-    of_query = np.hstack([reference_of_query, query_of_query + offset])
+    """Number of neighbours, in both sets together, that the two cells of a pair share (pairs).
+
+    Parameters
+    ----------
+    rows, columns : of the pairs, in the lists of neighbours of reference and of query cells.
+    n_reference : reference cells in all.
+    reference_of_reference and the others : positions of neighbours (cells x k).
+    """
+    of_reference = np.hstack([reference_of_reference, query_of_reference + n_reference])
+    of_query = np.hstack([reference_of_query, query_of_query + n_reference])
     # Neither list repeats a cell: one that stands twice in both lists together is shared.
     both = np.sort(np.hstack([of_reference[rows], of_query[columns]]).astype(np.int32), axis=1)
     return (both[:, 1:] == both[:, :-1]).sum(axis=1)
