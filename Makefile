@@ -4,13 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi oracle readme lint lock clean
+.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
 	@echo
 	@echo "report: $(CURDIR)/results/demo/report.html"
 	@echo "atlas:  $(CURDIR)/results/demo/atlas.h5ad"
+
+# A config and a sheet to fill in: config/<NAME>.yaml and config/<NAME>.csv.
+NEW = config/$(NAME).yaml config/$(NAME).csv
+new:
+	@test -n "$(NAME)" || { echo "give the study a name: make new NAME=my_study"; exit 1; }
+	@for file in $(NEW); do test ! -e $$file || { echo "$$file is there already"; exit 1; }; done
+	@sed 's/NAME/$(NAME)/g' config/new/study.yaml > config/$(NAME).yaml
+	@cp config/new/study.csv config/$(NAME).csv
+	@echo "fill in: $(NEW)"
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest

@@ -19,6 +19,7 @@ configfile: SETTINGS
 
 include: "rules/common.smk"
 include: "rules/common_benchmark.smk"
+include: "rules/common_progress.smk"
 
 
 report: "resources/captions/workflow.rst"
@@ -36,6 +37,7 @@ wildcard_constraints:
 localrules:
     all,
     benchmark,
+    check,
     synthesis,
 
 
@@ -56,6 +58,11 @@ onstart:
     refuse_a_short_queue()
     refuse_synthesis_without_counts()
     note_read(small_inputs(), INPUTS_READ, forced)
+    say_progress()
+
+
+onsuccess:
+    say_results()
 
 
 onerror:

@@ -65,6 +65,18 @@ rule read_truth:
         "../workflow_scripts/read_truth.py"
 
 
+rule check:
+    input:
+        counts=every_sample("samples/{sample}/counts.h5ad"),
+        truth=[out("truth.tsv.gz")] if TRUTHS else [],
+    log:
+        log_of("check"),
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/check.py"
+
+
 rule filter_cells:
     input:
         counts=out("samples/{sample}/counts.h5ad"),

@@ -2,7 +2,7 @@
 
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.transfer.calls import call, read_annotation
+from dice_atlas.transfer.calls import call, calls_sentence, read_annotation
 from dice_atlas.transfer.settings import CallSettings
 
 if __name__ == "__main__":
@@ -10,5 +10,5 @@ if __name__ == "__main__":
         given, settings = snakemake.input, CallSettings.from_config(snakemake.params.annotate)
         predictions, calibration = map(read_annotation, (given.predictions, given.calibration))
         calls = call(predictions, calibration, settings)
-        log.info("%s", calls["cell_type"].value_counts().to_dict())
+        log.info(calls_sentence(calls))
         write_table(calls, snakemake.output.calls)

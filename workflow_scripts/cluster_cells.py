@@ -12,6 +12,7 @@ if __name__ == "__main__":
         data = ad.read_h5ad(snakemake.input.embedding)
         scan = cluster(data, settings, snakemake.params.seed)
         log.info("\n%s", scan.table.to_string(index=False))
+        log.info("%d clusters at resolution %s", *scan.summary)
         # The embedding itself stays in its own file.
         scan.graph.obsm.clear()
         write_h5ad(scan.graph, snakemake.output.graph, compression="lzf")

@@ -8,10 +8,11 @@ from dice_atlas.holdout import require_same_cells
 from dice_atlas.logs import job_log
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
+    with job_log(snakemake.log[0]) as log:
         given, name = snakemake.input, snakemake.params.embedding
         graph, data = ad.read_h5ad(given.graph), ad.read_h5ad(given.embedding)
         pair = f"{given.graph} and {given.embedding}"
         require_same_cells(graph.obs_names, data.obs_names, pair)
         layout = embed_umap(graph, embedding_of(data, name), name, snakemake.params.seed)
+        log.info("a map of %d cells", len(layout))
         write_table(umap_table(graph.obs_names, layout), snakemake.output.umap)

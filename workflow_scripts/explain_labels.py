@@ -8,7 +8,7 @@ from dice_atlas.tables import read_by_voter, read_text_table
 from dice_atlas.transfer.explain import explain
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
+    with job_log(snakemake.log[0]) as log:
         given = snakemake.input
         genes, agreement = explain(
             ad.read_h5ad(given.denoised),
@@ -16,5 +16,6 @@ if __name__ == "__main__":
             read_by_voter(given.calls),
             read_text_table(given.clusters),
         )
+        log.info("genes of %d labels, labels of the clusters", genes["label"].nunique())
         write_table(genes, snakemake.output.genes)
         write_table(agreement, snakemake.output.clusters)

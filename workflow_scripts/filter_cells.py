@@ -14,6 +14,7 @@ if __name__ == "__main__":
         cells, bands = assess_cells(sample, settings, snakemake.params.seed)
         row = summary_row(sample, cells, settings, bands)
         log.info("%s", row)
+        log.info("%d of %d cells kept", row["cells_kept"], row["cells_in"])
         filtered = filtered_sample(sample, cells)
         write_h5ad(
             filtered, made.filtered, compression="gzip", convert_strings_to_categoricals=False

@@ -23,7 +23,7 @@ if __name__ == "__main__":
                 normalized, corrected, rows, settings, params.max_value, params.seed
             )
         latents = compute_latents(normalized, corrected, space, params.target_sum)
-        log.info("k = %d, %s", space.k,
-                 {k: v for k, v in latents.uns["latent"].items() if np.ndim(v) == 0})  # fmt: skip
+        log.info("%s", {k: v for k, v in latents.uns["latent"].items() if np.ndim(v) == 0})
+        log.info("%d dimensions of %d genes", space.k, len(space.genes))
         save_space(whole, snakemake.output.loadings)
         write_h5ad(latents, snakemake.output.latents, compression="lzf")

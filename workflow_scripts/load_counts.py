@@ -7,5 +7,5 @@ from dice_atlas.logs import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         made, sample = snakemake.output, load_sample(snakemake.params.row, snakemake.params.names)
-        log.info("%s: %d cells x %d genes", snakemake.wildcards.sample, *sample.shape)
+        log.info("%d cells x %d genes", *sample.shape)
         write_h5ad(sample, made.counts, compression="gzip", convert_strings_to_categoricals=False)

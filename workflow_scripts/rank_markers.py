@@ -14,5 +14,5 @@ if __name__ == "__main__":
         pair = f"{given.clusters} and {given.normalized}"
         require_same_cells(clusters["cell"], normalized.obs_names, pair)
         markers = rank_markers(normalized, clusters["cluster"].to_numpy())
-        log.info("%d rows for %d clusters", len(markers), markers["cluster"].nunique())
+        log.info("markers of %d clusters", markers["cluster"].nunique())
         write_table(markers, snakemake.output.markers)

@@ -18,5 +18,6 @@ if __name__ == "__main__":
         settings = ClusterSettings.from_config(params.cluster)
         metrics = metrics_table(cells, calls, settings, params.seed, params.sketch)
         log.info("\n%s", metrics.drop(columns="note").to_string(index=False))
+        log.info("%d scores", len(metrics))
         write_table(metrics, made.metrics)
         write_table(confusion_table(cells, calls), made.confusion)

@@ -3,7 +3,7 @@
 import anndata as ad
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.transfer.calls import call, read_annotation, transfer
+from dice_atlas.transfer.calls import call, calls_sentence, read_annotation, transfer
 from dice_atlas.transfer.labels import predictions_table
 from dice_atlas.transfer.settings import CallSettings, WeightSettings
 
@@ -15,6 +15,6 @@ if __name__ == "__main__":
         predictions = predictions_table(weights.obs_names, result)
         calibration = read_annotation(given.calibration)
         calls = call(predictions, calibration, CallSettings.from_config(annotate))
-        log.info("%s", calls["cell_type"].value_counts().to_dict())
+        log.info(calls_sentence(calls))
         write_table(predictions, snakemake.output.predictions)
         write_table(calls, snakemake.output.calls)

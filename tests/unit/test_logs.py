@@ -3,10 +3,11 @@
 import errno
 import os
 import sys
+import warnings
 
 import pytest
 from dice_atlas.errors import InputError
-from dice_atlas.logs import is_full, job_log, last_words
+from dice_atlas.logs import is_full, job_log, last_result, last_words, warnings_of
 
 
 class Ended(BaseException):
@@ -113,3 +114,22 @@ def test_last_words(tmp_path, text, words):
     said = last_words(tmp_path / "log")
     assert said.startswith(words)
     assert said == words or words.endswith("killed")
+
+
+def test_the_result_is_the_last_line_and_warnings_are_those_of_data(tmp_path):
+    path = tmp_path / "rule.log"
+    with job_log(str(path)) as log:
+        log.info("\n%s", "a table\nof two lines")
+        log.warning("two genes are missing")
+        warnings.warn("numpy is old", FutureWarning, stacklevel=1)
+        log.info("5 cells")
+    assert last_result(path) == "5 cells"
+    assert warnings_of(path) == ["two genes are missing"]
+    with job_log(str(path)) as log:
+        log.info("x" * 500)
+    assert last_result(path).endswith("x ...")
+    assert len(last_result(path)) == 110
+    with job_log(str(path)):
+        pass
+    assert last_result(path) == "done"
+    assert last_result(tmp_path / "none.log") == "done"

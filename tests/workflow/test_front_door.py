@@ -1,6 +1,8 @@
 """What a user meets before and after the jobs: messages, odd paths, two runs at once."""
 
+import re
 import shutil
+import subprocess
 
 import pytest
 from waiting import wait_for
@@ -62,6 +64,24 @@ def test_a_wrong_sheet_of_the_benchmark_ends_with_the_message(copy, dry):
     assert not list((copy.folder / ".snakemake/locks").glob("*"))
 
 
+def test_a_new_study_is_filled_in_and_checked(copy, root):
+    shutil.copy(root / "Makefile", copy.folder)
+    make = ["make", "new", "NAME=my_study"]
+    subprocess.run(make, cwd=copy.folder, check=True)
+    output = copy.run("-n", "--configfile", "config/my_study.yaml", "--", "check", ok=False)
+    assert "column path: no such file: /path/to/reference.h5ad" in output
+    sheet = copy.folder / "config/my_study.csv"
+    (copy.folder / "config/mine.h5ad").touch()
+    sheet.write_text(re.sub(r"/path/to/[^,]+", "mine.h5ad", sheet.read_text()))
+    assert copy.planned("--configfile", "config/my_study.yaml", "--", "check") == {
+        "load_counts": 3,
+        "check": 1,
+    }
+    again = subprocess.run(make, cwd=copy.folder, capture_output=True, text=True, check=False)
+    assert again.returncode != 0
+    assert "config/my_study.yaml is there already" in again.stdout
+
+
 def test_what_failed_is_said_last(copy):
     (copy.folder / "tpm.csv").write_text("gene,c1,c2\nA,0.5,1.5\nB,1.5,2.5\n")
     (copy.folder / "odd{.csv").write_text("gene,c1,c2\nA,1,-1\nB,1,2\n")
@@ -118,7 +138,9 @@ def test_two_atlases_at_once_in_one_folder(copy):
         again = copy.run("--config", "atlas=first", "--", target, ok=False)
         # By the lock, or since a file that is being written looks as if it had been cut off.
         assert "Directory cannot be locked" in again or "IncompleteFilesException" in again
-        copy.run("--config", "atlas=second", "--", "results/second/samples/pbmc_q1/counts.h5ad")
+        output = copy.run("--config", "atlas=second", "--", "check")
+        assert re.search(r"^ *pbmc_q1 +query +10x mtx v3 +174 +765 +100% +0$", output, re.MULTILINE)
+        assert "765 genes are in all samples." in output
         assert first.poll() is None, "the first run ended before the second"
         assert first.wait(timeout=300) == 0
     finally:

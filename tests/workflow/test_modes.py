@@ -1,6 +1,7 @@
 """Other shapes of input: no reference, no labels, a saved prior, missing genes, wrong input."""
 
 import json
+import re
 
 import anndata as ad
 import numpy as np
@@ -42,7 +43,17 @@ def read(copy, atlas):
 def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, small):
     samples = sheet(copy, "alone", QUERY)
     config = copy.config("alone", atlas="alone", samples=samples, **small)
-    copy.run("--configfile", config)
+    output = copy.run("--configfile", config)
+    # A line for each job, in place of Snakemake's own, and where the results are.
+    done = re.findall(r"^\[ *(\d+)/(\d+)\] (\w+).*: .+ \(\d+ s\)$", output, re.MULTILINE)
+    assert [int(number) for number, _, _ in done] == list(range(1, len(done) + 1))
+    assert {total for _, total, _ in done} == {str(len(done) + 1)}  # and the target
+    assert "] filter_cells (q1): 174 of 174 cells kept (" in output
+    assert "jobid:" not in output
+    assert output.count("Warning: genes.n_top is 3000, but only") == 1
+    end = output.split("Done in ")[1]
+    assert "results/alone/report.html" in end
+    assert "results/alone/atlas.h5ad" in end
     atlas = read(copy, "alone")
     assert set(atlas.obs["cell_type"]) == {"unassigned"}
     assert atlas.obs["cell_type_score"].isna().all()

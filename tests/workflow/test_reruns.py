@@ -109,7 +109,7 @@ def test_result_does_not_depend_on_the_number_of_shards(demo, tmp_path):
     for shards in (1, 7):
         config = copy.config("shards", denoise={"shards": shards})
         output = copy.run("--configfile", config, "--", str(path.relative_to(copy.folder)))
-        assert f"{shards}-of-{shards}" in output
+        assert f"denoise_shard ({shards}-of-{shards}): " in output
         found[shards] = ad.read_h5ad(path)
     one, seven = found.values()
     assert one.obs_names.equals(seven.obs_names)
@@ -145,7 +145,7 @@ def test_a_killed_run_resumes_to_the_result_of_an_undisturbed_one(make_copy, sma
     killed = make_copy("killed")
     name = killed.config("small", **small)
     process = killed.start("--cores", "2", "--configfile", name)
-    wait_for_text(killed.folder / "started.log", "rule train_prior:", 600)
+    wait_for_text(killed.folder / "started.log", "fit_loadings: ", 600)
     killed.kill(process)
     killed.run("--unlock")
     done = (killed.folder / "results/demo/features/normalized.h5ad").stat().st_mtime_ns

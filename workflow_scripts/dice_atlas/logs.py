@@ -18,6 +18,11 @@ logger = logging.getLogger("dice_atlas")
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 # How a line of FORMAT begins.
 ENTRY = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ([A-Z]+) ", re.MULTILINE)
+# The last line of a log, and what a warning of Python looks like in it.
+SECONDS = re.compile(r"\d+\.\d s")
+OF_PYTHON = re.compile(r"\.py:\d+: \w+: ")
+# Characters of a job's result that are shown while a run goes on.
+RESULT_LENGTH = 110
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # As HDF5, safetensors and others put it into the texts of errors of their own.
 FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "errno = 28", "os error 28")
@@ -122,6 +127,30 @@ def full_disk(path: str | Path) -> str:
         "of temporary files; free some (`df -h . $TMPDIR` and `quota` show it), then run the same "
         "command again; what is finished stays"
     )
+
+
+def entries_of(path: str | Path) -> list[tuple[str, str]]:
+    """Level and message of each entry of a job's log, in order; none of a log that is not there."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    _, *entries = ENTRY.split(text)
+    return [(level, text.strip()) for level, text in zip(entries[::2], entries[1::2], strict=True)]
+
+
+def last_result(path: str | Path) -> str:
+    """The last line that a job logged before its seconds, cut to `RESULT_LENGTH` characters."""
+    lines = [text for level, text in entries_of(path) if level == "INFO"]
+    kept = [text for text in lines if text and "\n" not in text and not SECONDS.fullmatch(text)]
+    result = kept[-1] if kept else "done"
+    return result if len(result) <= RESULT_LENGTH else f"{result[: RESULT_LENGTH - 4]} ..."
+
+
+def warnings_of(path: str | Path) -> list[str]:
+    """The warnings of a job about data and settings; not those of Python to programmers."""
+    lines = [text for level, text in entries_of(path) if level == "WARNING"]
+    return [text for text in lines if not OF_PYTHON.search(text.splitlines()[0])]
 
 
 def last_words(path: str | Path) -> str:

@@ -46,6 +46,12 @@ class Scan:
         """Cluster of every cell at the chosen resolution."""
         return self.partitions[self.table["resolution"][self.table["chosen"]].item()].to_numpy()
 
+    @property
+    def summary(self) -> tuple[int, str]:
+        """Number of clusters at the chosen resolution, and this resolution."""
+        row = self.table[self.table["chosen"]].iloc[0]
+        return int(row["n_clusters"]), str(row["resolution"])
+
 
 def scan_embedding(
     embedding: np.ndarray,

@@ -178,6 +178,7 @@ def denoise_shard(
         logger.warning("no bfloat16 in this %s's hardware: float32 would be faster", device)
     logger.info("%s, %d cells, %d samples each", first.method, len(rows), first.draws)
     result = denoise_rows(latents, rows, samplers, seed)
+    logger.info("%d cells denoised", len(rows))
     part = as_anndata(latents, rows, result)
     part.uns["dice"] = {
         "method": first.method,

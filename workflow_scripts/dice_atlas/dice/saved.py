@@ -172,6 +172,7 @@ def save_trained(
     }
     lists = ("genes", "calibration")
     logger.info("%s", json.dumps({k: v for k, v in card.items() if k not in lists}))
+    logger.info("preset %s, from %d cells", card["preset"], trained.n_cells)
     save_prior(trainer.best, space, card, path, trained.coordinates)
     columns = ["step", "train_loss", "validation_loss"]
     write_table(pd.DataFrame(trainer.rows, columns=columns), loss)

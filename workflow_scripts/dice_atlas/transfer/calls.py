@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 NO_ANCHOR = "no_labelled_anchor"
 # Why if no score keeps the risk.
 NO_SCORE = "no_score_meets_risk"
+# Labels in a sentence about all calls.
+MOST_NAMED = 3
 
 
 def read_annotation(path: str | Path) -> pd.DataFrame:
@@ -140,6 +142,13 @@ def call(
     if len(predictions) and (predictions["predicted"] == "").all():
         sets, p_values = np.zeros_like(sets), np.full(len(predictions), np.nan)
     return calls_table(predictions, sets, p_values, least_score, outside_below)
+
+
+def calls_sentence(calls: pd.DataFrame) -> str:
+    """How many cells of calls.tsv.gz got a label, and which are the most."""
+    named = calls.loc[calls["cell_type"] != UNASSIGNED, "cell_type"].value_counts()
+    most = ", ".join(f"{label} {n}" for label, n in named.head(MOST_NAMED).items())
+    return f"{named.sum()} of {len(calls)} cells got a label" + (f"; most: {most}" if most else "")
 
 
 def calls_table(

@@ -112,7 +112,7 @@ def combine(
             row["log_loss"] = log_loss(held, own_truth, temperature)
         elif is_held.any():
             logger.warning("%s could not be calibrated and is left out of the consensus", voter)
-        logger.info("%s", row)
+        logger.info(", ".join(f"{name} {value}" for name, value in row.items()))
         rows.append(row)
         temperatures.append(temperature)
         scores.append(own[columns].to_numpy(dtype=float))
@@ -131,6 +131,8 @@ def combine(
     support = calibrations[anchors[-1]] if anchors else calibrations[first]
     own_support = support.set_index("cell")["support"].reindex(cells["cell"])
     calibration.insert(5, "support", own_support.to_numpy())
+    voters = [voter for voter, own in zip(predictions, asked, strict=True) if own]
+    logger.info("consensus of %s", ", ".join(voters))
     return result, calibration, pd.DataFrame(rows).reindex(columns=list(VOTER_COLUMNS))
 
 
