@@ -167,6 +167,7 @@ def test_a_shard_over_its_memory_gets_more(cluster, study, done):
     done("shards over their memory", f"{len(killed)} killed, sent again with more, done")
 
 
+@long
 def test_a_cancelled_shard_is_sent_again_and_no_other(cluster, study, done):
     process = cluster.start(study, *arguments())
     # The first one: of an array the others would count as failed with it.
