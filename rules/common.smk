@@ -70,8 +70,10 @@ from dice_atlas.errors import InputError
 from dice_atlas.inputs import note_read, require_same, require_unchanged
 from dice_atlas.logs import last_words
 from dice_atlas.settings import (
+    compared_samples,
     require_augmentable,
     require_batch_keys,
+    require_comparable,
     require_counts,
     require_gene_names,
     require_learnable,
@@ -83,6 +85,7 @@ from dice_atlas.settings import (
     require_single_keys,
     validate_config,
 )
+from dice_atlas.conditions.settings import Grouping
 from dice_atlas.counts.formats import member_files
 from dice_atlas.names import CONSENSUS
 from dice_atlas.names import SPACES as ALL_SPACES
@@ -187,6 +190,7 @@ try:
     require_roles(config, SHEET)
     require_counts(config, SHEET)
     require_augmentable(config["augment"], SHEET)
+    require_comparable(config["compare"], SHEET)
 except InputError as error:
     raise Refusal(str(error)) from None
 if workflow.is_main_process:
@@ -210,6 +214,7 @@ CALLED = [*VOTERS, *({CONSENSUS} & {config["annotate"]["final"]})] if TRANSFER e
 # Labels are transferred to all query samples together, or to each by itself.
 PER_SAMPLE = config["annotate"]["per"] == "sample"
 ONE_TRANSFER = "{space}/by_sample/{sample}" if PER_SAMPLE else "{space}"
+OF_CONDITIONS = compared_samples(config["compare"], SHEET)
 SAVED_PRIOR = config["prior"]["path"]
 TRUTHS = [name for name in SAMPLES if SHEET[name]["truth"]]
 PARTS = ("page.css", "macros.html.j2")  # of every page
@@ -335,7 +340,7 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report", "benchmark", "synthesis")
+    without = ("gpu", "report", "benchmark", "synthesis", "compare")
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
@@ -344,6 +349,16 @@ def atlas_settings():
 def augmented(name):
     """A file of the synthetic cells of rare classes; none unless config asks for them."""
     return [out(f"augment/{name}")] if config["augment"]["below"] else []
+
+
+def conditions(name):
+    """A table of the comparison of conditions; none unless config asks for one."""
+    return [out(f"conditions/{name}")] if config["compare"] else []
+
+
+def grouping_settings():
+    """What the pseudobulk sums depend on; the models' settings are not among it."""
+    return {key: config["compare"][key] for key in Grouping.__dataclass_fields__}
 
 
 def saved_prior_files(*names):

@@ -82,6 +82,9 @@ rule render_report:
         cluster_labels=annotation_file("cluster_labels.tsv"),
         augmented=augmented("classes.tsv"),
         augment_scores=augmented("scores.tsv"),
+        condition_genes=conditions("genes.tsv.gz"),
+        condition_shares=conditions("composition.tsv"),
+        condition_types=conditions("types.tsv"),
         templates=templates("report.html.j2"),
     output:
         report=report(
@@ -107,5 +110,6 @@ rule render_report:
     params:
         report=config["report"],
         atlas_name=config["atlas"],
+        compare=config["compare"],
     script:
         "../workflow_scripts/render_report.py"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from dice_atlas.counts.labels import read_labels, read_truth
 from dice_atlas.counts.readers import read_obs
-from dice_atlas.counts.subset import batch_values, column_text, keep_mask
+from dice_atlas.counts.subset import column_text, keep_mask, sheet_values
 from dice_atlas.errors import InputError
 
 BARCODES = pd.Index(["AAA-1", "CCC-1", "GGG-1"], dtype=object)
@@ -218,9 +218,9 @@ def test_subset():
 
 
 def test_batch():
-    assert batch_values("A", OBS, "a").tolist() == ["A"] * 3
-    assert batch_values("obs:plate", OBS, "a").tolist() == ["1", "1", "2"]
+    assert sheet_values("A", OBS, "a").tolist() == ["A"] * 3
+    assert sheet_values("obs:plate", OBS, "a").tolist() == ["1", "1", "2"]
     with pytest.raises(InputError, match="1 of 3 cells have no 'donor'"):
-        batch_values("obs:donor", OBS, "a")
+        sheet_values("obs:donor", OBS, "a")
     with pytest.raises(InputError, match="no obs column 'run'"):
-        batch_values("obs:run", OBS, "a")
+        sheet_values("obs:run", OBS, "a")

@@ -28,7 +28,7 @@ RANKS = (
     ("counts", "features", "clustering", "metrics"),
     ("dice",),
     ("transfer", "baselines", "synthesis"),
-    ("scoring", "atlas", "plots"),
+    ("scoring", "atlas", "plots", "conditions"),
     ("report", "viewer", "benchmark"),
     # What the Snakefile reads before any job.
     ("inputs", "schemas", "spreadsheet", "settings", "sheet"),

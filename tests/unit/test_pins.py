@@ -31,7 +31,7 @@ def lock(root, file="requirements.txt") -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
 
 
-@pytest.mark.parametrize("env", ["analysis", "torch", "report", "scvi"])
+@pytest.mark.parametrize("env", ["analysis", "conditions", "torch", "report", "scvi"])
 def test_env_pins_are_the_locks(root, env):
     # scVI has versions of its own.
     locked = lock(root, "requirements-scvi.txt" if env == "scvi" else "requirements.txt")

@@ -230,6 +230,7 @@ def make_files(tmp_path, root):
             ],
             **{name: tmp_path / f"{name}.tsv" for name in tables},
             "augmented": [], "augment_scores": [],
+            "condition_genes": [], "condition_shares": [], "condition_types": [],
         }  # fmt: skip
 
     return make

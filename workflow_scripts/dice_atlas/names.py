@@ -6,6 +6,7 @@ UNASSIGNED = "unassigned"  # the cell type of a cell that got no label
 # Words for nothing, as R, pandas and people write them.
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})
 LOG1P = "log1p"  # in the sheet's column `expression`: a file without counts
+FROM_OBS = "obs:"  # in a field of the sheet: begins the name of a column of the sample's cells
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score
 SYNTHETIC = "synthetic|"  # begins the name of a synthetic reference cell; no sample's name has a |

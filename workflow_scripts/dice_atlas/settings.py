@@ -13,11 +13,12 @@ import yaml
 from jsonschema.exceptions import ValidationError
 
 from dice_atlas.baselines.methods import methods_schema
+from dice_atlas.conditions.settings import CompareSettings, require_units
 from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError, bullets, dead_link, reading
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import CONSENSUS, EMBEDDINGS, LOG1P, VOTERS
+from dice_atlas.names import CONSENSUS, EMBEDDINGS, FROM_OBS, LOG1P, VOTERS
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import hidden, shown, unusable_path
@@ -483,6 +484,70 @@ def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> Non
             f"batch.keys: seen {', '.join(wrong)}, expected columns of the sample sheet: "
             f"{', '.join(allowed)}"
         )
+
+
+def compared_samples(compare: dict[str, Any] | None, sheet: dict[str, dict[str, Any]]) -> list[str]:
+    """Samples whose cells are compared: of the right role, with a condition."""
+    if not compare:
+        return []
+    roles = ("query",) if compare["cells"] == "query" else ("query", "reference")
+    return [
+        name
+        for name, row in sheet.items()
+        if row["role"] in roles and field_of(row, compare["column"])
+    ]
+
+
+def field_of(row: dict[str, Any], column: str) -> str:
+    """A row's field that stands for all of its cells, of the columns that the atlas has."""
+    return str(row[column] if column in ("sample", "batch") else row["extra"].get(column, ""))
+
+
+def require_comparable(compare: dict[str, Any] | None, sheet: dict[str, dict[str, Any]]) -> None:
+    """Check that the sheet's samples can be compared as `compare` asks, if it does.
+
+    Conditions and replicates that are columns of the samples' own cells are known and checked only
+    when the cells have been read.
+
+    Raises
+    ------
+    InputError
+        A column is not in the sheet, no sample takes part, one has no counts, none gets labels; or
+        the replicates do not allow it (`conditions.settings.require_units`).
+    """
+    if not compare:
+        return
+    settings = CompareSettings.from_config(compare)
+    extra = [column for row in sheet.values() for column in row["extra"]]
+    allowed = list(dict.fromkeys(["sample", "batch", *extra]))
+    for key in ("column", "sample", "covariates"):
+        asked = [compare[key]] if isinstance(compare[key], str) else compare[key]
+        if wrong := [name for name in asked if name not in allowed]:
+            raise InputError(
+                f"compare.{key}: seen {', '.join(wrong)}, expected a column of the sample sheet: "
+                f"{', '.join(allowed)}"
+            )
+    rows = [sheet[name] for name in compared_samples(compare, sheet)]
+    if not rows:
+        raise InputError(
+            f"compare: no {'query ' * (settings.cells == 'query')}sample has a condition in the "
+            f"column {settings.column}; fill it in, or set compare.cells"
+        )
+    if logged := without_counts({row["sample"]: row for row in rows}):
+        raise InputError(
+            f"compare: the sample(s) {', '.join(logged)} have expression log1p, expected raw "
+            f"counts; leave their {settings.column} empty"
+        )
+    references = references_of(sheet).values()
+    transferred = bool(references) and all(row["labels"] for row in references)
+    if not transferred and not any(row["labels"] for row in rows):
+        raise InputError(
+            "compare: the samples get no cell types, expected a reference with labels, or (with "
+            "compare.cells: all) samples with labels"
+        )
+    fields = [(field_of(row, settings.sample), field_of(row, settings.column)) for row in rows]
+    if not any(text.startswith(FROM_OBS) for pair in fields for text in pair):
+        require_units(fields, settings)
 
 
 def require_roles(config: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> None:

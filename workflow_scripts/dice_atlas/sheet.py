@@ -18,7 +18,7 @@ from dice_atlas.counts.formats import (
     member_files,
 )
 from dice_atlas.errors import InputError, bullets, dead_link, no_permission
-from dice_atlas.names import INTERNAL, LOG1P, OBS
+from dice_atlas.names import FROM_OBS, INTERNAL, LOG1P, OBS
 from dice_atlas.schemas import as_number, is_valid
 from dice_atlas.spreadsheet import is_cut, read_table
 from dice_atlas.texts import column_problem, hidden, unusable_path
@@ -248,11 +248,14 @@ def check_obs_columns(row: dict[str, Any]) -> list[str]:
         if row[column] and row[f"{column}_source"] == row["path"]
     ]
     named += ["subset"] if row["subset"] else []
-    named += ["batch"] if row["batch"].startswith("obs:") else []
+    fields = {"batch": row["batch"], **row["extra"]}
+    named += [column for column, text in fields.items() if text.startswith(FROM_OBS)]
     table = "a csv or tsv file with the columns barcode,label"
     expected = {"labels": table, "truth": table, "batch": "the name of the batch"}
+    expected |= dict.fromkeys(row["extra"], "a text")
+    texts = row | fields
     return [
-        f"column {column}: seen {row[column]!r}, a column of the cells in the sample's file, but "
+        f"column {column}: seen {texts[column]!r}, a column of the cells in the sample's file, but "
         f"{row['path'] or 'an empty path'} has none ({', '.join(OBS_SUFFIXES)} have); expected "
         + expected.get(column, "an empty field for such a file")
         for column in named

@@ -12,9 +12,9 @@ from dice_atlas.counts.keys import cell_keys
 from dice_atlas.counts.labels import read_labels
 from dice_atlas.counts.logged import has_one_total, total_of
 from dice_atlas.counts.readers import read_counts
-from dice_atlas.counts.subset import FROM_OBS, batch_values, parse_subset
+from dice_atlas.counts.subset import parse_subset, sheet_values
 from dice_atlas.files import sha256
-from dice_atlas.names import LOG1P
+from dice_atlas.names import FROM_OBS, LOG1P
 
 
 def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnData:
@@ -36,7 +36,7 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     Raises
     ------
     InputError
-        See `read_counts`, `batch_values`, `read_labels`, `read_names` and `renamed`.
+        See `read_counts`, `sheet_values`, `read_labels`, `read_names` and `renamed`.
     """
     path = row["path"]
     counts = read_counts(path, row["subset"], row["slot"], row["expression"], obs_columns(row))
@@ -46,11 +46,14 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
         "cell_key": cell_keys(counts.X, barcodes),
         "sample": row["sample"],
         "role": row["role"],
-        "batch": batch_values(row["batch"], counts.obs, path),
+        "batch": sheet_values(row["batch"], counts.obs, path),
         "label": read_labels(
             row["labels"], row["labels_source"], barcodes, counts.obs, row["suffix"]
         ),
-        **row["extra"],
+        **{
+            name: sheet_values(field, counts.obs, path, name)
+            for name, field in row["extra"].items()
+        },
     }
     cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)
     source = {"path": str(path), "sha256": sha256(path), "format": counts.uns["format"]}
@@ -81,6 +84,6 @@ def obs_columns(row: dict[str, Any]) -> set[str]:
     wanted = set(parse_subset(row["subset"])) if row["subset"] else set()
     if row["labels"] and not is_label_table(row["labels"]):
         wanted.add(row["labels"])
-    if row["batch"].startswith(FROM_OBS):
-        wanted.add(row["batch"].removeprefix(FROM_OBS))
+    fields = [row["batch"], *row["extra"].values()]
+    wanted |= {f.removeprefix(FROM_OBS) for f in fields if f.startswith(FROM_OBS)}
     return wanted

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
+from dice_atlas.names import FROM_OBS
 from dice_atlas.texts import hidden
 
 logger = logging.getLogger(__name__)
-
-FROM_OBS = "obs:"
 
 
 def column_text(obs: pd.DataFrame, column: str, source: str) -> pd.Series:
@@ -89,8 +88,8 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
     return keep
 
 
-def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
-    """The batch of every cell: the same text, or an obs column's value for "obs:COLUMN".
+def sheet_values(spec: str, obs: pd.DataFrame, source: str, field: str = "batch") -> np.ndarray:
+    """A field of the sheet for every cell: its text, or an obs column's value for "obs:COLUMN".
 
     Raises
     ------
@@ -104,12 +103,12 @@ def batch_values(spec: str, obs: pd.DataFrame, source: str) -> np.ndarray:
     n_empty = int((values == "").sum())
     if n_empty:
         raise InputError(
-            f"{source}: {n_empty} of {len(obs)} cells have no {column!r}, which `batch` is taken "
+            f"{source}: {n_empty} of {len(obs)} cells have no {column!r}, which `{field}` is taken "
             "from; fill it in, or leave these cells out with `subset`"
         )
     if strange := next((value for value in values.unique() if hidden(value)), ""):
         raise InputError(
-            f"{source}: the batch {strange!r} of the obs column {column!r} has the character "
+            f"{source}: the {field} {strange!r} of the obs column {column!r} has the character "
             f"{hidden(strange)}, which nobody sees; expected printable text; remove it"
         )
     return values.to_numpy(object)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dice_atlas.conditions.files import Conditions, read_conditions
+from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.counts.criteria import PATTERNS
 from dice_atlas.names import SPACES, UNASSIGNED
 from dice_atlas.report.expression import expression_by_cluster
@@ -23,6 +25,8 @@ TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes
 TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
 # Those that there are only where synthetic cells were added to the reference.
 AUGMENT_TABLES = ("augmented", "augment_scores")
+# Those that there are only where conditions were compared.
+CONDITION_TABLES = ("condition_genes", "condition_shares", "condition_types")
 # Columns that are text whatever they look like: a label may read "NA", a cluster is a name.
 TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
@@ -61,6 +65,8 @@ class ReportData:
         Of the prior.
     provenance
         uns["dice_atlas"] with its JSON parsed.
+    conditions
+        Tables of the comparison of conditions, or None without one.
     """
 
     obs: pd.DataFrame
@@ -83,6 +89,7 @@ class ReportData:
     correction: dict[str, Any]
     card: dict[str, Any]
     provenance: dict[str, Any]
+    conditions: Conditions | None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -216,13 +223,16 @@ def read_provenance(uns: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
+def read_report_data(
+    files: Mapping[str, Any], n_markers: int, compare: CompareSettings | None = None
+) -> ReportData:
     """Read everything that the report is made of.
 
     Parameters
     ----------
     files : the rule's named inputs.
     n_markers : markers of each cluster whose expression is read.
+    compare : settings of the comparison of conditions, if there is one.
     """
     obs = as_text(read_part(files["atlas"], "obs"))
     provenance = read_provenance(read_part(files["atlas"], "uns/dice_atlas"))
@@ -238,6 +248,7 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
     clusters = obs["cluster"].to_numpy()
     seed = int(provenance["config"]["seed"])
+    compared = [path for name in CONDITION_TABLES for path in files[name]]
     return ReportData(
         obs=obs,
         umap=umap,
@@ -248,4 +259,5 @@ def read_report_data(files: Mapping[str, Any], n_markers: int) -> ReportData:
         correction=read_part(files["corrected"], "uns/correction"),
         card=json.loads(Path(files["card"]).read_text()),
         provenance=provenance,
+        conditions=read_conditions(compared, compare) if compare else None,
     )

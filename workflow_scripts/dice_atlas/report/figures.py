@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dice_atlas.plots.style import styled
-from dice_atlas.report import annotation, maps, stages
+from dice_atlas.report import annotation, conditions, maps, stages
 from dice_atlas.report.data import ReportData
 
 # Figures have so many pixels to the inch; a browser shows 100 of its own.
@@ -34,6 +34,11 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
         possible["reliability"] = lambda: annotation.reliability(data)
     if (data.confusion["space"] == final).any():
         possible["confusion"] = lambda: annotation.confusion(data, final)
+    if found := data.conditions:
+        if found.genes["p_value"].notna().any():
+            possible["condition_genes"] = lambda: conditions.volcano(found)
+        if found.shares["p_value"].notna().any():
+            possible["condition_shares"] = lambda: conditions.shares_figure(found)
     return possible
 
 

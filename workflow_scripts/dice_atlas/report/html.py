@@ -9,10 +9,11 @@ from typing import Any
 
 import jinja2
 
+from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS
 from dice_atlas.plots.points import MOST_POINTS
-from dice_atlas.report import tables
+from dice_atlas.report import conditions, tables
 from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.findings import facts, summary, unassigned_rules, warnings
@@ -60,6 +61,8 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "transfer": tables.metric_table(metrics, tables.TRANSFER, called, ["query"]),
         "by_type": tables.by_type_table(metrics, called),
         "augment": tables.augment_table(data),
+        "condition_genes": conditions.gene_table(data.conditions) if data.conditions else None,
+        "condition_shares": conditions.share_table(data.conditions) if data.conditions else None,
         "qc": tables.qc_table(data.qc),
         "files": tables.file_table(data.provenance["inputs"]),
     }
@@ -118,7 +121,7 @@ def render(
         warnings=warnings(data),
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
         methods=methods(data),
-        references=REFERENCES,
+        references=REFERENCES | (conditions.REFERENCES if data.conditions else {}),
         tables=all_tables(data, settings.n_markers),
         n_markers=settings.n_markers,
         n_dots=dot_genes(data, settings.n_markers)[1],
@@ -133,7 +136,12 @@ def render(
 
 
 def write_report(
-    files: Mapping[str, Any], page: Path, folder: Path, settings: ReportSettings, name: str
+    files: Mapping[str, Any],
+    page: Path,
+    folder: Path,
+    settings: ReportSettings,
+    name: str,
+    compare: CompareSettings | None = None,
 ) -> None:
     """Draw the figures and write the page.
 
@@ -144,8 +152,9 @@ def write_report(
     folder : where the figures go, as PNG files.
     settings : of the page.
     name : of the atlas.
+    compare : settings of the comparison of conditions, if there is one.
     """
-    data = read_report_data(files, settings.n_markers)
+    data = read_report_data(files, settings.n_markers, compare)
     figures = draw(data, settings.n_markers, folder)
     qc_figures = {Path(path).parent.name: path for path in files["qc_figures"]}
     text = render(data, figures, qc_figures, settings, name, files["templates"])

@@ -9,6 +9,7 @@ import pandas as pd
 from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
+from dice_atlas.report.conditions import methods_text
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.findings import plural, unassigned_rules
 from dice_atlas.transfer.settings import MOST_CELLS
@@ -47,7 +48,8 @@ def methods(data: ReportData) -> list[str]:
     found = [counts(data), features(data), denoising(data)]
     if data.transferred:
         found.append(transfer(data))
-    return [*found, clustering(data), *approximated(data)]
+    compared = [methods_text(data.conditions)] if data.conditions else []
+    return [*found, clustering(data), *compared, *approximated(data)]
 
 
 def approximated(data: ReportData) -> list[str]:

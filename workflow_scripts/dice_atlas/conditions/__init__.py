@@ -1,0 +1,1 @@
+"""What changes between conditions: genes and shares of each type, and what of it is sure."""
