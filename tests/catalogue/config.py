@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pandas as pd
 import yaml
+from dice_atlas.conditions.design import compared_units
+from dice_atlas.conditions.settings import Grouping
 from dice_atlas.settings import (
     require_augmentable,
     require_batch_keys,
+    require_comparable,
     require_gene_names,
     require_learnable,
     require_roles,
@@ -57,6 +61,41 @@ def a_prior(folder):
     require_saved_generator({"path": str(folder)})
 
 
+def comparison(rows, **keys):
+    """Compares the conditions of a sheet: rows of sample, donor and condition."""
+
+    def make(folder):
+        compare = {"column": "condition", "baseline": "ctrl", "sample": "donor", **keys}
+        filled = validate_config({"atlas": "a", "samples": "s", "compare": compare}, SCHEMA)
+        sheet = {
+            name: {"sample": name, "role": "query", "batch": "A", "labels": "type",
+                   "expression": "", "extra": {"donor": donor, "condition": condition}}
+            for name, donor, condition in rows
+        }  # fmt: skip
+        require_comparable(filled["compare"], sheet)
+
+    return make
+
+
+def unlabelled_comparison(folder):
+    row = {"sample": "q", **ROW, "labels": "", "expression": "", "extra": {"condition": "ctrl"}}
+    compare = {"column": "condition", "baseline": "ctrl"}
+    filled = validate_config({"atlas": "a", "samples": "s", "compare": compare}, SCHEMA)
+    require_comparable(filled["compare"], {"q": row})
+
+
+def logged_comparison(folder):
+    row = {"sample": "r", **LOGGED, "extra": {"condition": "ctrl"}}
+    compare = {"column": "condition", "baseline": "ctrl", "cells": "all"}
+    filled = validate_config({"atlas": "a", "samples": "s", "compare": compare}, SCHEMA)
+    require_comparable(filled["compare"], {"r": row})
+
+
+CELLS = pd.DataFrame(
+    {"role": "query", "cell_type": "B", "condition": "ctrl", "donor": "d1", "batch": ["1", "2"]}
+)
+GROUPING = Grouping("condition", "donor", ("batch",), "query")
+FOUR = [("a", "d1", "ctrl"), ("b", "d2", "ctrl"), ("c", "d3", "stim"), ("d", "d4", "stim")]
 ENTRIES = [
     Entry(
         "unknown key ...; did you mean ...?",
@@ -224,5 +263,66 @@ ENTRIES = [
         "scVI has an environment of its own.",
         "Run `make scvi`, or take scvi out of the methods.",
         lambda folder: require_scvi("gone/python"),
+    ),
+    Entry(
+        "compare.column: seen ..., expected a column of the sample sheet: ...",
+        "`compare` names a column that the sheet does not have.",
+        "Add the column to the sheet, or name another one.",
+        comparison(FOUR, column="treatment"),
+    ),
+    Entry(
+        "compare.baseline: seen ..., expected a value of the column ...",
+        "No sample has the condition that the others are compared with.",
+        "Write it as it stands in the sheet.",
+        comparison(FOUR, baseline="control"),
+    ),
+    Entry(
+        "compare.column: seen ... alone in the column ...",
+        "All samples have the same condition.",
+        "Name the column that tells the conditions apart.",
+        comparison(FOUR[:2]),
+    ),
+    Entry(
+        "compare.sample: fewer than 2 replicates ... in ...",
+        "A condition has one biological replicate.",
+        "Add replicates, or leave the condition of these samples empty.",
+        comparison(FOUR[:3]),
+    ),
+    Entry(
+        "compare.sample: ... lies in ... and in ..., the others in one of them",
+        "One replicate has cells of both conditions: this is neither a paired nor an unpaired "
+        "design.",
+        "Correct the replicate's name, or leave the condition of one of its samples empty.",
+        comparison([*FOUR, ("e", "d1", "stim")]),
+    ),
+    Entry(
+        "compare: no ...sample has a condition in the column ...",
+        "The conditions stand in rows of the reference, or in none.",
+        "Fill in the column, or set `compare.cells: all`.",
+        comparison([("a", "d1", "")]),
+    ),
+    Entry(
+        "compare: the samples get no cell types, expected a reference with labels",
+        "Conditions are compared type by type, and no reference gives types.",
+        "Add a labelled reference.",
+        unlabelled_comparison,
+    ),
+    Entry(
+        "compare: the sample(s) ... have expression log1p, expected raw counts",
+        "Genes are compared by their counts.",
+        "Give counts, or leave the condition of these samples empty.",
+        logged_comparison,
+    ),
+    Entry(
+        "compare: no cell (...) has a label, a condition (...) and a replicate (...)",
+        "All cells of the samples are `unassigned`.",
+        "Look at the labels in the report; see docs/annotation.md.",
+        lambda folder: compared_units(CELLS.assign(cell_type="unassigned"), GROUPING),
+    ),
+    Entry(
+        "compare.covariates: the replicate ... has several values of ... in one condition",
+        "A replicate is spread over several batches, and its counts are one sum.",
+        "Take the covariate out, or name a finer replicate in `compare.sample`.",
+        lambda folder: compared_units(CELLS, GROUPING),
     ),
 ]

@@ -224,3 +224,5 @@ def test_batch():
         sheet_values("obs:donor", OBS, "a")
     with pytest.raises(InputError, match="no obs column 'run'"):
         sheet_values("obs:run", OBS, "a")
+    with pytest.raises(InputError, match="which `patient` is taken from"):
+        sheet_values("obs:donor", OBS, "a", "patient")

@@ -13,7 +13,7 @@ from dice_atlas.files import sha256
 ROW = {
     "sample": "s1", "role": "reference", "batch": "obs:run", "labels": "kind",
     "labels_source": "", "subset": "run=1", "suffix": "", "slot": "", "expression": "",
-    "extra": {"site": "Leipzig"},
+    "extra": {"site": "Leipzig", "lane": "obs:run"},
 }  # fmt: skip
 
 
@@ -33,13 +33,14 @@ def test_contract(path, tmp_path):
     sample.write_h5ad(tmp_path / "counts.h5ad", convert_strings_to_categoricals=False)
     sample = ad.read_h5ad(tmp_path / "counts.h5ad")
     assert sample.obs.columns.tolist() == [
-        "barcode", "cell_key", "sample", "role", "batch", "label", "site"
+        "barcode", "cell_key", "sample", "role", "batch", "label", "site", "lane"
     ]  # fmt: skip
     assert sample.obs_names.tolist() == ["s1_c1", "s1_c3"]
     assert sample.obs["barcode"].tolist() == ["c1", "c3"]
     assert sample.obs["batch"].tolist() == ["1", "1"]
     assert sample.obs["label"].tolist() == ["B", ""]
     assert sample.obs["site"].tolist() == ["Leipzig"] * 2
+    assert sample.obs["lane"].tolist() == ["1", "1"]
     assert set(sample.obs.dtypes) == {np.dtype(object)}
     assert sample.var.columns.tolist() == ["gene_id"]
     assert sample.X.dtype == np.int32

@@ -13,6 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dice_atlas.conditions.results import (
+    GENE_COLUMNS,
+    SHARE_COLUMNS,
+    add_findings,
+    by_weighting,
+)
+from dice_atlas.conditions.settings import WEIGHTINGS, CompareSettings
 from dice_atlas.counts.criteria import METRICS, REASONS
 from dice_atlas.features import correctors
 from dice_atlas.files import write_table
@@ -256,9 +263,9 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def rendered(files, folder) -> Page:
+def rendered(files, folder, compare=None) -> Page:
     settings = html.ReportSettings.from_config(CONFIG["report"])
-    html.write_report(files, folder / "report.html", folder / "figures", settings, "small")
+    html.write_report(files, folder / "report.html", folder / "figures", settings, "small", compare)
     return Page((folder / "report.html").read_text())
 
 
@@ -281,6 +288,8 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     assert {link.split(",")[0] for link in page.links if not link.startswith("#")} == {"data:"}
     anchors = {link[1:] for link in page.links if link.startswith("#")}
     assert len(anchors) == 8
+    assert "conditions" not in page.ids
+    assert "DESeq2" not in page.words
     assert anchors <= page.ids
     assert len(page.images) == 9 + 3
     for picture in page.images:
@@ -772,3 +781,53 @@ def test_a_batch_that_is_the_sample_is_drawn_once():
     obs = pd.DataFrame({"sample": ["a", "b"], "batch": ["1", "2"], "role": "query"})
     assert list(maps.origins(obs)) == ["sample"]
     assert list(maps.origins(obs.assign(sample=["a", "a"]))) == ["sample", "batch"]
+
+
+def write_conditions(folder):
+    """Tables of a comparison: one type with findings, of which some hold, and one too small."""
+    rng = np.random.default_rng(0)
+    genes = pd.DataFrame(
+        {name: rng.uniform(0.2, 1, 20) for name in GENE_COLUMNS}, index=[f"G{i}" for i in range(20)]
+    )
+    genes.loc[["G0", "G1"], ["p_value", "p_adjusted"]] = 1e-40
+    less = genes.copy()
+    less.loc["G1", "p_adjusted"] = 0.5
+    found = by_weighting({"label": genes, "certain": less, "expected": genes}, GENE_COLUMNS)
+    found = add_findings(found, "log2_fold_change", 0.05).rename_axis("gene").reset_index()
+    found.insert(0, "condition", "stim")
+    found.insert(1, "cell_type", "B & <plasma>")
+    shares = pd.DataFrame({name: [0.25, np.nan] for name in SHARE_COLUMNS},
+                          index=["B & <plasma>", "NA"])  # fmt: skip
+    shares.loc["B & <plasma>", "p_adjusted"] = 0.01
+    shares = by_weighting(dict.fromkeys(WEIGHTINGS, shares), SHARE_COLUMNS)
+    shares = add_findings(shares, "log2_odds_ratio", 0.05).rename_axis("cell_type").reset_index()
+    shares["reason"] = ["", "3 cells in all replicates"]
+    shares.insert(0, "condition", "stim")
+    types = pd.DataFrame(
+        [
+            {"condition": "stim", "cell_type": name, "weighting": weighting, "paired": True,
+             "replicates_baseline": 4, "replicates_condition": 4, "cells_baseline": 1200,
+             "cells_condition": 90.5, "genes": 20, "up": 2, "down": 0,
+             "holding": 1 if weighting == "certain" else 2,
+             "reason": "" if name != "NA" else "fewer than 2 pairs"}
+            for name in ("B & <plasma>", "NA") for weighting in WEIGHTINGS
+        ]
+    )  # fmt: skip
+    tables = {"condition_genes": found, "condition_shares": shares, "condition_types": types}
+    for name, table in tables.items():
+        write_table(table, folder / f"{name}.tsv")
+    return {name: [folder / f"{name}.tsv"] for name in tables}
+
+
+def test_conditions_have_a_section_where_they_were_compared(make_files, tmp_path):
+    compare = CompareSettings("condition", "donor", (), "query", "ctrl", 10, 0.05)
+    page = rendered(make_files(clusters=1) | write_conditions(tmp_path), tmp_path, compare)
+    assert {"conditions", "figure-condition-genes", "figure-condition-shares"} <= page.ids
+    assert "#conditions" in page.links
+    assert "B & <plasma> 4 + 4 1,200 + 90 20 2 0 1 2" in page.words
+    assert "fewer than 2 pairs" in page.words
+    assert "+0.25 [+0.25, +0.25] 0.01 yes yes" in page.words
+    assert "on the condition, with a coefficient for each replicate (pairs), type by type" in (
+        page.words
+    )
+    assert "PyDESeq2: a python package" in page.words

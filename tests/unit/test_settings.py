@@ -18,8 +18,10 @@ from dice_atlas.names import CONSENSUS, EMBEDDINGS, VOTERS
 from dice_atlas.numerics.neighbors import EXACT_UP_TO
 from dice_atlas.report.methods import LIKELIHOODS
 from dice_atlas.settings import (
+    compared_samples,
     config_schema,
     require_batch_keys,
+    require_comparable,
     require_gene_names,
     require_learnable,
     require_losses,
@@ -447,3 +449,26 @@ def test_the_order_of_keys_does_not_matter(validate):
     other = {"method": "exact", "samples": 5, "rho": {"start": 9.0, "end": 0.5}}
     texts = {json.dumps(validate({**MINIMAL, "denoise": part})) for part in (written, other)}
     assert len(texts) == 1
+
+
+def test_samples_with_a_condition_are_compared_and_columns_of_cells_are_checked_later(validate):
+    compare = validate({**MINIMAL, "compare": {"column": "batch", "baseline": "ctrl"}})["compare"]
+    assert (compare["sample"], compare["cells"], compare["covariates"]) == ("sample", "query", [])
+    assert validate(MINIMAL)["compare"] is None
+    row = {"role": "query", "batch": "ctrl", "labels": "", "expression": "", "extra": {}}
+    sheet = {
+        "r": {**row, "sample": "r", "role": "reference", "labels": "type"},
+        "q1": {**row, "sample": "q1"},
+        "q2": {**row, "sample": "q2", "batch": ""},
+    }
+    assert compared_samples(None, sheet) == []
+    assert compared_samples(compare, sheet) == ["q1"]
+    assert compared_samples({**compare, "cells": "all"}, sheet) == ["r", "q1"]
+    with pytest.raises(InputError, match="seen ctrl alone"):
+        require_comparable(compare, sheet)
+    require_comparable(None, sheet)
+    # Which conditions the cells of a file have is seen when it is read.
+    sheet["q1"]["batch"] = "obs:stim"
+    require_comparable(compare, sheet)
+    with pytest.raises(InputError, match=r"compare.covariates: seen plate, expected a column"):
+        require_comparable({**compare, "covariates": ["plate"]}, sheet)

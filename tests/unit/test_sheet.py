@@ -141,6 +141,8 @@ def test_paths_are_relative_to_the_sheet(schema, tmp_path, monkeypatch):
          ["line 2, column truth: seen 'kind', a column of the cells",
           "expected a csv or tsv file with the columns barcode,label",
           "line 2, column subset: seen 'x=1'", "line 2, column batch: seen 'obs:run'"]),
+        (f"{HEAD}\tdonor\ns1\ta\tquery\tA\tobs:ind\n",
+         ["line 2, column donor: seen 'obs:ind', a column of the cells in the sample's file"]),
     ],
 )  # fmt: skip
 def test_errors(read, text, messages):

@@ -25,8 +25,8 @@ def copy(demo, make_copy, small):
     return other
 
 
-def sheet(copy, name, *rows):
-    head = "sample\tpath\trole\tbatch\tlabels\ttruth\tmin_genes\n"
+def sheet(copy, name, *rows, further=""):
+    head = f"sample\tpath\trole\tbatch\tlabels\ttruth\tmin_genes{further}\n"
     text = head + "".join("\t".join(row) + "\n" for row in rows)
     (copy.folder / f"config/{name}.tsv").write_text(text)
     return f"config/{name}.tsv"
@@ -92,11 +92,19 @@ def test_symbols_from_a_table_of_names(copy, small, names):
 def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     # A query file without a tenth of the genes.
     whole = ad.read_h5ad(copy.folder / "resources/demo/pbmc_ref.h5ad")
-    whole[:, np.arange(whole.n_vars) % 10 != 0].write_h5ad(copy.folder / "fewer.h5ad")
-    row = ("few", "../fewer.h5ad", "query", "B", "", "cell_type", "100")
-    samples = sheet(copy, "reuse", REFERENCE, row)
+    fewer = whole[:, np.arange(whole.n_vars) % 10 != 0].copy()
+    # Four donors with cells in two conditions that differ in nothing.
+    numbers = np.arange(fewer.n_obs)
+    fewer.obs["donor"] = [f"d{i}" for i in numbers % 4]
+    fewer.obs["stim"] = np.where(numbers // 4 % 2, "stim", "ctrl")
+    fewer.write_h5ad(copy.folder / "fewer.h5ad")
+    row = ("few", "../fewer.h5ad", "query", "B", "", "cell_type", "100", "obs:donor", "obs:stim")
+    further = "\tdonor\tcondition"
+    samples = sheet(copy, "reuse", (*REFERENCE, "", ""), row, further=further)
     keys = {**small, "prior": {"path": "results/demo/prior"}}
     keys["denoise"] = {"shards": 2}
+    compare = {"column": "condition", "baseline": "ctrl", "sample": "donor", "min_cells": 5}
+    keys["compare"] = compare
     config = copy.config("reuse", atlas="reuse", samples=samples, **keys)
     targets = ["results/reuse/atlas.h5ad", "results/reuse/metrics.tsv"]
     copy.run("--configfile", config, "--", *targets)
@@ -119,6 +127,37 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     assert len(query) == 351
     # 0.79 with the cells that are held out by now, 0.83 with those before; a label at random: 0.2.
     assert accuracy > 0.75
+    conditions_were_compared(copy, query)
+    keys["compare"] = {**compare, "fdr": 0.1}
+    config = copy.config("fdr", atlas="reuse", samples=samples, **keys)
+    assert set(copy.planned("--configfile", config)) == {
+        "all", "compare_conditions", "render_report"
+    }  # fmt: skip
+
+
+def conditions_were_compared(copy, query):
+    """The tables of the comparison speak of the atlas's cells, and the report shows them."""
+    folder = copy.folder / "results/reuse/conditions"
+    types = pd.read_csv(folder / "types.tsv", sep="\t", keep_default_na=False)
+    own = types[types["weighting"] == "label"].set_index("cell_type")
+    assigned = query[query["cell_type"] != "unassigned"]
+    cells = pd.crosstab(assigned["cell_type"].astype(str), assigned["condition"].astype(str))
+    for name, row in cells.iterrows():
+        assert own.loc[name, ["cells_baseline", "cells_condition"]].tolist() == row.tolist()
+    tested = own[own["genes"] > 0]
+    assert len(tested) >= 2
+    assert tested["replicates_condition"].between(2, 4).all()
+    assert (own.loc[own["genes"] == 0, "reason"] != "").all()
+    genes = pd.read_csv(folder / "genes.tsv.gz", sep="\t", keep_default_na=False)
+    assert genes.groupby("cell_type").size().ge(tested["genes"]).all()
+    # Nothing was planted: cells were dealt out in turn.
+    assert genes["finding"].mean() < 0.02
+    shares = pd.read_csv(folder / "composition.tsv", sep="\t").set_index("cell_type")
+    common = shares.loc[cells.sum(axis=1).nlargest(3).index]
+    assert (common["interval_low"] < common["interval_high"]).all()
+    page = (copy.folder / "results/reuse/report.html").read_text()
+    assert 'id="conditions"' in page
+    assert "PyDESeq2" in page
 
 
 def test_a_reference_without_counts_gives_the_labels_of_one_with_counts(copy, demo, small):

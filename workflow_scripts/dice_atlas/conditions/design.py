@@ -1,5 +1,6 @@
 """Which replicates are compared, and the design matrix of their comparison."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from dice_atlas.conditions.settings import (
 )
 from dice_atlas.errors import InputError
 from dice_atlas.names import UNASSIGNED
+
+logger = logging.getLogger(__name__)
 
 # Column of the design whose coefficient is the difference between condition and baseline.
 EFFECT = "condition"
@@ -50,15 +53,15 @@ class Comparison:
 
     def too_few(self, units: pd.DataFrame) -> str:
         """Why units cannot be compared: one sentence, or ""."""
-        names = (self.baseline, self.condition)
-        few = [
-            f"{n} in {name}"
-            for name, n in zip(names, self.numbers(units), strict=True)
-            if n < LEAST_REPLICATES
-        ]
-        what = "pairs" if self.paired else "replicates"
-        return f"fewer than {LEAST_REPLICATES} {what} with enough cells: {', '.join(few)}" * any(
-            few
+        numbers = self.numbers(units)
+        if min(numbers) >= LEAST_REPLICATES:
+            return ""
+        start = f"fewer than {LEAST_REPLICATES}"
+        if self.paired:
+            return f"{start} pairs with enough cells: {numbers[0]}"
+        return (
+            f"{start} replicates with enough cells: {numbers[0]} in {self.baseline}, {numbers[1]} "
+            f"in {self.condition}"
         )
 
     def design(self, units: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
@@ -166,6 +169,11 @@ def comparisons(units: pd.DataFrame, settings: CompareSettings) -> list[Comparis
         both = shared_replicates(pairs, baseline, condition)
         own = units[units["condition"].isin([baseline, condition])]
         if both:
+            if alone := sorted(set(own["replicate"]) - set(both)):
+                logger.warning(
+                    "%s: the replicates %s have no partner in %s and %s, and are left out",
+                    condition, ", ".join(alone), baseline, condition,
+                )  # fmt: skip
             own = own[own["replicate"].isin(both)]
         found.append(Comparison(condition, baseline, bool(both), own))
     return found

@@ -21,7 +21,7 @@ RESULTS = {
 }
 
 
-def testable_genes(counts: np.ndarray, design: pd.DataFrame) -> np.ndarray:
+def enough_counts(counts: np.ndarray, design: pd.DataFrame) -> np.ndarray:
     """Mask of the genes with enough counts.
 
     Parameters

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dice_atlas.conditions.composition import compare_shares
 from dice_atlas.conditions.design import Comparison, comparisons, unestimable
-from dice_atlas.conditions.expression import LEAST_GENES, compare_genes, testable_genes
+from dice_atlas.conditions.expression import LEAST_GENES, compare_genes, enough_counts
 from dice_atlas.conditions.settings import LABEL, WEIGHTINGS, CompareSettings
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def genes_of_type(
     table = pd.DataFrame(columns=GENE_COLUMNS, dtype=float)
     if not reason:
         counts = sums[units.index].layers[weighting].toarray()
-        tested = testable_genes(counts, design)
+        tested = enough_counts(counts, design)
         if tested.sum() < LEAST_GENES:
             reason = f"only {tested.sum()} genes have enough counts"
         else:

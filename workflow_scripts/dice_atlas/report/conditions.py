@@ -115,10 +115,12 @@ def volcano(found: Conditions) -> Figure:
             handles = volcano_panel(one, groups[key], title)
         for one in axes.flat[len(order) :]:
             one.set_axis_off()
-        figure.supxlabel("log2 fold change", fontsize=10)
-        figure.supylabel("−log10 p", fontsize=10)
+        for one in axes[-1]:
+            one.set_xlabel("log2 fold change")
+        for one in axes[:, 0]:
+            one.set_ylabel("−log10 p")
         names = ["no finding", "finding", "finding that holds"]
-        add_legend(figure, handles, names, loc="outside lower center", ncols=3)
+        add_legend(figure, handles, names, loc="outside upper center", ncols=3)
     return figure
 
 
