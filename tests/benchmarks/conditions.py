@@ -88,14 +88,15 @@ def predicted_labels(folder: Path) -> Labelled:
     predictions, calibration = tables["consensus"]
     calls = call(predictions, calibration, CallSettings.from_config(ANNOTATE))
     columns = [name for name in predictions if name.startswith(SCORE)]
+    # What is planted is planted in types that the labels know.
     cells = own.cells.assign(
-        truth_common=own.cells["truth"].map(COMMON).fillna("other"),
+        truth=own.cells["truth"].map(COMMON).fillna("other"),
         cell_type=calls["cell_type"].to_numpy(),
         cell_type_set=calls["prediction_set"].to_numpy(),
         cell_type_score=calls["score"].to_numpy(),
     )
     assigned = cells["cell_type"] != UNASSIGNED
-    right = cells["cell_type"] == cells["truth_common"]
+    right = cells["cell_type"] == cells["truth"]
     sure = cells["cell_type"] == cells["cell_type_set"]
     print(
         f"assigned {assigned.mean():.3f}, right of these {right[assigned].mean():.3f}, certain "
@@ -197,11 +198,11 @@ def share_rows(
             }  # fmt: skip
 
 
-def true_shift(before: pd.DataFrame, after: pd.DataFrame, label: str, half: list[str]) -> pd.Series:
+def true_shift(before: pd.DataFrame, after: pd.DataFrame, half: list[str]) -> pd.Series:
     """Mean change of the log2 odds of each true type, over the donors of the second group."""
     odds = []
     for cells in (before, after):
-        numbers = pd.crosstab(cells["donor"], cells[label]).loc[half]
+        numbers = pd.crosstab(cells["donor"], cells["truth"]).loc[half]
         odds.append(np.log2(numbers.div(numbers.sum(axis=1).to_numpy()[:, None] - numbers)))
     return (odds[1] - odds[0]).mean()
 
@@ -214,17 +215,16 @@ def measure(data: Labelled, part: str, number: int, half: list[str]) -> Iterator
         yield from gene_rows(sums, list(dict.fromkeys(sums.obs["cell_type"])), (LABEL,), {})
         return
     second = data.cells["donor"].isin(half).to_numpy()
-    changed, fewer = (PLANTED[(number + i) % len(PLANTED)] for i in (0, 1))
-    left, genes, kept = plant(data, second, changed, fewer, np.random.default_rng(number))
     predicted = part == "predicted"
-    name = COMMON.get if predicted else str
-    before = data.cells if predicted else data.cells.assign(truth_common=data.cells["truth"])
-    shift = true_shift(before, before[kept], "truth_common", half)
+    types = [COMMON[name] if predicted else name for name in PLANTED]
+    changed, fewer = (types[(number + i) % len(types)] for i in (0, 1))
+    left, genes, kept = plant(data, second, changed, fewer, np.random.default_rng(number))
+    shift = true_shift(data.cells, data.cells[kept], half)
     sums = summed(left, half)
     weightings = WEIGHTINGS if predicted else (LABEL,)
-    yield from share_rows(sums, weightings, shift, name(fewer))
-    types = list(dict.fromkeys(sums.obs["cell_type"])) if predicted else [changed]
-    yield from gene_rows(sums, types, weightings, {name(changed): genes})
+    yield from share_rows(sums, weightings, shift, fewer)
+    tested = list(dict.fromkeys(sums.obs["cell_type"])) if predicted else [changed]
+    yield from gene_rows(sums, tested, weightings, {changed: genes})
 
 
 def main() -> None:
