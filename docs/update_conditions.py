@@ -56,13 +56,27 @@ def planted(parts: list[tuple[str, pd.DataFrame]]) -> str:
                 source, name, str(own["split"].nunique()),
                 f"{own['found'].sum() / own['planted'].sum():.3f}",
                 f"{own['false'].sum() / own['findings'].sum():.3f}",
-                f"{own['estimate'].median():.2f}", f"{own['error'].median():.2f}",
+                f"{own['estimate'].mean():.2f}", f"{own['error'].mean():.2f}",
                 "" if aside is None else f"{aside:.2%}",
             ]
         )  # fmt: skip
     head = ["labels", "counted by", "splits", "found", "false", "log2 fold change", "error",
             "false in others"]  # fmt: skip
     return markdown(head, rows)
+
+
+def types(genes: pd.DataFrame) -> str:
+    """Planted genes by type, of transferred labels: found, and their estimate."""
+    own = genes[genes["planted"] > 0].set_index(["cell_type", "weighting"])
+    rows = [
+        [name]
+        + [f"{own.loc[(name, way), 'found'].mean():.0f}" for way in NAMES]
+        + [f"{own.loc[(name, way), 'estimate'].mean():.2f}" for way in NAMES]
+        for name in dict.fromkeys(own.index.get_level_values(0))
+    ]
+    heads = [f"{what}: {way}" for what in ("found of 100", "log2 fold change")
+             for way in NAMES.values()]  # fmt: skip
+    return markdown(["type", *heads], rows)
 
 
 def shifts(parts: list[tuple[str, pd.DataFrame]]) -> str:
@@ -89,6 +103,7 @@ def main() -> None:
     blocks = {
         "null": null(*read("null")),
         "planted": planted([("authors", own[0]), ("pbmc4k", other[0])]),
+        "types": types(other[0]),
         "shares": shifts([("authors", own[1]), ("pbmc4k", other[1])]),
     }
     text = PAGE.read_text()

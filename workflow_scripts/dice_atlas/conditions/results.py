@@ -139,6 +139,13 @@ def with_numbers(types: pd.DataFrame, genes: pd.DataFrame, fdr: float) -> pd.Dat
     return pd.concat([types.drop(columns="reason"), numbers, types[["reason"]]], axis=1)
 
 
+def too_small(cells: float, of_all: float) -> str:
+    """Why a type's share is not tested."""
+    if cells == 0:
+        return "no cell"
+    return "the only type" if cells == of_all else f"{cells:.0f} cells in all replicates"
+
+
 def shares_of(
     sums: ad.AnnData, pair: Comparison, weighting: str, settings: CompareSettings
 ) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -154,14 +161,7 @@ def shares_of(
     own = cells.loc[units.index]
     totals = own.sum()
     tested = list(totals.index[(totals >= settings.min_cells) & (totals < totals.sum())])
-    reasons = {
-        name: "the only type"
-        if n
-        else "no cell"
-        if n == 0 or n == totals.sum()
-        else f"{n:.0f} cells in all replicates"
-        for name, n in totals.drop(tested).items()
-    }
+    reasons = {name: too_small(n, totals.sum()) for name, n in totals.drop(tested).items()}
     return (compare_shares(own, design, tested) if tested else pd.DataFrame()), reasons
 
 

@@ -86,7 +86,7 @@ def require_units(units: Iterable[tuple[str, str]], settings: CompareSettings) -
         or a single replicate lies in a condition and in the baseline.
     """
     units = sorted({(replicate, of) for replicate, of in units if of})
-    found = Counter(condition for _, condition in units)
+    found = Counter(sorted(condition for _, condition in units))
     values = ", ".join(found) or "none"
     if settings.baseline not in found:
         raise InputError(
