@@ -15,3 +15,5 @@ if __name__ == "__main__":
         write_table(results.genes, made.genes)
         write_table(results.composition, made.composition)
         write_table(results.types, made.types)
+        differ = [table["finding"].sum() for table in (results.genes, results.composition)]
+        log.info("%d genes and %d shares of types differ", *differ)
