@@ -41,12 +41,14 @@ rule write_atlas:
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
         umap=out("clusters/umap.tsv.gz"),
+        graph=out("clusters/graph.h5ad"),
         prior=out("prior/prior.safetensors"),
         card=out("prior/card.json"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         predictions=final_annotation("predictions.tsv.gz"),
     output:
         atlas=out("atlas.h5ad"),
+        cells=out("cells.tsv.gz"),
     log:
         log_of("write_atlas"),
     benchmark:

@@ -1,10 +1,11 @@
 """write_atlas: counts, expression, embeddings, labels and provenance of all cells in one h5ad."""
 
 from dice_atlas.atlas.assemble import StageFiles, assemble
-from dice_atlas.atlas.matrices import write_atlas
+from dice_atlas.atlas.columns import cells_table
+from dice_atlas.atlas.matrices import add_graph, write_atlas
 from dice_atlas.atlas.provenance import provenance
 from dice_atlas.atlas.settings import AtlasSettings
-from dice_atlas.files import atomic_path
+from dice_atlas.files import atomic_path, write_table
 from dice_atlas.logs import job_log
 from dice_atlas.tables import selected_names
 
@@ -21,4 +22,6 @@ if __name__ == "__main__":
         with atomic_path(snakemake.output.atlas) as path:
             genes = selected_names(given.genes)
             write_atlas(path, given.samples, obs, obsm, uns, genes, params.target_sum)
+            add_graph(path, given.graph)
+        write_table(cells_table(obs, obsm["X_umap"]), snakemake.output.cells)
         log.info("%d cells", len(obs))

@@ -7,13 +7,17 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from dice_atlas.atlas.columns import cell_types, sample_obs
+from dice_atlas.atlas.matrices import add_graph, write_atlas
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.counts.criteria import CRITERIA, METRICS
 from dice_atlas.counts.qc import QcSettings
 from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.files import write_table
+from dice_atlas.tables import read_text_table
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
+from sklearn.neighbors import kneighbors_graph
 
 TYPES = ("B", "T", "NK", "Mono")
 # Samples have different genes in a different order; "g3" is missing in q1, "extra" is new there.
@@ -223,3 +227,69 @@ def write_calls(folder: Path, cells: pd.Index, truth: np.ndarray) -> dict[str, P
     write_table(calls, paths["calls"])
     write_table(predictions, paths["predictions"])
     return paths
+
+
+def write_graph(path: Path, embedding: np.ndarray, cells: pd.Index) -> None:
+    """clusters/graph.h5ad; weights fall with the distance, where the rule's are UMAP's."""
+    distances = kneighbors_graph(embedding, 9, mode="distance")
+    weights = distances.copy()
+    weights.data = np.exp(-weights.data).astype(np.float32)
+    params = {"method": "umap", "metric": "euclidean", "n_neighbors": 10, "random_state": 0,
+              "use_rep": "X_dice"}  # fmt: skip
+    keys = {f"{name}_key": name for name in ("connectivities", "distances")}
+    graph = ad.AnnData(
+        obs=pd.DataFrame(index=cells),
+        obsp={"distances": distances, "connectivities": sp.csr_matrix(weights.maximum(weights.T))},
+        uns={"neighbors": {**keys, "params": params}, "embedding": "dice"},
+    )
+    graph.write_h5ad(path, compression="lzf")
+
+
+# What CELLxGENE asks of a sample, as further columns of the sheet.
+CELLXGENE = {
+    "organism_ontology_term_id": "NCBITaxon:9606",
+    "assay_ontology_term_id": "EFO:0009899",
+    "tissue_ontology_term_id": "UBERON:0000178",
+    "tissue_type": "tissue",
+    "disease_ontology_term_id": "PATO:0000461",
+    "sex_ontology_term_id": "unknown",
+    "development_stage_ontology_term_id": "unknown",
+    "self_reported_ethnicity_ontology_term_id": "unknown",
+    "donor_id": "d1",
+    "suspension_type": "cell",
+}
+
+
+def make_atlas(folder: Path, counts: bool = True, **columns: object) -> Path:
+    """atlas.h5ad of the cells of `make_results`, written by the library; clusters are the types.
+
+    Parameters
+    ----------
+    folder : empty.
+    counts : whether the samples have raw counts; else log-normalised values alone.
+    columns : further ones of obs.
+    """
+    paths = make_results(folder)
+    samples = [paths[name] for name in GENES]
+    if not counts:
+        for path in samples:
+            sample = ad.read_h5ad(path)
+            sample.X = sample.X.astype(np.float32)
+            sample.uns["source"] = {"expression": "log1p", "total": 1e4}
+            sample.write_h5ad(path)
+    calls = read_text_table(paths["calls"], "score", "entropy", "n_anchors", "p_reference")
+    obs = sample_obs(samples, {"ref": {"extra": {"donor": "x"}}})
+    hidden = pd.concat([filtered_sample(name).obs["hidden"] for name in GENES])
+    obs = obs.drop(columns="label").join(cell_types(obs, calls))
+    codes = hidden.map(TYPES.index)
+    obs = obs.assign(cell_type_ontology_term_id="CL:0000236", cluster=codes.astype(str), **columns)
+    # Twelve clusters, of which the names sort otherwise than the numbers.
+    obs["leiden_2"] = [str(code + 4 * (i % 3)) for i, code in enumerate(codes)]
+    denoised = ad.read_h5ad(paths["denoised"])
+    obsm = {"X_dice": denoised.obsm["X_dice"], "X_umap": denoised.obsm["X_dice"][:, :2]}
+    write_graph(folder / "graph.h5ad", obsm["X_dice"], obs.index)
+    about = {"dice_atlas": {"seed": 0, "config": json.dumps({"seed": 0})}}
+    path = folder / "atlas.h5ad"
+    write_atlas(path, samples, obs, obsm, about, ["g5", "g6"], 1e4)
+    add_graph(path, folder / "graph.h5ad")
+    return path

@@ -112,7 +112,7 @@ def test_on_disk_form(written):
     with h5py.File(written) as file:
         for key in ("X", "layers/counts"):
             assert file[key].attrs["encoding-type"] == "csr_matrix"
-            assert file[key]["indptr"].dtype == np.int64
+            assert file[key]["indptr"].dtype == file[key]["indices"].dtype == np.int32
         assert file["obs"].attrs["_index"] in file["obs"]
         kinds = {
             str(item.attrs.get("encoding-type"))

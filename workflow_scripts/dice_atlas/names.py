@@ -9,6 +9,7 @@ LOG1P = "log1p"  # in the sheet's column `expression`: a file without counts
 FROM_OBS = "obs:"  # in a field of the sheet: begins the name of a column of the sample's cells
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score
+RESOLUTION = "leiden_"  # begins the column of the clusters at a resolution
 SYNTHETIC = "synthetic|"  # begins the name of a synthetic reference cell; no sample's name has a |
 SPACES = ("pca", "dice")  # in which labels are transferred by anchors
 # What gives labels: anchors in a space, and a linear model of the expression.
@@ -54,7 +55,12 @@ POSTERIOR = {
         "probability that the cell lies far from all that the reference holds; NaN: not computed"
     ),
 }
-CLUSTER = {"cluster": "Leiden cluster; `0` is the largest"}
+CLUSTER = {
+    "cluster": "Leiden cluster; `0` is the largest",
+    f"{RESOLUTION}<resolution>": (
+        "clusters at each of `cluster.resolutions`, such as `leiden_0.4`; `cluster` is one of them"
+    ),
+}
 OBS = ORIGIN | QUALITY | LABEL | CONFIDENCE | POSTERIOR | CLUSTER
 # Columns of obs between the rules, and names that anndata keeps for itself.
 INTERNAL = ("barcode", "cell", "cell_key", "label", "_index", "index")

@@ -130,5 +130,6 @@ def assemble(
         alone = {voter: own for voter, own in by_voter.items() if voter != CONSENSUS}
         obs = obs.join(labels_of_voters(obs["cell_type"], alone))
     obs = obs.join(posterior)
-    obs["cluster"] = clusters["cluster"].to_numpy()
+    # The chosen clusters, and those at every other resolution.
+    obs = obs.join(clusters.set_index("cell"))
     return obs, obsm, uns

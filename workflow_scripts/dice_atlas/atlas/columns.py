@@ -156,6 +156,12 @@ def posterior_columns(denoised: ad.AnnData, coverage: float) -> pd.DataFrame:
     return table
 
 
+def cells_table(obs: pd.DataFrame, umap: np.ndarray) -> pd.DataFrame:
+    """One row per cell: its name, all columns of obs, and its place on the map (cells x 2)."""
+    places = {"umap1": umap[:, 0], "umap2": umap[:, 1]}
+    return obs.assign(**places).rename_axis("cell").reset_index()
+
+
 def embeddings(latents: ad.AnnData, denoised: ad.AnnData, umap: pd.DataFrame) -> dict:
     """obsm of the atlas."""
     return {

@@ -14,8 +14,11 @@ import scipy.sparse as sp
 from anndata.io import write_elem
 
 from dice_atlas.counts.logged import logged_samples
-from dice_atlas.numerics.blocks import SparseAppender, read_blocks
+from dice_atlas.holdout import require_same_cells
+from dice_atlas.numerics.blocks import SparseAppender, copy_array, read_blocks, stored_values
 from dice_atlas.numerics.scaling import log1p_normalize
+from dice_atlas.plots.categories import category_colors
+from dice_atlas.plots.style import natural
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -101,9 +104,11 @@ def write_matrices(
     """
     n_genes = len(genes.names)
     n_cells, logged = np.zeros(n_genes, dtype=np.int64), logged_samples(samples)
+    size = sum(map(stored_values, samples))
     with h5py.File(path, "r+") as file:
-        expression = SparseAppender(file, "X", n_genes, np.float32)
-        counts = None if logged else SparseAppender(file["layers"], "counts", n_genes, np.int32)
+        expression = SparseAppender(file, "X", n_genes, np.float32, size)
+        layers = file["layers"]
+        counts = None if logged else SparseAppender(layers, "counts", n_genes, np.int32, size)
         for sample, columns in zip(samples, genes.columns, strict=True):
             total = logged.get(str(sample))
             kind = np.int32 if total is None else np.float32
@@ -150,7 +155,9 @@ def write_atlas(
         {"gene_id": genes.ids, "highly_variable": genes.names.isin(list(selected))},
         index=genes.names,
     )
-    frame = ad.AnnData(obs=plain_strings(obs), var=var, obsm=dict(obsm), uns=dict(uns))
+    obs = plain_strings(obs)
+    about = {**uns, **colors_of_categories(obs), "log1p": {"base": np.e}}
+    frame = ad.AnnData(obs=obs, var=var, obsm=dict(obsm), uns=about)
     frame.write_h5ad(path, compression="gzip")
     n_cells = write_matrices(path, samples, genes, target_sum)
     var.insert(1, "n_cells", n_cells)
@@ -162,6 +169,39 @@ def write_atlas(
         write_elem(file, "var", var)
 
 
+def add_graph(path: str | Path, graph: str | Path) -> None:
+    """Add the neighbour graph of the clusters, where scanpy looks for it.
+
+    Parameters
+    ----------
+    path : the written atlas.
+    graph : clusters/graph.h5ad.
+
+    Raises
+    ------
+    InputError
+        The graph is of other cells.
+    """
+    seen, expected = (read_part(file, "obs").index for file in (graph, path))
+    require_same_cells(seen, expected, f"{graph} and the atlas")
+    with h5py.File(path, "r+") as file, h5py.File(graph, "r") as source:
+        write_elem(file["uns"], "neighbors", read_part(graph, "uns/neighbors"))
+        for name, matrix in source["obsp"].items():
+            copied = file["obsp"].create_group(name)
+            copied.attrs.update(matrix.attrs)
+            for part in matrix:
+                copy_array(matrix[part], copied, part)
+
+
+def colors_of_categories(obs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """uns["<column>_colors"], as scanpy reads them: in the order of the categories."""
+    return {
+        f"{column}_colors": np.array([colors[c] for c in obs[column].cat.categories], dtype=object)
+        for column, colors in category_colors(obs).items()
+        if isinstance(obs[column].dtype, pd.CategoricalDtype)
+    }
+
+
 def plain_strings(obs: pd.DataFrame) -> pd.DataFrame:
     """Text columns as plain strings ("" = missing), categorical unless most of them differ."""
     result = obs.copy()
@@ -170,8 +210,9 @@ def plain_strings(obs: pd.DataFrame) -> pd.DataFrame:
         column = result[name]
         if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
             continue
-        text = np.array(["" if pd.isna(v) else str(v) for v in column], dtype=object)
-        categories = np.array(sorted(set(text)), dtype=object)
+        text = ["" if pd.isna(v) else str(v) for v in column]
+        categories = np.array(natural(text), dtype=object)
         many = len(categories) > max(50, len(text) / 2)
-        result[name] = text if many else pd.Categorical(text, categories=categories)
+        plain = np.array(text, dtype=object)
+        result[name] = plain if many else pd.Categorical(plain, categories=categories)
     return result

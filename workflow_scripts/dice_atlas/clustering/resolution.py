@@ -14,7 +14,7 @@ from dice_atlas.clustering.leiden import leiden_clusters
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.silhouette import mean_silhouette
-from dice_atlas.names import EMBEDDINGS
+from dice_atlas.names import EMBEDDINGS, RESOLUTION
 
 logger = logging.getLogger(__name__)
 
@@ -270,5 +270,5 @@ def cluster(data: ad.AnnData, settings: ClusterSettings, seed: int) -> Scan:
 
 def clusters_table(scan: Scan) -> pd.DataFrame:
     """clusters.tsv.gz: the chosen clusters, then those of every resolution."""
-    columns = {f"leiden_{r:g}": scan.partitions[r].to_numpy() for r in scan.partitions}
+    columns = {f"{RESOLUTION}{r:g}": scan.partitions[r].to_numpy() for r in scan.partitions}
     return pd.DataFrame({"cell": scan.graph.obs_names, "cluster": scan.chosen, **columns})

@@ -43,6 +43,22 @@ def read_blocks(
             yield rows, sp.csr_matrix(matrix[rows])
 
 
+def copy_array(source: h5py.Dataset, parent: h5py.Group, key: str) -> None:
+    """Copy a one-dimensional array into another open h5ad, gzipped, a few chunks at a time."""
+    copied = parent.create_dataset(
+        key, shape=source.shape, maxshape=(None,), dtype=source.dtype, chunks=(CHUNK,),
+        compression="gzip", compression_opts=4, shuffle=True,
+    )  # fmt: skip
+    for part in row_slices(len(source), 16 * CHUNK):
+        copied[part] = source[part]
+
+
+def stored_values(path: str | Path, key: str = "X") -> int:
+    """How many values a sparse matrix of an h5ad has."""
+    with h5py.File(path, "r") as file:
+        return len(file[key]["data"])
+
+
 class SparseAppender:
     """A CSR matrix in an open h5ad that grows by blocks of rows.
 
@@ -51,16 +67,21 @@ class SparseAppender:
     parent, key : where the matrix goes; an existing one is replaced.
     n_columns : its width.
     dtype : of the values.
+    n_values : numbers that will be stored, at most.
     """
 
-    def __init__(self, parent: h5py.Group, key: str, n_columns: int, dtype: type) -> None:
+    def __init__(
+        self, parent: h5py.Group, key: str, n_columns: int, dtype: type, n_values: int
+    ) -> None:
         if key in parent:
             del parent[key]
         self.group = parent.create_group(key)
         self.n_rows, self.n_columns, self.size = 0, n_columns, 0
         self.group.attrs["encoding-type"] = "csr_matrix"
         self.group.attrs["encoding-version"] = "0.1.0"
-        for name, kind in (("data", dtype), ("indices", np.int32), ("indptr", np.int64)):
+        # One type for both: anndata reads them as they are, and scipy's routines want equal ones.
+        index = np.int32 if n_values <= np.iinfo(np.int32).max else np.int64
+        for name, kind in (("data", dtype), ("indices", index), ("indptr", index)):
             self.group.create_dataset(
                 name, shape=(0,), maxshape=(None,), chunks=(CHUNK,), dtype=kind,
                 compression="gzip", compression_opts=4, shuffle=True,

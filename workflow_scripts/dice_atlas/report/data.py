@@ -14,6 +14,7 @@ from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.counts.criteria import PATTERNS
 from dice_atlas.names import SPACES, UNASSIGNED
+from dice_atlas.plots.categories import by_frequency
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
@@ -153,8 +154,7 @@ class ReportData:
     @cached_property
     def labels(self) -> list[str]:
         """Cell types, most frequent first, without `unassigned`."""
-        counts = self.obs["cell_type"].value_counts()
-        return [label for label in counts.index if label not in (UNASSIGNED, "")]
+        return by_frequency(self.obs["cell_type"])
 
     @cached_property
     def clusters(self) -> list[str]:
