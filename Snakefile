@@ -50,6 +50,7 @@ include: "rules/annotate.smk"
 include: "rules/cluster.smk"
 include: "rules/conditions.smk"
 include: "rules/report.smk"
+include: "rules/export.smk"
 include: "rules/synthesis.smk"
 include: "rules/benchmark.smk"
 
@@ -77,3 +78,4 @@ rule all:
         report=out("report.html"),
         metrics=out("metrics.tsv"),
         qc=out("qc.tsv"),
+        exports=[out(EXPORTS[name]) for name in config["export"]],

@@ -87,6 +87,8 @@ from dice_atlas.settings import (
 )
 from dice_atlas.conditions.settings import Grouping
 from dice_atlas.counts.formats import member_files
+from dice_atlas.export.targets import TARGETS as EXPORTS
+from dice_atlas.export.targets import require_fields
 from dice_atlas.names import CONSENSUS
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
@@ -191,6 +193,8 @@ try:
     require_counts(config, SHEET)
     require_augmentable(config["augment"], SHEET)
     require_comparable(config["compare"], SHEET)
+    if "cellxgene" in config["export"] or "export_cellxgene" in sys.argv:
+        require_fields({name: row["extra"] for name, row in SHEET.items()})
 except InputError as error:
     raise Refusal(str(error)) from None
 if workflow.is_main_process:
@@ -340,7 +344,7 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report", "benchmark", "synthesis", "compare")
+    without = ("gpu", "report", "export", "benchmark", "synthesis", "compare")
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}

@@ -288,7 +288,8 @@ def make_atlas(folder: Path, counts: bool = True, **columns: object) -> Path:
     denoised = ad.read_h5ad(paths["denoised"])
     obsm = {"X_dice": denoised.obsm["X_dice"], "X_umap": denoised.obsm["X_dice"][:, :2]}
     write_graph(folder / "graph.h5ad", obsm["X_dice"], obs.index)
-    about = {"dice_atlas": {"seed": 0, "config": json.dumps({"seed": 0})}}
+    config = {"seed": 0, "normalization": {"target_sum": 1e4}}
+    about = {"dice_atlas": {"seed": 0, "config": json.dumps(config)}}
     path = folder / "atlas.h5ad"
     write_atlas(path, samples, obs, obsm, about, ["g5", "g6"], 1e4)
     add_graph(path, folder / "graph.h5ad")

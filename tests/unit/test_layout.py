@@ -29,7 +29,7 @@ RANKS = (
     ("dice",),
     ("transfer", "baselines", "synthesis"),
     ("scoring", "atlas", "plots", "conditions"),
-    ("report", "viewer", "benchmark"),
+    ("report", "viewer", "benchmark", "export"),
     # What the Snakefile reads before any job.
     ("inputs", "schemas", "spreadsheet", "settings", "sheet"),
 )

@@ -16,6 +16,7 @@ from dice_atlas.baselines.methods import methods_schema
 from dice_atlas.conditions.settings import CompareSettings, require_units
 from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError, bullets, dead_link, reading
+from dice_atlas.export.targets import TARGETS
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
 from dice_atlas.names import CONSENSUS, EMBEDDINGS, FROM_OBS, LOG1P, VOTERS
@@ -94,7 +95,7 @@ def config_schema(path: str | Path) -> dict[str, Any]:
     """The JSON schema of the config, with what other places of the library say once.
 
     Those are the criteria of quality control, the correctors of batches, the voters and embeddings,
-    and the methods of the benchmark.
+    the exports, and the methods of the benchmark.
     """
     schema = json.loads(Path(path).read_text())
     parts = {name: part.get("properties", {}) for name, part in schema["properties"].items()}
@@ -105,6 +106,7 @@ def config_schema(path: str | Path) -> dict[str, Any]:
     parts["annotate"]["final"] = choice((*VOTERS, CONSENSUS), CONSENSUS)
     parts["cluster"]["embedding"] = choice(EMBEDDINGS, "dice")
     parts["benchmark"]["methods"] = methods_schema()
+    schema["properties"]["export"] = {**several([*TARGETS], ()), "minItems": 0}
     return schema
 
 

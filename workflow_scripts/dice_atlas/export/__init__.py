@@ -1,0 +1,1 @@
+"""The atlas as files for other tools: Seurat, CELLxGENE, readers of zarr."""
