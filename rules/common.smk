@@ -344,7 +344,15 @@ def truth_settings():
 
 def atlas_settings():
     """Provenance: the sheet as it was read, and the validated config less what changes no result."""
-    without = ("gpu", "report", "export", "benchmark", "synthesis", "compare")
+    without = (
+        "gpu",
+        "report",
+        "figures",
+        "export",
+        "benchmark",
+        "synthesis",
+        "compare",
+    )
     kept = {key: config[key] for key in sorted(config) if key not in without}
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}

@@ -111,6 +111,7 @@ rule render_report:
         runtime=runtime(30),
     params:
         report=config["report"],
+        figures=config["figures"],
         atlas_name=config["atlas"],
         compare=config["compare"],
     script:

@@ -46,6 +46,7 @@ SMALL = {
     "denoise": {"samples": 4, "shards": 2},
     "cluster": {"resolutions": [0.5, 1.0]},
     "annotate": {"voters": ["dice"], "final": "dice"},
+    "figures": {"formats": []},
 }
 
 

@@ -5,15 +5,14 @@ from pathlib import Path
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.logs import job_log
 from dice_atlas.report.html import ReportSettings, write_report
+from dice_atlas.report.slides import SlideSettings, write_slides
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        compare = snakemake.params.compare
-        write_report(
-            dict(snakemake.input.items()),
-            Path(snakemake.output.report),
-            Path(snakemake.output.figures),
-            ReportSettings.from_config(snakemake.params.report),
-            snakemake.params.atlas_name,
-            CompareSettings.from_config(compare) if compare else None,
-        )
+        files, params = dict(snakemake.input.items()), snakemake.params
+        folder, settings = Path(snakemake.output.figures), ReportSettings.from_config(params.report)
+        compare = CompareSettings.from_config(params.compare) if params.compare else None
+        page = Path(snakemake.output.report)
+        write_report(files, page, folder, settings, params.atlas_name, compare)
+        slides = SlideSettings.from_config(params.figures)
+        write_slides(files, settings.n_markers, folder, slides, compare)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dice_atlas.export.targets import require_fields
 from dice_atlas.settings import require_sets
 from dice_atlas.sheet import read_sheet, require_files
 
@@ -101,6 +102,12 @@ ENTRIES = [
         "The atlas has columns of these names already.",
         "Rename the columns.",
         sheet(f"{HEAD},cell_type\n"),
+    ),
+    Entry(
+        "the target export_cellxgene needs more columns of the sample sheet",
+        "CELLxGENE asks for organism, assay, tissue and more of each sample.",
+        "Add the columns; docs/handover.md has an example.",
+        lambda folder: require_fields({"s": {}}),
     ),
     Entry(
         "column ...: is ... meant?",

@@ -245,21 +245,6 @@ def write_graph(path: Path, embedding: np.ndarray, cells: pd.Index) -> None:
     graph.write_h5ad(path, compression="lzf")
 
 
-# What CELLxGENE asks of a sample, as further columns of the sheet.
-CELLXGENE = {
-    "organism_ontology_term_id": "NCBITaxon:9606",
-    "assay_ontology_term_id": "EFO:0009899",
-    "tissue_ontology_term_id": "UBERON:0000178",
-    "tissue_type": "tissue",
-    "disease_ontology_term_id": "PATO:0000461",
-    "sex_ontology_term_id": "unknown",
-    "development_stage_ontology_term_id": "unknown",
-    "self_reported_ethnicity_ontology_term_id": "unknown",
-    "donor_id": "d1",
-    "suspension_type": "cell",
-}
-
-
 def make_atlas(folder: Path, counts: bool = True, **columns: object) -> Path:
     """atlas.h5ad of the cells of `make_results`, written by the library; clusters are the types.
 

@@ -13,12 +13,13 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 import zarr
+from described import CELLXGENE
 from dice_atlas.counts.genes import read_names
 from dice_atlas.errors import InputError
 from dice_atlas.export import cellxgene, seurat, store
-from dice_atlas.export.targets import FIELDS, require_fields
+from dice_atlas.export.targets import FIELDS, TARGETS, require_fields
 from dice_atlas.numerics.blocks import read_blocks
-from factories import CELLXGENE, make_atlas
+from factories import make_atlas
 from scipy.io import mmread
 
 # What a table must bring through as it is: texts that look like other things.
@@ -86,6 +87,17 @@ def test_tables_for_seurat_have_all_columns_levels_and_colours(folders, atlas):
     )
 
 
+def test_the_documented_targets_are_those_that_there_are(root):
+    page, rules = (root / name for name in ("docs/handover.md", "rules/export.smk"))
+    asked = re.findall(r"-- (export_\w+)` \| `(\S+?)/?` \|", page.read_text())
+    assert dict(asked) == {f"export_{name}": path for name, path in TARGETS.items()}
+    assert set(re.findall(r"^rule (\w+):", rules.read_text(), re.MULTILINE)) == {*dict(asked)}
+    # The sheet of the example is the one that the workflow's test runs with.
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)`", page.read_text(), re.MULTILINE)
+    assert {name: value for name, value in rows if name in FIELDS} == CELLXGENE
+    assert {*CELLXGENE} == {*FIELDS}
+
+
 def test_the_same_atlas_gives_the_same_bytes(atlas, folders, root, tmp_path):
     seurat.write_seurat(atlas, root / "resources/import_seurat.R", tmp_path / "again")
     for path in (tmp_path / "again").iterdir():
@@ -98,7 +110,10 @@ suppressPackageStartupMessages(library(Seurat))
 for (name in c("counts", "logged")) {
   source(file.path(name, "import.R"))
   atlas <- read_atlas(name)
-  write.csv(as.matrix(GetAssayData(atlas, "data")), paste0(name, "_data.csv"))
+  # Version 5 calls a slot a layer.
+  old <- packageVersion("SeuratObject") < "5"
+  data <- if (old) GetAssayData(atlas, slot = "data") else GetAssayData(atlas, layer = "data")
+  write.csv(as.matrix(data), paste0(name, "_data.csv"))
   write.csv(cbind(atlas[[]], ident = Idents(atlas)), paste0(name, "_metadata.csv"))
   write.csv(Embeddings(atlas, "dice"), paste0(name, "_dice.csv"))
   writeLines(c(levels(atlas$leiden_2), Misc(atlas, "colors")$leiden_2), paste0(name, "_levels"))

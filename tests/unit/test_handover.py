@@ -1,5 +1,6 @@
 """The atlas in other tools: scanpy takes it without a warning, old readers know its types."""
 
+import re
 import warnings
 
 import anndata as ad
@@ -50,6 +51,19 @@ def test_scanpy_plots_and_tests_it_without_a_warning(path, monkeypatch):
     # scanpy puts its own colours where those of the atlas are too few or no colours.
     assert {key: list(atlas.uns[key]) for key in before} == before
     assert {"cell_type_colors", "cluster_colors", "leiden_2_colors", "role_colors"} < before.keys()
+
+
+def test_the_documented_lines_run(path, root, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    page = (root / "docs/handover.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    # Four clusters that touch nowhere have no PAGA.
+    lines = lines.replace("results/my_study/atlas.h5ad", str(path)).replace(
+        '"cluster")', '"leiden_2")'
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        exec(lines, {})
 
 
 def test_colours_follow_the_categories_and_are_those_of_the_report(path):

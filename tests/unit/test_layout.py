@@ -224,6 +224,7 @@ NOT_SECTIONS = {
     "report/html.py": {"files"},
     "report/maps.py": {"entries"},
     "report/methods.py": {"dice"},
+    "report/slides.py": {"files"},
     "report/synthesis.py": {"files"},
     "report/tables.py": {"inputs"},
     "schemas.py": {"rule"},
@@ -251,7 +252,8 @@ def test_exceptions_are_of_files_that_are_there():
 
 
 # Keys of the config that the report reads as they are: no stage has light settings for them.
-READ_RAW = {"report/figures.py": {"seed"}, "report/data.py": {"seed"},
+READ_RAW = {"report/figures.py": {"seed"}, "report/data.py": {"seed"}, "report/slides.py": {"seed"},
+            "report/figure_data.py": {"seed"}, "export/seurat.py": {"normalization"},
             "report/methods.py": {"genes", "normalization", "prior", "latent", "seed"}}  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import torch  # noqa: F401 (names the condition of a skip)
+from described import CELLXGENE
 from dice_atlas.counts.genes import read_names
 
 pytestmark = pytest.mark.workflow
@@ -41,8 +42,13 @@ def read(copy, atlas):
 
 
 def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, small):
-    samples = sheet(copy, "alone", QUERY)
-    config = copy.config("alone", atlas="alone", samples=samples, **small)
+    exports = ["seurat", "cellxgene", "zarr"]
+    config = copy.config("alone", atlas="alone", samples=sheet(copy, "alone", QUERY), **small)
+    refused = copy.run("-n", "--configfile", config, "--", "export_cellxgene", ok=False)
+    assert "donor_id of every sample: expected a name of the donor" in refused
+    further = "".join(f"\t{name}" for name in CELLXGENE)
+    samples = sheet(copy, "alone", (*QUERY, *CELLXGENE.values()), further=further)
+    config = copy.config("alone", atlas="alone", samples=samples, export=exports, **small)
     output = copy.run("--configfile", config)
     # A line for each job, in place of Snakemake's own, and where the results are.
     done = re.findall(r"^\[ *(\d+)/(\d+)\] (\w+).*: .+ \(\d+ s\)$", output, re.MULTILINE)
@@ -62,6 +68,17 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     card = json.loads((copy.folder / "results/alone/prior/card.json").read_text())
     assert card["n_cells"] == atlas.n_obs
     assert card["augmentation"] == "clusters"
+    exported = copy.folder / "results/alone/export"
+    assert (atlas.layers["counts"] != sc.read_10x_mtx(exported / "seurat").X).nnz == 0
+    assert (ad.read_zarr(exported / "atlas.zarr").X != atlas.X).nnz == 0
+    described = ad.read_h5ad(exported / "atlas.cellxgene.h5ad")
+    assert set(described.obs["tissue_ontology_term_id"]) == {"UBERON:0000178"}
+    assert described.var_names.str.startswith("ENSG").all()
+    assert described.n_vars > 0.9 * atlas.n_vars
+    cells = pd.read_csv(copy.folder / "results/alone/cells.tsv.gz", sep="\t", dtype=str)
+    assert cells["cell"].tolist() == atlas.obs_names.tolist()
+    assert cells["leiden_1"].tolist() == atlas.obs["leiden_1"].tolist()
+    assert {*atlas.obs, "umap1", "umap2"} < {*cells}
     page = (copy.folder / "results/alone/report.html").read_text()
     assert "No labels were transferred" in page
 

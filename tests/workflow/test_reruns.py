@@ -60,12 +60,13 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"annotate": {"coverage": 0.8}}, {"transfer_labels"}),
         ({"annotate": {"consensus": ["pca", "linear"]}}, {"combine_voters"}),
         ({"report": {"title": "Another"}}, {"render_report"}),
+        ({"figures": {"dpi": 100}}, {"render_report"}),
         ({"denoise": {"samples": 5}}, {"denoise_shard"}),
         ({"annotate": {"nfeatures": 500}}, {"find_anchors"}),
         ({"prior": {"augmentation": "none"}}, {"train_prior"}),
         ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
     ],
-    ids=["coverage", "voters", "title", "samples", "features", "augmentation", "mito"],
+    ids=["coverage", "voters", "title", "dpi", "samples", "features", "augmentation", "mito"],
 )
 def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
     order = [
@@ -82,6 +83,8 @@ def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, 
 def test_what_changes_no_cell_reruns_little(demo):
     title = demo.planned("--configfile", demo.config("title", report={"title": "Another"}))
     assert set(title) == {"all", "render_report"}
+    exports = demo.planned("--configfile", demo.config("exports", export=["zarr"]))
+    assert set(exports) == {"all", "export_zarr"}
     # Length and start of Gibbs chains do not matter to the closed form, but to the provenance.
     gibbs = {"iterations": 7, "repeats": 3, "rho": {"start": 9.0}}
     planned = demo.planned("--configfile", demo.config("chains", denoise=gibbs))

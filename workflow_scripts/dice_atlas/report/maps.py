@@ -164,13 +164,20 @@ def counted(values: pd.Series, order: Sequence[str]) -> dict[str, str]:
     return {name: f"{name} ({counts[name]:,})" for name in order if name in counts}
 
 
-def umap_types(data: ReportData, seed: int) -> Figure:
-    """Cell types (if there are any) and clusters, named on the map."""
+def kinds_of(data: ReportData) -> dict[str, str]:
+    """Columns that are named on the map, and their titles."""
+    titles = {"cell_type": "Cell type", "cluster": "Cluster"}
+    return titles if data.labels else {"cluster": titles["cluster"]}
+
+
+def umap_types(data: ReportData, seed: int, only: str | None = None) -> Figure:
+    """Cell types (if there are any) and clusters, named on the map; or one of them alone."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
     kinds = {"cluster": (data.clusters, palette(data.clusters, CLUSTER_COLORS))}
     if data.labels:
         kinds = {"cell_type": ([*data.labels, UNASSIGNED], palette(data.labels)), **kinds}
+    kinds = {key: kind for key, kind in kinds.items() if only in (None, key)}
     entries = {key: counted(data.obs[key], order) for key, (order, _) in kinds.items()}
     width = map_width(len(kinds))
     if len(data.labels) > MANY_TYPES:
@@ -179,7 +186,7 @@ def umap_types(data: ReportData, seed: int) -> Figure:
         figure, axes = panels(points, len(kinds), legend_height(entries, width))
         for panel, (key, (order, colors)) in zip(axes, kinds.items(), strict=True):
             draw_categories(panel, points, obs[key], colors, entries[key], width)
-            panel.set_title({"cell_type": "Cell type", "cluster": "Cluster"}[key])
+            panel.set_title(kinds_of(data)[key])
             named = [name for name in order if name != UNASSIGNED]
             if key == "cell_type":
                 write_names(panel, anchors_of(points, obs[key], named[:MOST_ON_MAP]), points)
@@ -200,11 +207,11 @@ def origins(obs: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def umap_origin(data: ReportData, seed: int) -> Figure:
-    """Samples, batches and roles."""
+def umap_origin(data: ReportData, seed: int, only: str | None = None) -> Figure:
+    """Samples, batches and roles; or one of them alone."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
-    columns = origins(data.obs)
+    columns = {key: title for key, title in origins(data.obs).items() if only in (None, key)}
     batches = natural(data.obs["batch"])
     orders = {"sample": data.samples, "batch": batches, "role": list(ROLE_COLORS)}
     entries = {key: counted(data.obs[key], orders[key]) for key in columns}
@@ -236,10 +243,13 @@ def draw_values(
     bar.ax.spines["outline"].set_visible(False)
 
 
-def umap_confidence(data: ReportData, seed: int) -> Figure:
-    """Score, entropy and the uncertainty of the denoised position; dark is certain in all."""
-    rows = drawn_rows(len(data.obs), seed)
-    points, obs = data.umap[rows], data.obs.iloc[rows]
+def with_counts(obs: pd.DataFrame) -> pd.DataFrame:
+    """obs with the counts as they are drawn."""
+    return obs.assign(log10_counts=np.log10(obs["total_counts"].clip(lower=1)))
+
+
+def values_of(data: ReportData) -> dict[str, tuple[str, str]]:
+    """Columns of the confidence on the map: title and colours; dark is certain in all."""
     shown = {"dice_uncertainty": ("dice_uncertainty (all cells)", "viridis")}
     if data.transferred and len(data.query):
         shown = {
@@ -247,9 +257,16 @@ def umap_confidence(data: ReportData, seed: int) -> Figure:
             "cell_type_entropy": ("cell_type_entropy (query)", "viridis"),
             **shown,
         }
-    elif obs["total_counts"].notna().any():
+    elif data.obs["total_counts"].notna().any():
         shown["log10_counts"] = ("log10 counts of the cell", "viridis_r")
-        obs = obs.assign(log10_counts=np.log10(obs["total_counts"].clip(lower=1)))
+    return shown
+
+
+def umap_confidence(data: ReportData, seed: int, only: str | None = None) -> Figure:
+    """Score, entropy and the uncertainty of the denoised position; or one of them alone."""
+    rows = drawn_rows(len(data.obs), seed)
+    points, obs = data.umap[rows], with_counts(data.obs.iloc[rows])
+    shown = {key: kind for key, kind in values_of(data).items() if only in (None, key)}
     with styled():
         figure, axes = panels(points, len(shown), beside=0.7)
         for panel, (column, (title, colors)) in zip(axes, shown.items(), strict=True):
