@@ -62,10 +62,10 @@ def write_h5ad(data: Any, path: str | Path, **options: Any) -> None:
         data.write_h5ad(temporary, **options)
 
 
-def gzip_stream(raw: io.BufferedWriter) -> gzip.GzipFile:
+def gzip_stream(raw: io.BufferedWriter, level: int = 9) -> gzip.GzipFile:
     """A gzip file over an open one that gives the same bytes every time."""
     # No name and no time in the header, or equal contents would differ as files.
-    return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=raw, mtime=0)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
