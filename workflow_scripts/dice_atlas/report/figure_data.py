@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 
@@ -67,7 +68,7 @@ def shares(counts: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
 
 
 def points_of(figure: Figure) -> Iterator[tuple[str, str, float, float]]:
-    """Points of lines and tops of bars: title of the panel, name of the series, x and y."""
+    """Points, those of lines, and tops of bars: title of the panel, name of the series, x and y."""
     for axes in figure.axes:
         panel = axes.get_title(loc="left").replace("\n", " ")
         for series, x, y in drawn(axes):
@@ -76,7 +77,11 @@ def points_of(figure: Figure) -> Iterator[tuple[str, str, float, float]]:
 
 
 def drawn(axes: Axes) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Lines and bars of a panel: name ("" = none), x and y; of a bar its left side and height."""
+    """Points, lines and bars of a panel: name ("" = none), x, y; of a bar left side and height."""
+    for points in axes.collections:
+        x, y = np.ma.getdata(points.get_offsets()).T
+        if isinstance(points, PathCollection) and len(x):
+            yield named(points), x, y
     for line in axes.lines:
         x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
         if len(x):
