@@ -2,8 +2,10 @@
 
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.transfer.calls import NO_ANCHOR, NO_LABEL, calls_sentence, read_annotation
-from dice_atlas.transfer.levels import Levels, call_at_levels
+from dice_atlas.transfer.calls import NO_ANCHOR, NO_LABEL, calls_sentence
+from dice_atlas.transfer.level_calls import call_at_levels
+from dice_atlas.transfer.levels import Levels
+from dice_atlas.transfer.scores import read_annotation
 from dice_atlas.transfer.settings import CallSettings
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
 from dice_atlas.scoring.levels import level_table
 from dice_atlas.tables import read_text_table
-from dice_atlas.transfer.calls import read_annotation
 from dice_atlas.transfer.levels import Levels
+from dice_atlas.transfer.scores import read_annotation
 from dice_atlas.transfer.settings import CallSettings
 
 if __name__ == "__main__":

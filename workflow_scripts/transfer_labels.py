@@ -3,9 +3,11 @@
 import anndata as ad
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.transfer.calls import calls_sentence, read_annotation, transfer
+from dice_atlas.transfer.calls import calls_sentence, transfer
 from dice_atlas.transfer.labels import predictions_table
-from dice_atlas.transfer.levels import Levels, call_at_levels
+from dice_atlas.transfer.level_calls import call_at_levels
+from dice_atlas.transfer.levels import Levels
+from dice_atlas.transfer.scores import read_annotation
 from dice_atlas.transfer.settings import CallSettings, WeightSettings
 
 if __name__ == "__main__":

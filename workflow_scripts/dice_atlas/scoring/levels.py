@@ -1,12 +1,13 @@
 """What labels are worth at each level: of held-out reference cells, and of the query's truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from dice_atlas.names import UNASSIGNED, split_set
-from dice_atlas.transfer.levels import Levels, held_out_calls
+from dice_atlas.names import SCORE, UNASSIGNED, split_set
+from dice_atlas.transfer.level_calls import held_out_calls
+from dice_atlas.transfer.levels import Levels
 from dice_atlas.transfer.settings import CallSettings
 
 HELD_OUT, QUERY, BACKOFF = "held out", "query", "back-off"
@@ -40,19 +41,28 @@ def level_table(
     level (`reached`). What needs a truth is NaN, or that of the query cells that have one.
     """
     held = held_out_calls(calibration, settings, levels)
-    rows = list(level_rows(HELD_OUT, held, held["label"], levels)) if len(held) else []
+    labels = [name.removeprefix(SCORE) for name in calibration if name.startswith(SCORE)]
+    rows = list(level_rows(HELD_OUT, held, held["label"], labels, levels)) if len(held) else []
     known = pd.Series(dtype=object)
     if len(truth):
         known = truth.set_index("cell")["truth"]
     own = known.reindex(calls["cell"]).fillna("").reset_index(drop=True)
-    rows += level_rows(QUERY, calls.reset_index(drop=True), own, levels)
+    rows += level_rows(QUERY, calls.reset_index(drop=True), own, labels, levels)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def level_rows(
-    kind: str, calls: pd.DataFrame, truth: pd.Series, levels: Levels
+    kind: str, calls: pd.DataFrame, truth: pd.Series, labels: Sequence[str], levels: Levels
 ) -> Iterator[dict[str, object]]:
-    """Rows of `level_table` for one kind of cells; `truth` may be "" where it is not known."""
+    """Rows of `level_table` for one kind of cells.
+
+    Parameters
+    ----------
+    kind : of the cells.
+    calls, truth : of the cells; the truth is "" where it is not known.
+    labels : that a cell can have.
+    levels : of the labels.
+    """
     reached = calls["level"].astype(int).to_numpy()
     of_level = {n: np.array(levels.at(n, truth), dtype=object) for n in range(1, levels.finest + 1)}
     known = of_level[levels.finest] != ""
@@ -64,7 +74,7 @@ def level_rows(
         holds = np.array([name in own for name, own in zip(true, sets, strict=True)], dtype=bool)
         yield {
             "cells": kind, "n_cells": len(calls), "level": str(level),
-            "labels": len({*levels.names[level - 1].values()} - {""}),
+            "labels": len({*levels.at(level, labels)}),
             "labelled": share(called != UNASSIGNED),
             "right": share((called == true)[known & (called != UNASSIGNED)]),
             "coverage": share(holds[known]), "set_size": share([len(own) for own in sets]),

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -32,15 +31,6 @@ NO_LABEL = "no_label_in_table"
 NO_SCORE = "no_score_meets_risk"
 # Labels in a sentence about all calls.
 MOST_NAMED = 3
-
-
-def read_annotation(path: str | Path) -> pd.DataFrame:
-    """A table of anchors or scores; labels such as "01" are text."""
-    names = ("cell", "sample", "role", "label", "predicted", "reference_cell", "query_cell")
-    return pd.read_csv(
-        path, sep="\t", keep_default_na=False, na_values={"support": [""]},
-        dtype=dict.fromkeys(names, str),
-    )  # fmt: skip
 
 
 def gathered(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

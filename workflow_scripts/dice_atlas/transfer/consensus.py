@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import SCORE
-from dice_atlas.transfer.labels import winners
+from dice_atlas.transfer.scores import winners
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dice_atlas.errors import InputError
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.names import SCORE
 from dice_atlas.texts import with_near
-from dice_atlas.transfer.labels import score_columns, winners
 from dice_atlas.transfer.levels import Levels
+from dice_atlas.transfer.scores import score_columns, winners
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ def rows_of_cells(
     for sample, own in cells.groupby("sample", sort=False):
         part = table[table["sample"] == sample] if named else table
         if named and part.empty:
-            logger.warning("%s: has no cell of sample %s, which gets no label", path, sample)
+            level = logging.WARNING if (own["role"] == "query").any() else logging.INFO
+            logger.log(level, "%s: has no cell of sample %s, which gets no label", path, sample)
             continue
         numbers = pd.Series(part.index.to_numpy(), index=pd.Index(part["barcode"], name=None))
         barcodes = pd.Index([name.removeprefix(f"{sample}_") for name in own.index], dtype=object)
