@@ -333,6 +333,8 @@ ENTRIES = [
         "A replicate is spread over several batches, and its counts are one sum.",
         "Take the covariate out, or name a finer replicate in `compare.sample`.",
         lambda folder: compared_units(CELLS, GROUPING),
+    ),
+    Entry(
         "annotate.tables: seen the name ..., expected one of letters, digits, '-' and '_' that "
         "begins with a letter, and none of ...",
         "A table of labels has the name of a voter of the workflow, or one that is no column.",
