@@ -68,7 +68,14 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
     ],
     ids=[
-        "coverage", "voters", "rename", "title", "dpi", "samples", "features", "augmentation",
+        "coverage",
+        "voters",
+        "rename",
+        "title",
+        "dpi",
+        "samples",
+        "features",
+        "augmentation",
         "mito",
     ],
 )
