@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi oracle readme lint lock clean
+.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi celltypist oracle readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -74,6 +74,14 @@ $(VENV)-scvi/.ready: requirements-scvi.txt
 	$(VENV)-scvi/bin/pip install --quiet --disable-pip-version-check -r requirements-scvi.txt
 	touch $@
 
+# The environment of the voter celltypist (annotate.celltypist).
+celltypist: $(VENV)-celltypist/.ready
+
+$(VENV)-celltypist/.ready: requirements-celltypist.txt
+	$(PYTHON) -m venv $(VENV)-celltypist
+	$(VENV)-celltypist/bin/pip install --quiet --disable-pip-version-check -r requirements-celltypist.txt
+	touch $@
+
 # The stored outputs of Seurat 4.3.0 on the demo's cells; needs R with Seurat (Debian: r-cran-seurat).
 oracle: $(VENV)/.ready
 	PYTHONPATH=workflow_scripts $(BIN)/python tests/oracle/write_inputs.py results/oracle_inputs
@@ -99,7 +107,7 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# Resolve the direct pins afresh and write the three locks (torch's local version suffix cut off).
+# Resolve the direct pins afresh and write the four locks (torch's local version suffix cut off).
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet -r requirements.in
@@ -112,6 +120,10 @@ lock:
 	.lock-venv/bin/pip install --quiet -r requirements-scvi.in
 	{ echo "# scVI's own environment, made by \`make lock\` from requirements-scvi.in. Python 3.11."; \
 		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//'; } > requirements-scvi.txt
+	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet -r requirements-celltypist.in
+	{ echo "# CellTypist's own environment, made by \`make lock\` from requirements-celltypist.in. Python 3.11."; \
+		.lock-venv/bin/pip freeze --all --exclude pip; } > requirements-celltypist.txt
 	rm -rf .lock-venv
 	$(PYTHON) envs/lock_image.py
 

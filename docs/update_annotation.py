@@ -81,12 +81,53 @@ def left_out(table: pd.DataFrame) -> str:
     return f"{len(table) // len(VOTERS)} types:\n\n" + named(found, columns)
 
 
+def levels(table: pd.DataFrame) -> str:
+    """Each level of each set, means over seeds."""
+    found = table.groupby(["set", "level"], sort=False).mean(numeric_only=True).reset_index()
+    columns = {
+        "set": ("set", "{}"), "level": ("level", "{}"), "labels": ("labels", "{:.0f}"),
+        "accuracy": ("best label right", "{:.3f}"), "labelled": ("labelled", "{:.3f}"),
+        "right": ("of these right", "{:.3f}"), "coverage": ("sets hold the truth", "{:.3f}"),
+        "set_size": ("labels in a set", "{:.2f}"), "reached": ("reached", "{:.3f}"),
+    }  # fmt: skip
+    return f"{seeds(table)}:\n\n" + named(found, columns)
+
+
+def celltypist(table: pd.DataFrame) -> str:
+    """CellTypist beside the consensus, on the same cells."""
+    keys = ["set", "seed"]
+    known = pd.read_csv(FOLDER / "annotation.tsv", sep="\t", dtype={"set": str})
+    ours = known[known["voter"] == "consensus"]
+    both = table.merge(ours, on=keys, suffixes=("", "_consensus"))
+    found = both.groupby("set", sort=False).mean(numeric_only=True)
+    found.loc["mean"] = found.mean()
+    rows = [
+        [
+            name,
+            f"{row['accuracy']:.3f} / {row['macro_f1']:.3f}",
+            f"{row['accuracy_consensus']:.3f} / {row['macro_f1_consensus']:.3f}",
+            f"{row['cpu_seconds']:.1f}",
+        ]
+        for name, row in found.iterrows()
+    ]
+    head = ["set: accuracy / macro F1", "CellTypist", "consensus", "CellTypist: CPU s"]
+    return f"{seeds(both)}:\n\n" + markdown(head, rows)
+
+
+def seeds(table: pd.DataFrame) -> str:
+    """How many seeds the rows of a set are means of."""
+    n = table.groupby("set")["seed"].nunique()
+    return f"Means of {n.min()} seeds" if n.min() > 1 else "One seed"
+
+
 def main() -> None:
     """Rewrite docs/annotation.md in place."""
     text = PAGE.read_text()
     for block, (name, make) in {
         "labels": ("annotation", labels), "sets": ("annotation", sets),
         "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
+        "levels": ("annotation_levels", levels),
+        "celltypist": ("annotation_celltypist", celltypist),
     }.items():  # fmt: skip
         table = pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str})
         text = replace_block(text, block, make(table))

@@ -37,6 +37,7 @@ rule transfer_labels:
         anchors=of_transfer("anchors.tsv.gz"),
         weights=of_transfer("weight_embedding.h5ad"),
         calibration=of_transfer("calibration.tsv.gz"),
+        levels=level_files(),
     output:
         predictions=of_transfer("predictions.tsv.gz"),
         calls=of_transfer("calls.tsv.gz"),
@@ -104,10 +105,98 @@ rule vote_linear:
         "../workflow_scripts/vote_linear.py"
 
 
+if JOINED:
+
+    rule relate_labels:
+        input:
+            samples=expand(out("samples/{sample}/filtered.h5ad"), sample=REFERENCES),
+            truth=truth_files(),
+            tables=list(TABLES.values()),
+            parents=parents_file(),
+        output:
+            levels=out("annotation/label_levels.tsv"),
+        log:
+            log_of("relate_labels"),
+        benchmark:
+            benchmark_of("relate_labels")
+        # A name that nobody knows is found before hours are spent on the rest.
+        priority: 100
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=mem_mb(1500, 1),
+            runtime=runtime(20),
+        params:
+            annotate={k: config["annotate"][k] for k in ("rename", "parents")},
+            tables=TABLES,
+        script:
+            "../workflow_scripts/relate_labels.py"
+
+
+if CELLTYPIST in TABLES:
+
+    # In an environment of its own, which has the versions that CellTypist wants.
+    rule vote_celltypist:
+        input:
+            samples=every_sample("samples/{sample}/filtered.h5ad"),
+            model=config["annotate"]["celltypist"],
+        output:
+            table=TABLES[CELLTYPIST],
+        log:
+            log_of("vote_celltypist"),
+        benchmark:
+            benchmark_of("vote_celltypist")
+        conda:
+            "../envs/celltypist.yaml"
+        resources:
+            mem_mb=mem_mb(3000, 30),
+            runtime=runtime(60),
+        params:
+            # Functions: Snakemake looks for wildcards in texts.
+            python=lambda wildcards: "python" if deploys_conda() else CELLTYPIST_PYTHON,
+            script=lambda wildcards: repository_file(
+                "workflow_scripts/vote_celltypist.py"
+            ),
+        shell:
+            "{params.python:q} {params.script:q} --model {input.model:q} --output {output.table:q}"
+            " {input.samples:q} > {log:q} 2>&1"
+
+
+if TABLES:
+
+    rule vote_table:
+        input:
+            samples=every_sample("samples/{sample}/filtered.h5ad"),
+            table=lambda wildcards: TABLES[wildcards.table],
+            prior=saved_prior_files("card.json"),
+            levels=level_files(),
+        output:
+            predictions=out("annotation/{table}/predictions.tsv.gz"),
+            calibration=out("annotation/{table}/calibration.tsv.gz"),
+        log:
+            log_of("vote_table/{table}"),
+        benchmark:
+            benchmark_of("vote_table/{table}")
+        wildcard_constraints:
+            table="|".join(map(re.escape, TABLES)),
+        # A wrong file is found before hours are spent on the rest.
+        priority: 100
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=mem_mb(1500, 10),
+            runtime=runtime(20),
+        params:
+            suffixes={name: row["suffix"] for name, row in SHEET.items()},
+        script:
+            "../workflow_scripts/vote_table.py"
+
+
 rule combine_voters:
     input:
         predictions=of_voters("predictions.tsv.gz"),
         calibration=of_voters("calibration.tsv.gz"),
+        levels=level_files(),
     output:
         predictions=out("annotation/consensus/predictions.tsv.gz"),
         calibration=out("annotation/consensus/calibration.tsv.gz"),
@@ -121,6 +210,8 @@ rule combine_voters:
     resources:
         mem_mb=mem_mb(1500, 40),
         runtime=runtime(20),
+    params:
+        tables=list(TABLES),
     script:
         "../workflow_scripts/combine_voters.py"
 
@@ -129,6 +220,7 @@ rule call_labels:
     input:
         predictions=out("annotation/{voter}/predictions.tsv.gz"),
         calibration=out("annotation/{voter}/calibration.tsv.gz"),
+        levels=level_files(),
     output:
         calls=out("annotation/{voter}/calls.tsv.gz"),
     log:
@@ -136,7 +228,7 @@ rule call_labels:
     benchmark:
         benchmark_of("call_labels/{voter}")
     wildcard_constraints:
-        voter="linear|consensus",
+        voter="|".join(map(re.escape, ("linear", CONSENSUS, *TABLES))),
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -144,8 +236,34 @@ rule call_labels:
         runtime=runtime(20),
     params:
         annotate={k: config["annotate"][k] for k in CALL_SETTINGS},
+        is_table=lambda wildcards: wildcards.voter in TABLES,
     script:
         "../workflow_scripts/call_labels.py"
+
+
+if LEVELLED:
+
+    rule score_levels:
+        input:
+            calls=final_annotation("calls.tsv.gz"),
+            calibration=final_annotation("calibration.tsv.gz"),
+            truth=truth_files(),
+            levels=level_files(),
+        output:
+            levels=out("annotation/levels.tsv"),
+        log:
+            log_of("score_levels"),
+        benchmark:
+            benchmark_of("score_levels")
+        conda:
+            "../envs/analysis.yaml"
+        resources:
+            mem_mb=mem_mb(1500, 40),
+            runtime=runtime(20),
+        params:
+            annotate={k: config["annotate"][k] for k in CALL_SETTINGS},
+        script:
+            "../workflow_scripts/score_levels.py"
 
 
 rule explain_labels:
@@ -154,6 +272,7 @@ rule explain_labels:
         loadings=out("latent/loadings.npz"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         clusters=out("clusters/clusters.tsv.gz"),
+        levels=level_files(),
     output:
         genes=out("annotation/label_genes.tsv"),
         clusters=out("annotation/cluster_labels.tsv"),

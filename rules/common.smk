@@ -10,6 +10,7 @@ from pathlib import Path
 
 from snakemake.exceptions import CliException
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 from snakemake.sourcecache import HostingProviderFile
 
 # The clone that this file is part of; none where Snakemake fetches file by file, as it does for
@@ -83,13 +84,14 @@ from dice_atlas.settings import (
     require_scvi,
     require_sets,
     require_single_keys,
+    require_tables,
     validate_config,
 )
 from dice_atlas.conditions.settings import Grouping
-from dice_atlas.counts.formats import member_files
+from dice_atlas.counts.formats import label_columns, member_files
 from dice_atlas.export.targets import TARGETS as EXPORTS
 from dice_atlas.export.targets import require_fields
-from dice_atlas.names import CONSENSUS
+from dice_atlas.names import CELLTYPIST, CONSENSUS
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
@@ -111,11 +113,18 @@ DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
 
 def default_file(path):
     """A file that a setting names; the repository's own where the folder of the run has none."""
-    if os.path.exists(path) or not path.startswith(("config/", ".venv-scvi/")):
+    if os.path.exists(path) or not path.startswith(
+        ("config/", ".venv-scvi/", ".venv-celltypist/")
+    ):
         return path
     if CLONE:
         return str(CLONE / path) if (CLONE / path).exists() else path
     return repository_file(path) if path in DEMO_SHEETS else path
+
+
+def deploys_conda():
+    """Whether rules with an environment of their own get it from envs/."""
+    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def read_samples(path):
@@ -151,6 +160,12 @@ def small_inputs():
     if gene_names_file():
         counts = [f"{results}/samples/{name}/counts.h5ad" for name in SHEET]
         read[gene_names_file()] = (counts, "load_counts")
+    made = [f"{results}/annotation/label_levels.tsv"]
+    if isinstance(config["annotate"]["parents"], str):
+        read[config["annotate"]["parents"]] = (made, "relate_labels")
+    for voter, table in config["annotate"]["tables"].items():
+        made = [f"{results}/annotation/{voter}/predictions.tsv.gz"]
+        read[table] = (made, "vote_table")
     for row in SHEET.values():
         if row["truth"] and row["truth_source"] != row["path"]:
             read[row["truth_source"]] = ([f"{results}/truth.tsv.gz"], "read_truth")
@@ -184,6 +199,8 @@ try:
             INPUTS_READ,
         )
     require_gene_names(config["genes"]["names"])
+    CELLTYPIST_PYTHON = default_file(config["annotate"]["celltypist_python"])
+    require_tables(config["annotate"], None if deploys_conda() else CELLTYPIST_PYTHON)
     require_saved_prior(
         config["prior"]["path"], config["normalization"], workflow.is_main_process
     )
@@ -215,6 +232,19 @@ TRANSFER = HAS_LABELS and bool(QUERIES)
 VOTERS = config["annotate"]["voters"] if TRANSFER else []
 SPACES = [voter for voter in VOTERS if voter in ALL_SPACES]
 CALLED = [*VOTERS, *({CONSENSUS} & {config["annotate"]["final"]})] if TRANSFER else []
+# Voters whose labels come from another tool, and their tables.
+TABLES = {
+    voter: config["annotate"]["tables"].get(voter)
+    or f"results/{config['atlas']}/annotation/{voter}/table.tsv.gz"
+    for voter in VOTERS
+    if voter == CELLTYPIST or voter in config["annotate"]["tables"]
+}
+# Labels have several levels, or at least other names after the transfer.
+LEVELLED = TRANSFER and bool(
+    config["annotate"]["parents"]
+    or any(len(label_columns(SHEET[name]["labels"])) > 1 for name in REFERENCES)
+)
+JOINED = LEVELLED or (TRANSFER and bool(config["annotate"]["rename"]))
 # Labels are transferred to all query samples together, or to each by itself.
 PER_SAMPLE = config["annotate"]["per"] == "sample"
 ONE_TRANSFER = "{space}/by_sample/{sample}" if PER_SAMPLE else "{space}"
@@ -314,6 +344,7 @@ def of_every_transfer(name):
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
     dropped = {"voters", "consensus", "final", "per", "ontology", *CALL_SETTINGS}
+    dropped |= {"tables", "celltypist", "celltypist_python", "rename", "parents"}
     if wildcards.space == "dice":
         dropped |= {"reduction", "dims", "nfeatures"}
     return {k: v for k, v in config["annotate"].items() if k not in dropped}
@@ -329,6 +360,22 @@ def of_voters(name):
     return expand(
         out(f"annotation/{{voter}}/{name}"), voter=config["annotate"]["consensus"]
     )
+
+
+def level_files():
+    """The names of each label at each level; none where labels stay as they are given."""
+    return [out("annotation/label_levels.tsv")] if JOINED else []
+
+
+def parents_file():
+    """The table of labels and their parents that config names, if it is one."""
+    parents = config["annotate"]["parents"]
+    return [parents] if isinstance(parents, str) else []
+
+
+def truth_files():
+    """The query's truth; none where no sample has one."""
+    return [out("truth.tsv.gz")] if TRUTHS else []
 
 
 def final_annotation(name):
@@ -354,6 +401,9 @@ def atlas_settings():
         "compare",
     )
     kept = {key: config[key] for key in sorted(config) if key not in without}
+    kept["annotate"] = {
+        k: v for k, v in config["annotate"].items() if k != "celltypist_python"
+    }
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
 

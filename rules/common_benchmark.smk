@@ -2,7 +2,6 @@
 import functools
 
 from dice_atlas.baselines.methods import ALWAYS, DICE_METHODS, EMBEDDED, PRIORS
-from snakemake.settings.types import DeploymentMethod
 
 BENCHMARK = config["benchmark"]
 BENCHMARK_ROOT = f"results/benchmark/{BENCHMARK['name']}"
@@ -40,11 +39,6 @@ def benchmark_sheet():
         logger.error(f"Error: {error}")
         raise SystemExit(1) from None
     return sheet
-
-
-def deploys_conda():
-    """Whether the rule of scVI gets envs/scvi.yaml."""
-    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 def benchmark_sets():

@@ -7,7 +7,8 @@ rule score_metrics:
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
-        truth=[out("truth.tsv.gz")] if TRUTHS else [],
+        truth=truth_files(),
+        levels=level_files(),
     output:
         metrics=report(
             out("metrics.tsv"),
@@ -46,6 +47,7 @@ rule write_atlas:
         card=out("prior/card.json"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         predictions=final_annotation("predictions.tsv.gz"),
+        levels=level_files(),
     output:
         atlas=out("atlas.h5ad"),
         cells=out("cells.tsv.gz"),
@@ -82,6 +84,8 @@ rule render_report:
         calibration=final_annotation("calibration.tsv.gz"),
         label_genes=annotation_file("label_genes.tsv"),
         cluster_labels=annotation_file("cluster_labels.tsv"),
+        label_levels=level_files(),
+        levels=annotation_file("levels.tsv") if LEVELLED else [],
         augmented=augmented("classes.tsv"),
         augment_scores=augmented("scores.tsv"),
         condition_genes=conditions("genes.tsv.gz"),

@@ -158,7 +158,7 @@ def append(name: str, rows: list[dict]) -> None:
     path = OUT / f"{name}.tsv"
     before = [pd.read_csv(path, sep="\t")] if path.exists() else []
     whole = pd.concat([*before, pd.DataFrame(rows)])
-    keys = [key for key in ("set", "seed", "voter", "risk", "left_out") if key in whole]
+    keys = [key for key in ("set", "seed", "voter", "risk", "left_out", "level") if key in whole]
     # A run that was stopped left rows of a seed that is measured again.
     whole = whole.drop_duplicates(keys, keep="last")
     whole.to_csv(path, sep="\t", index=False, float_format="%.5g")

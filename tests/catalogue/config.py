@@ -17,6 +17,7 @@ from dice_atlas.settings import (
     require_saved_prior,
     require_scvi,
     require_single_keys,
+    require_tables,
     validate_config,
 )
 from dice_atlas.synthesis.settings import CellRequest
@@ -96,6 +97,14 @@ CELLS = pd.DataFrame(
 )
 GROUPING = Grouping("condition", "donor", ("batch",), "query")
 FOUR = [("a", "d1", "ctrl"), ("b", "d2", "ctrl"), ("c", "d3", "stim"), ("d", "d4", "stim")]
+
+
+def no_celltypist(folder):
+    (folder / "model.pkl").touch()
+    annotate = {"tables": {}, "parents": {}, "voters": ["celltypist"], "celltypist": "model.pkl"}
+    require_tables(annotate, "gone/python")
+
+
 ENTRIES = [
     Entry(
         "unknown key ...; did you mean ...?",
@@ -324,5 +333,38 @@ ENTRIES = [
         "A replicate is spread over several batches, and its counts are one sum.",
         "Take the covariate out, or name a finer replicate in `compare.sample`.",
         lambda folder: compared_units(CELLS, GROUPING),
+    ),
+    Entry(
+        "annotate.tables: seen the name ..., expected one of letters, digits, '-' and '_' that "
+        "begins with a letter, and none of ...",
+        "A table of labels has the name of a voter of the workflow, or one that is no column.",
+        "Give the table another name.",
+        config("annotate: {tables: {linear: a.csv}}"),
+    ),
+    Entry(
+        "annotate.voters: seen celltypist, but no model; ...",
+        "The voter `celltypist` needs a model.",
+        "Set `annotate.celltypist` to the path of a model file.",
+        config("annotate: {voters: [dice, linear, celltypist]}"),
+    ),
+    Entry(
+        "annotate.rename: ... becomes ..., which becomes ...; expected final names; ...",
+        "A new name of a label is itself given another name.",
+        "Write the final name, as the message does.",
+        config("annotate: {rename: {a: b, b: c}}"),
+    ),
+    Entry(
+        "annotate.tables...: no such file: ...; correct the path",
+        "A file that `annotate` names is not there; its path is relative to the folder of the run.",
+        "Correct the path.",
+        lambda folder: require_tables(
+            {"tables": {"azimuth": "gone.csv"}, "parents": {}, "voters": ["azimuth"]}, None
+        ),
+    ),
+    Entry(
+        "annotate.voters names celltypist, but annotate.celltypist_python is not there: ...",
+        "CellTypist has an environment of its own.",
+        "Run `make celltypist`, or take celltypist out of the voters.",
+        no_celltypist,
     ),
 ]

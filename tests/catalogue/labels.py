@@ -2,6 +2,10 @@
 
 import pandas as pd
 from dice_atlas.counts.labels import read_labels
+from dice_atlas.transfer.levels import Levels
+from dice_atlas.transfer.relations import relate
+from dice_atlas.transfer.settings import LevelSettings
+from dice_atlas.transfer.tables import read_voter_table, rows_of_cells, vote
 
 from catalogue import Entry
 
@@ -22,6 +26,33 @@ def table(text):
 
 def rows(*names):
     return "barcode,label\n" + "".join(f"{name},T cell\n" for name in names)
+
+
+def voter(text, rename=None):
+    """Lets a table of labels vote for two query samples of equal barcodes."""
+
+    def make(folder):
+        (folder / "labels.csv").write_text(text)
+        table = read_voter_table("labels.csv", "annotate.tables.azimuth")
+        cells = pd.DataFrame(
+            {"sample": ["r", "q", "q2"], "role": ["reference", "query", "query"],
+             "label": ["B cell", "", ""], "cell_key": ["a", "b", "c"]},
+            index=["r_AAAA-1", "q_CAAA-1", "q2_CAAA-1"],
+        )  # fmt: skip
+        rows = rows_of_cells(table, cells, dict.fromkeys(["r", "q", "q2"], ""), "labels.csv")
+        return vote(table, rows, cells, Levels(), "annotate.tables.azimuth")
+
+    return make
+
+
+def related(rename, parents, coarse=("", "")):
+    """Relates the labels of two cells."""
+
+    def make(folder):
+        cells = pd.DataFrame({"sample": "r", "label": "naive", "label_parents": coarse})
+        return relate(LevelSettings(rename, parents), cells, [])
+
+    return make
 
 
 ENTRIES = [
@@ -74,5 +105,56 @@ ENTRIES = [
         "A label reads `unassigned`.",
         "Leave the label of such cells empty.",
         table(rows(*CELLS).replace("T cell", "Unassigned")),
+    ),
+    Entry(
+        "cell(s) stand more than once (such as ...), expected one row per cell; if they are of "
+        "several samples, ...",
+        "A table of `annotate.tables` has a barcode twice.",
+        "Remove the repetition, or add a column `sample` with the names of the sheet.",
+        voter("barcode,label\nCAAA-1,B cell\nCAAA-1,B cell\n"),
+    ),
+    Entry(
+        "column score: seen ..., expected numbers from 0 to 1; ...",
+        "Scores of a table of `annotate.tables` are on another scale, or are no numbers.",
+        "Bring them to 0 to 1, or leave the column out.",
+        voter("barcode,label,score\nCAAA-1,B cell,12\n"),
+    ),
+    Entry(
+        "cells of the samples share barcodes (such as ...), expected to know whose each row is; "
+        "...",
+        "A table of `annotate.tables` has barcodes that two samples have.",
+        "Add a column `sample` with the names of the sheet.",
+        voter("barcode,label\nCAAA-1,B cell\n"),
+    ),
+    Entry(
+        "annotate.tables.azimuth: the reference has no label ...; expected some of ...; ...",
+        "Another tool names the types otherwise than the reference, or knows more of them.",
+        "Give the reference's names in `annotate.rename`; an empty name is for other types.",
+        voter("sample,barcode,label\nq,CAAA-1,b cells\n"),
+    ),
+    Entry(
+        "levels of labels: each label has one coarser label, but",
+        "A label belongs to two coarser ones, by the columns of `labels` or by `annotate.parents`.",
+        "Correct the cells that the message names, or the setting.",
+        related({}, {}, ("B cell", "T cell")),
+    ),
+    Entry(
+        "levels of labels: ... is its own ancestor (...); ...",
+        "Coarser labels lead back to the label.",
+        "Correct `annotate.parents`, or the order of the columns of `labels`.",
+        related({}, {"naive": "B", "B": "naive"}),
+    ),
+    Entry(
+        "annotate.rename: ... is no label of the reference, the truth or a table; expected some of "
+        "...",
+        "A label is written otherwise there. The message lists names that are nearly equal.",
+        "Write the label as the data have it.",
+        related({"Naive": "B"}, {}),
+    ),
+    Entry(
+        "annotate.rename: ... of the reference would have no name; ...",
+        "An empty name is for labels of a truth or of a table.",
+        "Give a name. To leave cells out of the reference, use `subset` of the sheet.",
+        related({"naive": ""}, {}),
     ),
 ]

@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.transfer.anchors import Anchors, top_dim_features
 from dice_atlas.transfer.dataset import log_normalize
-from dice_atlas.transfer.labels import transfer_labels, winners
+from dice_atlas.transfer.labels import transfer_labels
 from dice_atlas.transfer.reduction import cca, pcaproject
+from dice_atlas.transfer.scores import winners
 from dice_atlas.transfer.settings import AnchorSettings
 from dice_atlas.transfer.spaces import ExpressionSpace
 from dice_atlas.transfer.weights import anchor_weights

@@ -53,6 +53,18 @@ def test_contract(path, tmp_path):
     assert source == {"path": path, "sha256": sha256(path), "format": "h5ad X"}
 
 
+def test_several_columns_of_labels_are_kept_as_levels(path, tmp_path):
+    data = ad.read_h5ad(path)
+    data.obs["class"], data.obs["sub"] = ["lymphoid", "x", "myeloid"], ["B cell", "y", None]
+    data.write_h5ad(path)
+    row = ROW | {"path": path, "labels_source": path, "labels": "class|sub|kind"}
+    sample = load_sample(row)
+    assert sample.obs["label"].tolist() == ["B", ""]
+    assert sample.obs["label_parents"].tolist() == ["lymphoid|B cell", "myeloid|"]
+    with pytest.raises(InputError, match="'order'"):
+        load_sample(row | {"labels": "order|kind"})
+
+
 def test_subset_needs_obs(tmp_path):
     (tmp_path / "a.csv").write_text("gene,c1,c2\nA,1,2\n")
     with pytest.raises(InputError, match="leave `subset` empty"):

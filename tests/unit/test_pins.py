@@ -31,10 +31,11 @@ def lock(root, file="requirements.txt") -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
 
 
-@pytest.mark.parametrize("env", ["analysis", "conditions", "torch", "report", "scvi"])
+@pytest.mark.parametrize("env", ["analysis", "conditions", "torch", "report", "scvi", "celltypist"])
 def test_env_pins_are_the_locks(root, env):
-    # scVI has versions of its own.
-    locked = lock(root, "requirements-scvi.txt" if env == "scvi" else "requirements.txt")
+    # Some tools have versions of their own.
+    own = f"requirements-{env}.txt"
+    locked = lock(root, own if (root / own).exists() else "requirements.txt")
     content = yaml.safe_load((root / "envs" / f"{env}.yaml").read_text())
     assert content["channels"] == ["conda-forge", "bioconda", "nodefaults"]
     for entry in content["dependencies"]:
@@ -85,7 +86,7 @@ def test_every_rule_env_exists(root):
     assert used == {path.stem for path in (root / "envs").glob("*.yaml")}
 
 
-@pytest.mark.parametrize("file", ["requirements", "requirements-scvi"])
+@pytest.mark.parametrize("file", ["requirements", "requirements-scvi", "requirements-celltypist"])
 def test_the_lock_holds_every_direct_pin(root, file):
     locked = lock(root, f"{file}.txt")
     for line in (root / f"{file}.in").read_text().splitlines():

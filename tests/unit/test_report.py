@@ -238,6 +238,7 @@ def make_files(tmp_path, root):
             **{name: tmp_path / f"{name}.tsv" for name in tables},
             "augmented": [], "augment_scores": [],
             "condition_genes": [], "condition_shares": [], "condition_types": [],
+            "levels": [], "label_levels": [],
         }  # fmt: skip
 
     return make
@@ -831,3 +832,29 @@ def test_conditions_have_a_section_where_they_were_compared(make_files, tmp_path
         page.words
     )
     assert "PyDESeq2: a python package" in page.words
+
+
+LEVELS_TABLE = """\
+cells,n_cells,level,labels,labelled,right,coverage,set_size,reached
+held out,40,1,2,1,0.95,0.975,1.05,0.1
+held out,40,2,3,0.9,0.875,0.925,1.25,0.8
+held out,40,back-off,,0.9,0.9,,,0.1
+query,140,1,2,1,,,1.5,0.25
+query,140,2,3,0.9,,,2,0.7
+query,140,back-off,,0.95,,,,0.25
+"""
+
+
+def test_levels_show_where_there_are_some(make_files, tmp_path):
+    files = make_files()
+    rendered(files, tmp_path)
+    title = "<h3>Levels of the labels</h3>"
+    assert title not in (tmp_path / "report.html").read_text()
+    table = tmp_path / "levels.tsv"
+    table.write_text(LEVELS_TABLE.replace(",", "\t"))
+    files["levels"] = [table]
+    rows = page_tables.level_table(read_report_data(files, 2)).rows
+    assert rows[0] == ["held out", "40", "1", "2", "100%", "95%", "98%", "1.05", "10%"]
+    assert rows[5][2:] == ["back-off", "–", "95%", "–", "–", "–", "25%"]
+    rendered(files, tmp_path)
+    assert title in (tmp_path / "report.html").read_text()

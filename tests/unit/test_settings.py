@@ -14,7 +14,7 @@ from dice_atlas.dice.settings import DenoiseSettings
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import FORMAT
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import CONSENSUS, EMBEDDINGS, VOTERS
+from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, VOTERS
 from dice_atlas.numerics.neighbors import EXACT_UP_TO
 from dice_atlas.report.methods import LIKELIHOODS
 from dice_atlas.settings import (
@@ -178,6 +178,22 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
         ("annotate: {spaces: [pca]}", "annotate: the key 'spaces' is now voters"),
         ("annotate: {voters: [umap]}", "annotate.voters.0: 'umap' is not one of"),
         (
+            "annotate: {voters: [dice, linear, celltypist]}",
+            "annotate.voters: seen celltypist, but no model; set annotate.celltypist",
+        ),
+        (
+            "annotate: {tables: {linear: a.csv}}",
+            "annotate.tables: seen the name 'linear', expected one of letters, digits",
+        ),
+        ("annotate: {tables: {a/b: a.csv}}", "annotate.tables: seen the name 'a/b', expected"),
+        ("annotate: {tables: {a: 1}}", "annotate.tables.a: seen 1, expected the path of a table"),
+        (
+            "annotate: {rename: {a: b, b: c}}",
+            "annotate.rename: 'a' becomes 'b', which becomes 'c'; expected final names; write "
+            "'a': 'c'",
+        ),
+        ("annotate: {parents: [a]}", "annotate.parents: seen ['a'], expected labels and the"),
+        (
             "annotate: {voters: [pca], final: dice}",
             "annotate.final: seen 'dice', expected one of annotate.voters",
         ),
@@ -279,7 +295,7 @@ def test_schemas_are_valid(root):
         ("batch.method", CORRECTORS),
         ("prior.preset", PRESETS),
         ("denoise.likelihood", LIKELIHOODS),
-        ("annotate.final", (*VOTERS, CONSENSUS)),
+        ("annotate.final", (*VOTERS, CELLTYPIST, CONSENSUS)),
         ("annotate.reduction", REDUCTIONS),
         ("cluster.embedding", EMBEDDINGS),
     ],
@@ -295,7 +311,7 @@ def test_names_that_the_schema_allows_are_those_of_the_library(root, key, names)
 
 def test_lists_of_the_schema_are_those_of_the_library(root, validate):
     schema = config_schema(root / "config/schemas/config.schema.json")["properties"]
-    assert schema["annotate"]["properties"]["voters"]["items"]["enum"] == list(VOTERS)
+    assert schema["annotate"]["properties"]["voters"]["items"]["enum"] == [*VOTERS, CELLTYPIST]
     scopes = schema["batch"]["properties"]["scope"]["enum"]
     compared = schema["benchmark"]["properties"]["scopes"]["items"]["enum"]
     assert [*compared, "none"] == scopes

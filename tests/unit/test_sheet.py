@@ -96,6 +96,7 @@ def test_paths_are_relative_to_the_sheet(schema, tmp_path, monkeypatch):
         (f"{HEAD}\tsite\tsite\n", ["column(s) site stand twice"]),
         (f"{HEAD}\tcell_type\n", ["column(s) cell_type are written by the workflow"]),
         (f"{HEAD}\tleiden_9\n", ["column(s) leiden_9 are written by the workflow"]),
+        (f"{HEAD}\tcell_type_in_azimuth\n", ["cell_type_in_azimuth are written by the workflow"]),
         (f"{HEAD}\t\tsite\ns1\ta\tquery\tA\tx\ty\n", ["column 5 has no name"]),
         (f"{HEAD}\t.\t..\ta/b\t__x\t_index\tp\u202eq\ts\u200bt\n",
          ["column '.': HDF5 takes it for a folder", "column '..': HDF5",

@@ -8,7 +8,8 @@ import pytest
 from dice_atlas.errors import InputError
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.calls import calls_table, entropy
-from dice_atlas.transfer.labels import predictions_table, transfer_labels, winners
+from dice_atlas.transfer.labels import predictions_table, transfer_labels
+from dice_atlas.transfer.scores import winners
 from dice_atlas.transfer.settings import WeightSettings
 from dice_atlas.transfer.weights import anchor_weights
 from scipy.stats import entropy as scipy_entropy

@@ -12,7 +12,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
 from dice_atlas.names import SYNTHETIC
 from dice_atlas.transfer.anchors import NoAnchors
-from dice_atlas.transfer.calls import NO_ANCHOR, call, gathered, read_annotation, transfer
+from dice_atlas.transfer.calls import NO_ANCHOR, call, gathered, transfer
 from dice_atlas.transfer.dataset import (
     log_normalize,
     read_cells,
@@ -20,6 +20,7 @@ from dice_atlas.transfer.dataset import (
     reference_features,
 )
 from dice_atlas.transfer.labels import predictions_table
+from dice_atlas.transfer.scores import read_annotation
 from dice_atlas.transfer.search import dice_space, expression_space, find
 from dice_atlas.transfer.settings import (
     AnchorSettings,

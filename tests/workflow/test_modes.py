@@ -118,7 +118,17 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     row = ("few", "../fewer.h5ad", "query", "B", "", "cell_type", "100", "obs:donor", "obs:stim")
     further = "\tdonor\tcondition"
     samples = sheet(copy, "reuse", (*REFERENCE, "", ""), row, further=further)
-    keys = {**small, "prior": {"path": "results/demo/prior"}}
+    # Beside it, labels of another tool under other names, and two levels.
+    barcodes, labels = whole.obs_names, whole.obs["cell_type"].astype(str)
+    lines = [f"few,{b},my {label}" for b, label in zip(barcodes, labels, strict=True)]
+    (copy.folder / "tool.csv").write_text("\n".join(["sample,barcode,label", *lines]) + "\n")
+    names = sorted(set(labels))
+    annotate = {
+        "tables": {"tool": "tool.csv"}, "voters": ["dice", "tool"], "consensus": ["dice", "tool"],
+        "rename": {f"my {name}": name for name in names} | {"CD19+ B": "B", "my CD19+ B": "B"},
+        "parents": {name: "T" for name in names if name.startswith(("CD4+", "CD8+"))},
+    }  # fmt: skip
+    keys = {**small, "prior": {"path": "results/demo/prior"}, "annotate": annotate}
     keys["denoise"] = {"shards": 2}
     compare = {"column": "condition", "baseline": "ctrl", "sample": "donor", "min_cells": 5}
     keys["compare"] = compare
@@ -143,6 +153,15 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     assert len(query) == 351
     # 0.79 with the cells that are held out by now, 0.83 with those before; a label at random: 0.2.
     assert accuracy > 0.75
+    given = labels.replace({"CD19+ B": "B"}).set_axis("few_" + barcodes.astype(str))
+    truth = query["cell_type_in_tool"].astype(str)
+    assert (truth == given.reindex(query.index)).all()
+    both = metrics[(metrics["embedding"] == "consensus") & (metrics["metric"] == "accuracy_top")]
+    assert float(both["value"].iloc[0]) > accuracy
+    assert "B" in set(atlas.obs["cell_type"])
+    assert "CD19+ B" not in set(atlas.obs["cell_type"])
+    assert "B" in atlas.uns["cell_type_scores_names"]
+    levels_were_reached(copy, query, truth, annotate["parents"])
     conditions_were_compared(copy, query)
     keys["compare"] = {**compare, "fdr": 0.1}
     config = copy.config("fdr", atlas="reuse", samples=samples, **keys)
@@ -174,6 +193,22 @@ def conditions_were_compared(copy, query):
     page = (copy.folder / "results/reuse/report.html").read_text()
     assert 'id="conditions"' in page
     assert "PyDESeq2" in page
+
+
+def levels_were_reached(copy, query, truth, parents):
+    """The columns of levels agree with each other, with the truth and with the table."""
+    coarse = query["cell_type_at_1"].astype(str)
+    assert (coarse == truth.replace(parents)).mean() > 0.75
+    level, backoff = query["cell_type_level"], query["cell_type_backoff"].astype(str)
+    assert (backoff[level == 2] == query["cell_type"].astype(str)[level == 2]).all()
+    assert (backoff[level == 1] == coarse[level == 1]).all()
+    assert (backoff[level == 0] == "unassigned").all()
+    levels = pd.read_csv(copy.folder / "results/reuse/annotation/levels.tsv", sep="\t")
+    of_query = levels[levels["cells"] == "query"].set_index("level")["reached"]
+    assert of_query["2"] == pytest.approx((level == 2).mean())
+    assert of_query["1"] == of_query["back-off"] == pytest.approx((level == 1).mean())
+    page = (copy.folder / "results/reuse/report.html").read_text()
+    assert "Levels of the labels" in page
 
 
 def test_a_reference_without_counts_gives_the_labels_of_one_with_counts(copy, demo, small):

@@ -59,6 +59,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
     [
         ({"annotate": {"coverage": 0.8}}, {"transfer_labels"}),
         ({"annotate": {"consensus": ["pca", "linear"]}}, {"combine_voters"}),
+        ({"annotate": {"rename": {"Dendritic": "DC"}}}, {"transfer_labels"}),
         ({"report": {"title": "Another"}}, {"render_report"}),
         ({"figures": {"dpi": 100}}, {"render_report"}),
         ({"denoise": {"samples": 5}}, {"denoise_shard"}),
@@ -66,7 +67,17 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"prior": {"augmentation": "none"}}, {"train_prior"}),
         ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
     ],
-    ids=["coverage", "voters", "title", "dpi", "samples", "features", "augmentation", "mito"],
+    ids=[
+        "coverage",
+        "voters",
+        "rename",
+        "title",
+        "dpi",
+        "samples",
+        "features",
+        "augmentation",
+        "mito",
+    ],
 )
 def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
     order = [

@@ -14,6 +14,7 @@ SYNTHETIC = "synthetic|"  # begins the name of a synthetic reference cell; no sa
 SPACES = ("pca", "dice")  # in which labels are transferred by anchors
 # What gives labels: anchors in a space, and a linear model of the expression.
 VOTERS = (*SPACES, "linear")
+CELLTYPIST = "celltypist"  # the voter of a CellTypist model; further ones are tables of labels
 CONSENSUS = "consensus"
 # Embedding that config names: its obsm key.
 EMBEDDINGS = {"pca": "X_pca", "harmony": "X_harmony", "dice": "X_dice"}
@@ -35,6 +36,14 @@ LABEL = {
     "cell_type_ontology_term_id": "Cell Ontology id of the label; empty if its name has none",
     **{f"cell_type_in_{voter}": f"the label of the voter `{voter}` alone" for voter in VOTERS},
     "cell_type_second": "the second best label; empty without evidence for one",
+    "cell_type_at_1": (
+        "the label at level 1, the coarsest; `cell_type_at_2` ... at the next; only with levels"
+    ),
+    "cell_type_backoff": (
+        "the finest label, of any level, that covers the prediction set, or `unassigned`; only "
+        "with levels"
+    ),
+    "cell_type_level": "level of `cell_type_backoff`: 1 is the coarsest, 0 none; only with levels",
 }
 CONFIDENCE = {
     "cell_type_score": "score of the best label, 0 to 1; NaN for reference cells",
@@ -62,8 +71,10 @@ CLUSTER = {
     ),
 }
 OBS = ORIGIN | QUALITY | LABEL | CONFIDENCE | POSTERIOR | CLUSTER
+# Columns of further voters, of levels and of resolutions begin so.
+OBS_PREFIXES = ("cell_type_in_", "cell_type_at_", RESOLUTION)
 # Columns of obs between the rules, and names that anndata keeps for itself.
-INTERNAL = ("barcode", "cell", "cell_key", "label", "_index", "index")
+INTERNAL = ("barcode", "cell", "cell_key", "label", "label_parents", "_index", "index")
 OBSM = {
     "X_pca": "projection on the reference's loadings",
     "X_harmony": "the same with batch correction; DICE starts from it",

@@ -19,7 +19,7 @@ from dice_atlas.errors import InputError, bullets, dead_link, reading
 from dice_atlas.export.targets import TARGETS
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import CONSENSUS, EMBEDDINGS, FROM_OBS, LOG1P, VOTERS
+from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, FROM_OBS, LOG1P, VOTERS
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import hidden, shown, unusable_path
@@ -28,9 +28,12 @@ from dice_atlas.vocabulary import GENES
 # Settings that are paths; "~" in them is the home folder, as in the sheet.
 PATHS = (
     ("samples",), ("genes", "names"), ("prior", "path"), ("synthesis", "path"),
-    ("benchmark", "samples"), ("benchmark", "scvi_python"),
+    ("benchmark", "samples"), ("benchmark", "scvi_python"), ("annotate", "parents"),
+    ("annotate", "celltypist"), ("annotate", "celltypist_python"),
 )  # fmt: skip
 LOSSES = ("step", "train_loss", "validation_loss")
+# A voter of a table is a folder and a part of a column's name.
+TABLE_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 # How YAML writes null.
 NULLS = ("null", "Null", "NULL", "~")
 
@@ -49,7 +52,7 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
         For every key that is unknown, missing or out of range, or else for all settings that do
         not go together, in one message.
     """
-    schema = config_schema(schema_path)
+    schema = config_schema(schema_path, table_names(config))
     try:
         filled = as_meant(fill_defaults(copy.deepcopy(config), schema), schema)
         messages = list(unusable(filled, schema))
@@ -85,25 +88,35 @@ def expand_paths(config: dict[str, Any]) -> None:
             section = section.get(name, {})
         if isinstance(section.get(key), str):
             section[key] = os.path.expanduser(section[key])
+    tables = config.get("annotate", {}).get("tables", {})
+    tables.update({name: os.path.expanduser(path) for name, path in tables.items()})
 
 
 # Keys of earlier versions, and what they became.
 RENAMED = {"annotate.spaces": "voters (pca and dice as before, and linear)"}
 
 
-def config_schema(path: str | Path) -> dict[str, Any]:
+def table_names(config: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the voters that config has tables of labels for, whatever else is wrong with it."""
+    annotate = config.get("annotate")
+    tables = annotate.get("tables") if isinstance(annotate, dict) else None
+    return tuple(map(str, tables)) if isinstance(tables, dict) else ()
+
+
+def config_schema(path: str | Path, tables: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON schema of the config, with what other places of the library say once.
 
     Those are the criteria of quality control, the correctors of batches, the voters and embeddings,
-    the exports, and the methods of the benchmark.
+    the exports, and the methods of the benchmark. `tables` are voters that the config itself adds.
     """
     schema = json.loads(Path(path).read_text())
     parts = {name: part.get("properties", {}) for name, part in schema["properties"].items()}
     schema["properties"]["qc"]["properties"] = schema_properties() | parts["qc"]
     parts["batch"]["method"] = choice(CORRECTORS, "harmony")
-    parts["annotate"]["voters"] = several(VOTERS, VOTERS)
-    parts["annotate"]["consensus"] = several(VOTERS, ("dice", "linear"))
-    parts["annotate"]["final"] = choice((*VOTERS, CONSENSUS), CONSENSUS)
+    voters = tuple(dict.fromkeys([*VOTERS, CELLTYPIST, *tables]))
+    parts["annotate"]["voters"] = several(voters, VOTERS)
+    parts["annotate"]["consensus"] = several(voters, ("dice", "linear"))
+    parts["annotate"]["final"] = choice(dict.fromkeys([*voters, CONSENSUS]), CONSENSUS)
     parts["cluster"]["embedding"] = choice(EMBEDDINGS, "dice")
     parts["benchmark"]["methods"] = methods_schema()
     schema["properties"]["export"] = {**several([*TARGETS], ()), "minItems": 0}
@@ -289,6 +302,7 @@ def conflicts(config: dict[str, Any]) -> list[str]:
             f"annotate.final: seen {annotate['final']!r}, expected one of annotate.voters "
             f"({', '.join(voters)}), or {CONSENSUS}"
         )
+    sentences += label_conflicts(annotate)
     prior = config["prior"]
     of_kernel, asked = {"draws", "mixup_probability"}, set(prior["overrides"])
     wrong = asked - of_kernel if prior["preset"] == "kernel" else asked & {"draws"}
@@ -328,6 +342,61 @@ def conflicts(config: dict[str, Any]) -> list[str]:
             "posterior: without classes it would place cells between cells of any two types"
         )
     return sentences
+
+
+def label_conflicts(annotate: dict[str, Any]) -> list[str]:
+    """Tables of labels and new names that cannot be, a sentence each."""
+    sentences = []
+    for name in annotate["tables"]:
+        if name in (*VOTERS, CELLTYPIST, CONSENSUS) or not re.fullmatch(TABLE_NAME, str(name)):
+            sentences.append(
+                f"annotate.tables: seen the name {name!r}, expected one of letters, digits, '-' "
+                f"and '_' that begins with a letter, and none of {', '.join(VOTERS)}, "
+                f"{CELLTYPIST} and {CONSENSUS}"
+            )
+    if CELLTYPIST in annotate["voters"] and not annotate["celltypist"]:
+        sentences.append(
+            f"annotate.voters: seen {CELLTYPIST}, but no model; set annotate.celltypist to the "
+            "path of a CellTypist model"
+        )
+    rename = annotate["rename"]
+    for old, new in rename.items():
+        if new != old and new in rename and rename[new] != new:
+            sentences.append(
+                f"annotate.rename: {old!r} becomes {new!r}, which becomes {rename[new]!r}; "
+                f"expected final names; write {old!r}: {rename[new]!r}"
+            )
+    return sentences
+
+
+def require_tables(annotate: dict[str, Any], python: str | None) -> None:
+    """Check that the files are there that labels are read from beside the sheet.
+
+    Parameters
+    ----------
+    annotate : section of the config.
+    python : of the environment of CellTypist; None: the workflow makes it.
+
+    Raises
+    ------
+    InputError
+        One is not, or Snakemake cannot take its path.
+    """
+    files = {f"annotate.tables.{name}": path for name, path in annotate["tables"].items()}
+    if isinstance(annotate["parents"], str):
+        files["annotate.parents"] = annotate["parents"]
+    if CELLTYPIST in annotate["voters"]:
+        files["annotate.celltypist"] = annotate["celltypist"]
+    for setting, path in files.items():
+        if why := unusable_path(path) or dead_link(path):
+            raise InputError(f"{setting}: {why}")
+        if not os.path.isfile(path):
+            raise InputError(f"{setting}: no such file: {path}; correct the path")
+    if CELLTYPIST in annotate["voters"] and python and not os.path.isfile(python):
+        raise InputError(
+            f"annotate.voters names {CELLTYPIST}, but annotate.celltypist_python is not there: "
+            f"{python}; `make celltypist` makes it, or take {CELLTYPIST} out of the voters"
+        )
 
 
 def require_saved_prior(

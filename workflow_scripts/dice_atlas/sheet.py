@@ -18,7 +18,7 @@ from dice_atlas.counts.formats import (
     member_files,
 )
 from dice_atlas.errors import InputError, bullets, dead_link, no_permission
-from dice_atlas.names import FROM_OBS, INTERNAL, LOG1P, OBS, RESOLUTION
+from dice_atlas.names import FROM_OBS, INTERNAL, LOG1P, OBS, OBS_PREFIXES
 from dice_atlas.schemas import as_number, is_valid
 from dice_atlas.spreadsheet import is_cut, read_table
 from dice_atlas.texts import column_problem, hidden, unusable_path
@@ -163,7 +163,7 @@ def check_columns(columns: list[str]) -> list[str]:
     for name in filter(column_problem, columns):
         if name:
             problems.append(f"column {name!r}: {column_problem(name)}; give it another name")
-    taken = [c for c in columns if c in RESERVED_COLUMNS or c.startswith(RESOLUTION)]
+    taken = [c for c in columns if c in RESERVED_COLUMNS or c.startswith(OBS_PREFIXES)]
     if taken:
         problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
     known = [*CORE_COLUMNS, *SETTINGS]

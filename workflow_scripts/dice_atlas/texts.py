@@ -1,7 +1,9 @@
 """Text that users write, and the characters in it that no file, figure or page can hold."""
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Unicode's categories of characters that nobody sees: controls, formats (such as U+202E, which
 # turns the direction of what follows), separators of lines and paragraphs, and halves of
@@ -29,6 +31,21 @@ def shown(text: str) -> str:
         else letter
         for letter in text
     )
+
+
+def near_equal(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three known names that a name may stand for: other case, blanks, plural, a slip."""
+    bare = {other: re.sub(r"[\s_.,/-]+", "", other.casefold()).removesuffix("s") for other in known}
+    own = re.sub(r"[\s_.,/-]+", "", name.casefold()).removesuffix("s")
+    same = [other for other, text in bare.items() if text == own]
+    close = difflib.get_close_matches(own, list(bare.values()), cutoff=0.75)
+    return (same or [other for other, text in bare.items() if text in close])[:3]
+
+
+def with_near(name: str, known: Iterable[str]) -> str:
+    """A name in quotes, with the known ones that are nearly equal."""
+    near = near_equal(name, known)
+    return repr(name) + (f" (near: {', '.join(map(repr, near))})" if near else "")
 
 
 def column_problem(name: str) -> str:

@@ -16,6 +16,7 @@ from dice_atlas.atlas.columns import (
     cell_types,
     embeddings,
     labels_of_voters,
+    level_columns,
     posterior_columns,
     sample_obs,
     score_matrix,
@@ -26,6 +27,7 @@ from dice_atlas.features.card import read_card
 from dice_atlas.holdout import repeated_cells, require_same_cells
 from dice_atlas.names import CONSENSUS
 from dice_atlas.tables import read_by_voter, read_text_table
+from dice_atlas.transfer.levels import Levels
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class StageFiles:
     calls : calls.tsv.gz of each voter; none where no labels were transferred.
     predictions : predictions.tsv.gz of the final voter; None likewise.
     card : of the prior.
+    levels : label_levels.tsv, where labels were joined.
     """
 
     samples: tuple[Path, ...]
@@ -51,6 +54,7 @@ class StageFiles:
     calls: tuple[Path, ...]
     predictions: Path | None
     card: Path
+    levels: tuple[Path, ...] = ()
 
     @classmethod
     def from_rule(cls, given: Any) -> "StageFiles":
@@ -64,6 +68,7 @@ class StageFiles:
             tuple(map(Path, given.calls)),
             Path(given.predictions[0]) if given.predictions else None,
             Path(given.card),
+            tuple(map(Path, given.levels)),
         )
 
 
@@ -84,7 +89,8 @@ def assemble(
         The files do not hold the same cells in the same order, or the calls are not of the query.
     """
     latents, denoised = ad.read_h5ad(files.latents), ad.read_h5ad(files.denoised)
-    obs = sample_obs(files.samples, sheet)
+    obs, levels = sample_obs(files.samples, sheet), Levels.read(files.levels)
+    obs["label"] = levels.renamed(obs["label"])
     for one, other, n in repeated_cells(obs):
         logger.warning(
             "%s (reference) and %s (query) have %d cells with the same barcode and counts: are "
@@ -102,6 +108,10 @@ def assemble(
     obsm, uns = embeddings(latents, denoised, umap), {}
     if "dice_coordinates" in denoised.uns:
         uns["dice_coordinates"] = denoised.uns["dice_coordinates"]
+    if "label_posterior" in denoised.obsm:
+        shares, labels = denoised.obsm["label_posterior"], denoised.uns["dice"]["labels"]
+        shares, denoised.uns["dice"]["labels"] = levels.merged_shares(shares, labels)
+        denoised.obsm["label_posterior"] = shares
     posterior, calls = posterior_columns(denoised, settings.coverage), None
     if "label_posterior" in denoised.obsm:
         obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
@@ -110,10 +120,13 @@ def assemble(
     by_voter = read_by_voter(files.calls, *CALLED_NUMBERS)
     if files.predictions:
         calls = by_voter[settings.voters.final]
-        scores, names = score_matrix(read_text_table(files.predictions), obs.index)
+        predictions = levels.merged(read_text_table(files.predictions))
+        scores, names = score_matrix(predictions, obs.index)
         obsm["cell_type_scores"] = scores
         uns["cell_type_scores_names"] = np.array(names, dtype=object)
     obs = obs.drop(columns="label").join(cell_types(obs, calls))
+    if calls is not None and levels.finest > 1:
+        obs = obs.join(level_columns(obs["cell_type"], calls, levels))
     ontology = Ontology.read()
     ids, unknown = term_ids(obs["cell_type"].unique(), ontology, settings.ontology)
     obs["cell_type_ontology_term_id"] = obs["cell_type"].map(ids)

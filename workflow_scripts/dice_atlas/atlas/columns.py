@@ -13,6 +13,7 @@ from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from dice_atlas.errors import InputError
 from dice_atlas.names import SCORE, UNASSIGNED
 from dice_atlas.tables import read_part
+from dice_atlas.transfer.levels import Levels
 
 QC_COLUMNS = (*METRIC_NAMES, "doublet_score", "predicted_doublet")
 # Column of the atlas: column of calls.tsv.gz, and its value for cells without a call.
@@ -84,6 +85,26 @@ def labels_of_voters(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) ->
     for voter, own in calls.items():
         table[f"cell_type_in_{voter}"] = cell_type
         table.loc[own["cell"], f"cell_type_in_{voter}"] = own["cell_type"].to_numpy()
+    return table
+
+
+def level_columns(cell_type: pd.Series, calls: pd.DataFrame, levels: Levels) -> pd.DataFrame:
+    """Columns `cell_type_at_<level>`, `cell_type_backoff` and `cell_type_level` of all cells.
+
+    Parameters
+    ----------
+    cell_type : final label of all cells, by name; given for the reference's.
+    calls : calls.tsv.gz of the final voter.
+    levels : of the labels.
+    """
+    query, table = calls["cell"], pd.DataFrame(index=cell_type.index)
+    for level in range(1, levels.finest):
+        table[f"cell_type_at_{level}"] = levels.at(level, cell_type)
+        table.loc[query, f"cell_type_at_{level}"] = calls[f"at_{level}"].to_numpy()
+    table["cell_type_backoff"] = cell_type
+    table.loc[query, "cell_type_backoff"] = calls["backoff"].to_numpy()
+    table["cell_type_level"] = np.where(cell_type == UNASSIGNED, 0, levels.finest)
+    table.loc[query, "cell_type_level"] = calls["level"].astype(int).to_numpy()
     return table
 
 

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dice_atlas.names import SEPARATOR
+
 
 @dataclass(frozen=True)
 class Format:
@@ -121,6 +123,11 @@ def has_slots(path: str) -> bool:
 def is_label_table(spec: str) -> bool:
     """Whether a field `labels` or `truth` of the sheet names a table, and not a column."""
     return spec.lower().endswith(LABEL_SUFFIXES)
+
+
+def label_columns(spec: str) -> list[str]:
+    """Columns of obs that a field `labels` names, coarse to fine; none of a table or no labels."""
+    return [] if not spec or is_label_table(spec) else spec.split(SEPARATOR)
 
 
 def member_files(path: str, failed: Callable[[OSError], object] | None = None) -> list[str]:

@@ -4,14 +4,14 @@ import csv
 import logging
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
-from dice_atlas.counts.formats import is_label_table
+from dice_atlas.counts.formats import is_label_table, label_columns
 from dice_atlas.counts.readers import read_obs
 from dice_atlas.counts.subset import column_text, keep_mask, parse_subset
 from dice_atlas.counts.tables import fields, separator_of, warn_of_cut
@@ -36,7 +36,8 @@ def read_labels(
 
     Parameters
     ----------
-    spec : the sheet's `labels` or `truth` as written: an obs column, or a table's path; "" = none.
+    spec : the sheet's `labels` or `truth` as written: an obs column, several from coarse to fine
+        (the last is read), or a table's path; "" = none.
     source : the file that the labels are read from (the sample's own for an obs column).
     barcodes : the cells that labels are wanted for.
     obs : the obs table of the sample's file, one row per barcode.
@@ -58,7 +59,7 @@ def read_labels(
     if is_label_table(spec):
         labels = of_cells(read_label_table(source), barcodes, suffix, source).fillna("")
     else:
-        labels = label_column(spec, source, obs)
+        labels = label_column(label_columns(spec)[-1], source, obs)
     values = labels.to_numpy(object)
     n_labelled = int((values != "").sum())
     few = n_labelled < len(values) / 2
@@ -72,6 +73,22 @@ def read_labels(
             "least one; leave the field of the sheet empty if there are none"
         )
     return values
+
+
+def read_parents(spec: str, source: str, obs: pd.DataFrame) -> np.ndarray:
+    """The coarser labels of each cell, coarsest first, joined by "|" (plain strings).
+
+    Parameters
+    ----------
+    spec, source, obs : see `read_labels`; of several columns.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or see `clean`.
+    """
+    columns = [label_column(column, source, obs) for column in label_columns(spec)[:-1]]
+    return pd.concat(columns, axis=1).agg(SEPARATOR.join, axis=1).to_numpy(object)
 
 
 def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> pd.DataFrame:
@@ -233,14 +250,39 @@ def read_label_table(path: str | Path) -> pd.Series:
     Raises
     ------
     InputError
-        It is not there, cannot be read, lacks a column, has a barcode twice, or see `clean`.
+        A barcode stands twice, or see `read_fields` and `clean`.
+    """
+    table = read_fields(path, ("barcode", "label"), "`labels` or `truth` in the sample sheet")
+    labels = pd.Series(table["label"].to_numpy(), index=table["barcode"].str.strip(), dtype=object)
+    repeated = labels.index[labels.index.duplicated()]
+    if len(repeated):
+        raise InputError(
+            f"{path}: {len(repeated)} barcode(s) stand more than once (such as {repeated[0]!r}), "
+            "expected one row per cell; remove the repetitions"
+        )
+    return clean(labels.rename_axis(None), str(path))
+
+
+def read_fields(path: str | Path, needed: Sequence[str], setting: str) -> pd.DataFrame:
+    """A csv or tsv(.gz) with a header, all fields as they are written.
+
+    Parameters
+    ----------
+    path : of the table.
+    needed : columns that it must have.
+    setting : what names the path, for the message.
+
+    Raises
+    ------
+    InputError
+        It is not there, cannot be read, lacks a column, or a line has too few or too many fields.
     """
     path = Path(path)
     if not path.is_file():
         if why := dead_link(str(path)):
             raise InputError(why)
-        raise InputError(f"{path} does not exist; correct `labels` or `truth` in the sample sheet")
-    with reading(path, "a table with the columns barcode and label, as UTF-8 text"):
+        raise InputError(f"{path} does not exist; correct {setting}")
+    with reading(path, f"a table with the columns {' and '.join(needed)}, as UTF-8 text"):
         text = text_of(path)
         with text.open() as file:
             before, header = header_of(file)
@@ -248,11 +290,12 @@ def read_label_table(path: str | Path) -> pd.Series:
             columns = [name.strip() for name in fields(header, separator)]
             numbered = list(numbered_rows(file, separator, before, path))
         warn_of_cut(text)
-    missing = [name for name in ("barcode", "label") if name not in columns]
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise InputError(
             f"{path}: no column {' and '.join(missing)} (seen: {', '.join(columns) or 'nothing'}), "
-            "expected a header with barcode and label, separated by commas, semicolons or tabs"
+            f"expected a header with {' and '.join(needed)}, separated by commas, semicolons or "
+            "tabs"
         )
     for number, row in numbered:
         if len(row) < len(columns) or any(row[len(columns) :]):
@@ -260,17 +303,9 @@ def read_label_table(path: str | Path) -> pd.Series:
                 f"{path}: line {number} has {len(row)} fields and the header {len(columns)}, "
                 "expected as many; is the file cut off, or is the separator inside of a label?"
             )
-    rows = [row for _, row in numbered]
-    at = [columns.index(name) for name in ("barcode", "label")]
-    barcodes = pd.Index([row[at[0]].strip() for row in rows], dtype=object)
-    labels = pd.Series([row[at[1]] for row in rows], index=barcodes, dtype=object)
-    repeated = labels.index[labels.index.duplicated()]
-    if len(repeated):
-        raise InputError(
-            f"{path}: {len(repeated)} barcode(s) stand more than once (such as {repeated[0]!r}), "
-            "expected one row per cell; remove the repetitions"
-        )
-    return clean(labels, str(path))
+    rows = [row[: len(columns)] for _, row in numbered]
+    table = pd.DataFrame(rows, columns=pd.Index(columns, dtype=object), dtype=object)
+    return table.loc[:, ~table.columns.duplicated()]
 
 
 def header_of(file: TextIO) -> tuple[int, str]:

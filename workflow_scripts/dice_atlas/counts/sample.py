@@ -6,10 +6,10 @@ from typing import Any
 import anndata as ad
 import pandas as pd
 
-from dice_atlas.counts.formats import is_label_table
+from dice_atlas.counts.formats import label_columns
 from dice_atlas.counts.genes import merge_repeated, read_names, renamed
 from dice_atlas.counts.keys import cell_keys
-from dice_atlas.counts.labels import read_labels
+from dice_atlas.counts.labels import read_labels, read_parents
 from dice_atlas.counts.logged import has_one_total, total_of
 from dice_atlas.counts.readers import read_counts
 from dice_atlas.counts.subset import parse_subset, sheet_values
@@ -31,7 +31,8 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     -------
     AnnData
         `X` CSR int32, cells x all genes; obs (index `<sample>_<barcode>`): `barcode`, `cell_key`,
-        `sample`, `role`, `batch`, `label`, further columns; var: `gene_id`; uns: `source`.
+        `sample`, `role`, `batch`, `label`, further columns, and where the sheet names several
+        columns of labels `label_parents`; var: `gene_id`; uns: `source`.
 
     Raises
     ------
@@ -55,6 +56,8 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
             for name, field in row["extra"].items()
         },
     }
+    if len(label_columns(row["labels"])) > 1:
+        columns["label_parents"] = read_parents(row["labels"], path, counts.obs)
     cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)
     source = {"path": str(path), "sha256": sha256(path), "format": counts.uns["format"]}
     decided = counts.uns["decided"]
@@ -82,8 +85,7 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
 def obs_columns(row: dict[str, Any]) -> set[str]:
     """Columns of obs that a row of the sheet speaks of; no other is read."""
     wanted = set(parse_subset(row["subset"])) if row["subset"] else set()
-    if row["labels"] and not is_label_table(row["labels"]):
-        wanted.add(row["labels"])
+    wanted.update(label_columns(row["labels"]))
     fields = [row["batch"], *row["extra"].values()]
     wanted |= {f.removeprefix(FROM_OBS) for f in fields if f.startswith(FROM_OBS)}
     return wanted

@@ -19,11 +19,12 @@ from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
 from dice_atlas.transfer.conformal import score_threshold
+from dice_atlas.transfer.levels import Levels
 
 LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.
-TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
+TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels", "levels")
 # Those that there are only where synthetic cells were added to the reference.
 AUGMENT_TABLES = ("augmented", "augment_scores")
 # Those that there are only where conditions were compared.
@@ -34,7 +35,7 @@ TEXTS = (
     *PATTERNS, "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
     "gene_id", "chosen", "selected", "against", "reference_label", "remedy", "classifier",
 )  # fmt: skip
-NOT_NUMBERS = {"metrics": ("cells",)}
+NOT_NUMBERS = {"metrics": ("cells",), "levels": ("cells", "level")}
 
 
 @dataclass
@@ -53,6 +54,8 @@ class ReportData:
         Held-out reference cells of the final space, or None where no labels were transferred.
     label_genes, cluster_labels
         The tables of those names, or None where no labels were transferred.
+    levels
+        The table of that name, or None where labels have one level.
     augmented, augment_scores
         Synthetic cells by label, and what they and other remedies do for rare labels; None
         without synthetic cells.
@@ -82,6 +85,7 @@ class ReportData:
     calibration: pd.DataFrame | None
     label_genes: pd.DataFrame | None
     cluster_labels: pd.DataFrame | None
+    levels: pd.DataFrame | None
     augmented: pd.DataFrame | None
     augment_scores: pd.DataFrame | None
     expression: pd.DataFrame
@@ -242,9 +246,10 @@ def read_report_data(
     tables = {name: read_table(files[name], name) for name in TABLES}
     for name in (*TRANSFER_TABLES, *AUGMENT_TABLES):
         path = next(iter(files[name]), None)
-        tables[name] = read_table(path) if path else None
+        tables[name] = read_table(path, name) if path else None
     if tables["calibration"] is not None:
-        tables["calibration"] = tables["calibration"].query("role == 'reference'")
+        held = tables["calibration"].query("role == 'reference'")
+        tables["calibration"] = Levels.read(files["label_levels"]).merged(held)
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
     clusters = obs["cluster"].to_numpy()
     seed = int(provenance["config"]["seed"])

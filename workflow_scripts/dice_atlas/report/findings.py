@@ -19,11 +19,19 @@ from dice_atlas.transfer.conformal import (
 
 # What gave the labels, behind "labels".
 BY_WHOM = {
+    "celltypist": "of the CellTypist model",
     "dice": "transferred in the denoised (DICE) space",
     "pca": "transferred in the PCA space",
     "linear": "of the linear model",
     "consensus": "of the consensus",
 }
+
+
+def by_whom(voter: str) -> str:
+    """Whose labels they are, in words."""
+    return BY_WHOM.get(voter, f"of the table {voter}")
+
+
 # Where a reader is told. Not tests: places to look at.
 MUCH_LOST = 0.5
 FEW_COMMON = 0.5
@@ -129,7 +137,7 @@ def summary(data: ReportData) -> str:
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
     text += (
         f"The query's labels come from {plural(types, 'cell type')} of the reference; they are "
-        f"those {BY_WHOM[final]}. "
+        f"those {by_whom(final)}. "
         f"{percent(confident(query).mean(), total)} of the query cells have a confident label "
         f"(assigned, and the only one in the cell's prediction set at "
         f"{data.settings.calls.coverage:.0%} coverage); "
@@ -421,6 +429,6 @@ def against_truth(data: ReportData) -> Iterator[str]:
     for name, value in accuracy.items():
         if value is not None and own is not None and value > own + 0.01:
             yield (
-                f"Labels {BY_WHOM[name]} are right more often: {value:.1%} against {own:.1%}, "
+                f"Labels {by_whom(name)} are right more often: {value:.1%} against {own:.1%}, "
                 "unassigned counted as wrong."
             )

@@ -52,6 +52,7 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
     metrics, embeddings = data.metrics, list(EMBEDDINGS)
     return {
         "types": tables.type_table(data) if data.transferred else None,
+        "levels": tables.level_table(data),
         "agreement": tables.agreement_table(data) if data.transferred else None,
         "label_genes": tables.label_gene_table(data, n_markers) if data.transferred else None,
         "markers": tables.marker_table(data, n_markers) if len(data.markers) else None,

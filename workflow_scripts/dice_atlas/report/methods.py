@@ -302,6 +302,8 @@ def how_labelled(data: ReportData) -> list[str]:
             f"reference, fitted on at most {MOST_CELLS:,} of its cells (scaled expression, ridge "
             "penalty, each label of the same weight)"
         )
+    if settings.voters.tables:
+        found.append(f"by the labels of other tools ({', '.join(settings.voters.tables)})")
     return found
 
 
@@ -312,6 +314,7 @@ def whose_labels(data: ReportData) -> str:
         "pca": "the anchors in the PCA space",
         "dice": "the anchors in the denoised space",
         "linear": "the logistic regression",
+        **{voter: f"the tool {voter}" for voter in voters.tables},
     }
     if voters.final != CONSENSUS:
         return f"The final labels are those of {names[voters.final]}."

@@ -230,6 +230,27 @@ def type_table(data: ReportData) -> Table | None:
     return Table(columns, rows, [False, *[True] * (len(columns) - 1)])
 
 
+def level_table(data: ReportData) -> Table | None:
+    """Labels and sets at each level of the held-out cells and of the query; None with one level."""
+    if data.levels is None:
+        return None
+    heads = {
+        "labelled": "labelled", "right": "of these right", "coverage": "sets that hold the truth",
+        "set_size": "labels in a set", "reached": "cells whose back-off is here",
+    }  # fmt: skip
+    rows: list[list[str]] = []
+    starts: set[int] = set()
+    for kind, own in data.levels.groupby("cells", sort=False):
+        starts.add(len(rows))
+        n = int(own["n_cells"].iloc[0])
+        for row in own.to_dict("records"):
+            shown = [number(row[c], 2) if c == "set_size" else percent(row[c], n) for c in heads]
+            rows.append([str(kind), number(n), row["level"], number(row["labels"]), *shown])
+    columns = ["cells", "number", "level", "labels", *heads.values()]
+    numeric = [False, True, False, *[True] * (len(columns) - 3)]
+    return Table(columns, rows, numeric, starts=starts)
+
+
 def agreement_table(data: ReportData) -> Table | None:
     """One row per cluster: the query's most frequent label, that of each voter, the reference's."""
     agreement, final = of_transfer(data.cluster_labels), data.settings.voters.final

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.errors import InputError
-from dice_atlas.transfer.labels import score_columns, transfer_labels, winners
+from dice_atlas.transfer.labels import transfer_labels
 from dice_atlas.transfer.novelty import anchor_support
+from dice_atlas.transfer.scores import score_columns, winners
 from dice_atlas.transfer.settings import AnchorSettings, WeightSettings
 from dice_atlas.transfer.spaces import Space
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -26,19 +25,12 @@ logger = logging.getLogger(__name__)
 
 # Why a cell has no label if no anchor of a labelled reference cell speaks for one.
 NO_ANCHOR = "no_labelled_anchor"
+# Why if it is not in the table of labels, or that has no label for it.
+NO_LABEL = "no_label_in_table"
 # Why if no score keeps the risk.
 NO_SCORE = "no_score_meets_risk"
 # Labels in a sentence about all calls.
 MOST_NAMED = 3
-
-
-def read_annotation(path: str | Path) -> pd.DataFrame:
-    """A table of anchors or scores; labels such as "01" are text."""
-    names = ("cell", "sample", "role", "label", "predicted", "reference_cell", "query_cell")
-    return pd.read_csv(
-        path, sep="\t", keep_default_na=False, na_values={"support": [""]},
-        dtype=dict.fromkeys(names, str),
-    )  # fmt: skip
 
 
 def gathered(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -96,7 +88,10 @@ def transfer(anchors: pd.DataFrame, weights: ad.AnnData, settings: WeightSetting
 
 
 def call(
-    predictions: pd.DataFrame, calibration: pd.DataFrame, settings: CallSettings
+    predictions: pd.DataFrame,
+    calibration: pd.DataFrame,
+    settings: CallSettings,
+    without: str = NO_ANCHOR,
 ) -> pd.DataFrame:
     """Label or unassigned, second best, prediction set and entropy of every query cell.
 
@@ -108,6 +103,7 @@ def call(
     predictions : predictions.tsv.gz.
     calibration : calibration.tsv.gz; without rows nothing is calibrated.
     settings : of the calls.
+    without : why a cell has no label if nothing speaks for one.
 
     Returns
     -------
@@ -141,7 +137,7 @@ def call(
     # A sample without anchors: its scores beside held-out cells say nothing of it.
     if len(predictions) and (predictions["predicted"] == "").all():
         sets, p_values = np.zeros_like(sets), np.full(len(predictions), np.nan)
-    return calls_table(predictions, sets, p_values, least_score, outside_below)
+    return calls_table(predictions, sets, p_values, least_score, outside_below, without)
 
 
 def calls_sentence(calls: pd.DataFrame) -> str:
@@ -157,6 +153,7 @@ def calls_table(
     p_reference: np.ndarray,
     least_score: float,
     outside_below: float,
+    without: str = NO_ANCHOR,
 ) -> pd.DataFrame:
     """What is said of each query cell (calls.tsv.gz).
 
@@ -167,6 +164,7 @@ def calls_table(
     p_reference : how usual the cell is for the reference (cells), see `conformal_p_values`; NaN
         where that is not known.
     least_score, outside_below : least score, and least of these p-values, of an assigned cell.
+    without : see `call`.
     """
     columns = [name for name in predictions if name.startswith(SCORE)]
     labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
@@ -182,7 +180,7 @@ def calls_table(
     outside = p_reference < outside_below
     rule = np.select(
         [none, outside, low],
-        [NO_ANCHOR, f"p_reference_below_{outside_below:g}",
+        [without, f"p_reference_below_{outside_below:g}",
          NO_SCORE if np.isinf(least_score) else f"score_below_{least_score:.3g}"],
         "",
     )  # fmt: skip

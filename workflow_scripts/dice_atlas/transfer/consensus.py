@@ -6,7 +6,7 @@ likely (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import SCORE
-from dice_atlas.transfer.labels import winners
+from dice_atlas.transfer.scores import winners
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,16 @@ def best_temperature(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def combine(
-    predictions: Mapping[str, pd.DataFrame], calibrations: Mapping[str, pd.DataFrame]
+    predictions: Mapping[str, pd.DataFrame],
+    calibrations: Mapping[str, pd.DataFrame],
+    tables: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The consensus of voters.
 
     A voter without a score for a cell abstains there: the mean is that of the others. One that
-    could not be calibrated abstains everywhere, unless none could be. A label for which no voter
-    has a score above 0 has none.
+    could not be calibrated abstains everywhere, unless none could be, or it is a table of another
+    tool: its scores of the query are taken as they are. A label for which no voter has a score
+    above 0 has none.
 
     Numbers of anchors, the part of synthetic cells and the support are those of the last voter that
     finds anchors; of the predictions where it gives the same label, else 0.
@@ -76,6 +79,7 @@ def combine(
     predictions : predictions.tsv.gz by voter, of the same cells.
     calibrations : calibration.tsv.gz by voter. One may lack cells: where no anchor could be found,
         anchors calibrate nothing.
+    tables : voters whose labels come from another tool.
 
     Returns
     -------
@@ -111,13 +115,16 @@ def combine(
             row["accuracy"] = (held.argmax(axis=1) == own_truth).mean()
             row["log_loss"] = log_loss(held, own_truth, temperature)
         elif is_held.any():
-            logger.warning("%s could not be calibrated and is left out of the consensus", voter)
+            what = "its scores are taken as they are" if voter in tables else "it is left out"
+            logger.warning("%s could not be calibrated: %s in the consensus", voter, what)
         logger.info(", ".join(f"{name} {value}" for name, value in row.items()))
         rows.append(row)
         temperatures.append(temperature)
         scores.append(own[columns].to_numpy(dtype=float))
         again.append(np.nan_to_num(calibration))
-    asked = [row["held_out_cells"] > 0 or not is_held.any() for row in rows]
+    asked = [
+        row["held_out_cells"] > 0 or not is_held.any() or row["voter"] in tables for row in rows
+    ]
     mean = mean_probabilities(scores, temperatures, asked)
     result = _with_scores(predictions[first][["cell"]], mean, labels)
     result.insert(2, "score", mean.max(axis=1, initial=0.0))

@@ -10,6 +10,7 @@ import pandas as pd
 from dice_atlas.features.projection import LatentSpace
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import UNASSIGNED
+from dice_atlas.transfer.levels import Levels
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ def explain(
     space: LatentSpace,
     calls: Mapping[str, pd.DataFrame],
     clusters: pd.DataFrame,
+    levels: Levels | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What explains the labels.
 
@@ -123,6 +125,7 @@ def explain(
     space : of its latents.
     calls : calls.tsv.gz by space.
     clusters : clusters.tsv.gz.
+    levels : names of the reference's labels; None: as they are.
 
     Returns
     -------
@@ -135,6 +138,7 @@ def explain(
     """
     require_same_cells(clusters["cell"], denoised.obs_names, "clusters.tsv.gz and denoised.h5ad")
     cells = denoised.obs[["role", "label"]].astype(str)
+    cells["label"] = (levels or Levels()).renamed(cells["label"])
     labelled = ((cells["role"] == "reference") & (cells["label"] != "")).to_numpy()
     positions = np.asarray(denoised.obsm["X_dice"], dtype=float)[labelled]
     if "dice_coordinates" in denoised.uns:

@@ -8,8 +8,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
-from dice_atlas.names import SCORE
 from dice_atlas.transfer.anchors import Anchors
+from dice_atlas.transfer.scores import score_columns, winners
 from dice_atlas.transfer.settings import WeightSettings
 from dice_atlas.transfer.weights import anchor_weights
 
@@ -72,17 +72,6 @@ def transfer_labels(
         return LabelScores(labels, scores, n_anchors)
     of_synthetic = sp.diags_array(synthetic[anchors.reference].astype(float)) @ member
     return LabelScores(labels, scores, n_anchors, (weights @ of_synthetic).toarray())
-
-
-def score_columns(scores: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Scores as columns `score:<label>`."""
-    return pd.DataFrame(scores, columns=[SCORE + label for label in labels])
-
-
-def winners(scores: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Label of the highest score, the earlier at a tie; "" where every score is 0."""
-    best = np.array([*labels, ""], dtype=object)[scores.argmax(axis=1)]
-    return np.where(scores.max(axis=1) > 0, best, "")
 
 
 def predictions_table(cells: Sequence[str], result: LabelScores) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from dice_atlas.holdout import calibration_cells
 from dice_atlas.numerics.blocks import row_slices
 from dice_atlas.numerics.scaling import Scaling, fit_scaling, scale
 from dice_atlas.numerics.sketch import subsample_per_label
-from dice_atlas.transfer.labels import score_columns, winners
+from dice_atlas.transfer.scores import score_columns, winners
 from dice_atlas.transfer.settings import MOST_CELLS
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dice_atlas.names import CONSENSUS
+from dice_atlas.names import CONSENSUS, VOTERS
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,23 @@ class CallSettings:
 
 
 @dataclass(frozen=True)
+class LevelSettings:
+    """How labels are joined after the transfer, see `relations.relate`.
+
+    `rename`: names by the labels that they take the place of ("" : no label); `parents`: coarser
+    label of each label, or a table label,parent.
+    """
+
+    rename: Mapping[str, str]
+    parents: Mapping[str, str] | str
+
+    @classmethod
+    def from_config(cls, annotate: Mapping[str, Any]) -> "LevelSettings":
+        """Settings from the `annotate` section of the config."""
+        return cls(annotate["rename"], annotate["parents"])
+
+
+@dataclass(frozen=True)
 class ReductionSettings:
     """Settings of Seurat's own space: `method` (pcaproject or cca), `dims`, variable genes."""
 
@@ -137,19 +154,22 @@ class ReductionSettings:
 class VoterSettings:
     """The `voters`, those of the `consensus`, and whose labels are `final`.
 
-    `per`: anchors are found for all query samples together, or for each `sample` by itself.
+    `per`: anchors are found for all query samples together, or for each `sample` by itself;
+    `tables`: the voters whose labels come from another tool.
     """
 
     voters: tuple[str, ...]
     consensus: tuple[str, ...]
     final: str
     per: str
+    tables: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, annotate: Mapping[str, Any]) -> "VoterSettings":
         """Settings from the `annotate` section of the config."""
         voters, consensus = annotate["voters"], annotate["consensus"]
-        return cls(tuple(voters), tuple(consensus), annotate["final"], annotate["per"])
+        tables = tuple(voter for voter in voters if voter not in VOTERS)
+        return cls(tuple(voters), tuple(consensus), annotate["final"], annotate["per"], tables)
 
     @property
     def all_calls(self) -> tuple[str, ...]:
