@@ -1,5 +1,5 @@
 # Labels from the reference to the query: Seurat-style transfer in each space, a linear model, and
-# the consensus of such voters.
+# the consensus of such voters. Labels of clusters by marker lists need no reference.
 
 
 rule find_anchors:
@@ -168,3 +168,28 @@ rule explain_labels:
         runtime=runtime(20),
     script:
         "../workflow_scripts/explain_labels.py"
+
+
+rule score_markers:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        clusters=out("clusters/clusters.tsv.gz"),
+        lists=marker_lists() or [],
+    output:
+        cells=out("annotation/markers/cells.h5ad"),
+        scores=out("annotation/markers/scores.tsv"),
+        calls=out("annotation/markers/calls.tsv"),
+        genes=out("annotation/markers/genes.tsv"),
+    log:
+        log_of("score_markers"),
+    benchmark:
+        benchmark_of("score_markers")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 6),
+        runtime=runtime(60),
+    params:
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/score_markers.py"

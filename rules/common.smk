@@ -77,6 +77,7 @@ from dice_atlas.settings import (
     require_counts,
     require_gene_names,
     require_learnable,
+    require_marker_lists,
     require_roles,
     require_saved_generator,
     require_saved_prior,
@@ -138,6 +139,12 @@ def gene_names_file():
     return [] if not names or names in GENES else names
 
 
+def marker_lists():
+    """The table of marker genes, if there is one."""
+    path = config["annotate"]["markers"]
+    return default_file(path) if path else None
+
+
 def small_inputs():
     """Files beside the samples' own: of each, what is made of it first and the rule that does."""
     results, prior = f"results/{config['atlas']}", config["prior"]["path"]
@@ -151,6 +158,9 @@ def small_inputs():
     if gene_names_file():
         counts = [f"{results}/samples/{name}/counts.h5ad" for name in SHEET]
         read[gene_names_file()] = (counts, "load_counts")
+    if marker_lists():
+        made = [f"{results}/annotation/markers/calls.tsv"]
+        read[marker_lists()] = (made, "score_markers")
     for row in SHEET.values():
         if row["truth"] and row["truth_source"] != row["path"]:
             read[row["truth_source"]] = ([f"{results}/truth.tsv.gz"], "read_truth")
@@ -184,6 +194,7 @@ try:
             INPUTS_READ,
         )
     require_gene_names(config["genes"]["names"])
+    require_marker_lists(marker_lists())
     require_saved_prior(
         config["prior"]["path"], config["normalization"], workflow.is_main_process
     )
@@ -313,7 +324,8 @@ def of_every_transfer(name):
 
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
-    dropped = {"voters", "consensus", "final", "per", "ontology", *CALL_SETTINGS}
+    dropped = {"voters", "consensus", "final", "per", "ontology", "markers"}
+    dropped |= {*CALL_SETTINGS}
     if wildcards.space == "dice":
         dropped |= {"reduction", "dims", "nfeatures"}
     return {k: v for k, v in config["annotate"].items() if k not in dropped}
@@ -322,6 +334,11 @@ def anchor_settings(wildcards):
 def annotation_file(name):
     """A file of the label transfer; none when no labels are transferred."""
     return [out(f"annotation/{name}")] if TRANSFER else []
+
+
+def marker_file(name):
+    """A file of the marker lists; none unless config names lists."""
+    return [out(f"annotation/markers/{name}")] if marker_lists() else []
 
 
 def of_voters(name):

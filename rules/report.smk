@@ -7,6 +7,7 @@ rule score_metrics:
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
+        markers=marker_file("cells.h5ad"),
         truth=[out("truth.tsv.gz")] if TRUTHS else [],
     output:
         metrics=report(
@@ -46,6 +47,7 @@ rule write_atlas:
         card=out("prior/card.json"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         predictions=final_annotation("predictions.tsv.gz"),
+        markers=marker_file("cells.h5ad"),
     output:
         atlas=out("atlas.h5ad"),
         cells=out("cells.tsv.gz"),
@@ -82,6 +84,9 @@ rule render_report:
         calibration=final_annotation("calibration.tsv.gz"),
         label_genes=annotation_file("label_genes.tsv"),
         cluster_labels=annotation_file("cluster_labels.tsv"),
+        marker_scores=marker_file("scores.tsv"),
+        marker_calls=marker_file("calls.tsv"),
+        marker_genes=marker_file("genes.tsv"),
         augmented=augmented("classes.tsv"),
         augment_scores=augmented("scores.tsv"),
         condition_genes=conditions("genes.tsv.gz"),

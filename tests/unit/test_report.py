@@ -192,11 +192,43 @@ def write_explanations(folder, rng, obs):
     write_table(genes, folder / "label_genes.tsv")
 
 
+def write_lists(folder, transfer, lists):
+    """Tables of marker lists, which label the cells where no labels were transferred."""
+    names = ("marker_scores", "marker_calls", "marker_genes")
+    if not lists:
+        return {name: [] for name in names}
+    calls = {"cluster": ["0", "1", "2"], "cells": [90, 80, 70],
+             "label": ["T cell", "unassigned", "unassigned"],
+             "rule": ["", "several_marker_lists_fit", "no_marker_list_fits"],
+             "types": ["T cell", "B & <plasma>|NK", ""], "q": [0.0003, 0.01, 0.4],
+             "carried_by": ["CD3D, CD19 (absent)", "NKG7", ""]}  # fmt: skip
+    scores = [
+        {"cluster": str(c), "type": kind, "n_genes": 4, "score": 0.2, "effect": 3.0 - c - i,
+         "z": 1.0, "p": 0.01, "q": 0.01 if c + i < 2 else 0.9}
+        for c in range(3) for i, kind in enumerate(("T cell", "B & <plasma>", "NK"))
+    ]  # fmt: skip
+    genes = {"type": ["T cell"] * 3 + ["NK", "mast"],
+             "gene": ["CD3D", "CD3E", "CD19", "NKG7", "KIT"],
+             "sign": [1, 1, -1, 1, 1], "found": ["CD3D", "CD3E", "CD19", "NKG7", ""],
+             "similar": ["", "", "", "", "Kit"]}  # fmt: skip
+    for name, table in zip(names, (scores, calls, genes), strict=True):
+        write_table(pd.DataFrame(table), folder / f"{name}.tsv")
+    if not transfer:
+        atlas = ad.read_h5ad(folder / "atlas.h5ad")
+        label = dict(zip(calls["cluster"], calls["label"], strict=True))
+        atlas.obs["cell_type"] = atlas.obs["cluster"].astype(str).map(label)
+        atlas.write_h5ad(folder / "atlas.h5ad")
+    return {name: [folder / f"{name}.tsv"] for name in names}
+
+
 @pytest.fixture
 def make_files(tmp_path, root):
     """Inputs of the rule, by name, for a run of a given kind."""
 
-    def make(transfer=True, truth=True, clusters=3, one_sample=False, doublets=True, gibbs=False):
+    def make(
+        transfer=True, truth=True, clusters=3, one_sample=False, doublets=True, gibbs=False,
+        lists=False,
+    ):  # fmt: skip
         rng = np.random.default_rng(0)
         obs = write_atlas(tmp_path, rng, transfer, clusters, one_sample, gibbs)
         write_tables(tmp_path, rng, obs, transfer, truth and transfer, clusters, doublets)
@@ -238,6 +270,7 @@ def make_files(tmp_path, root):
             **{name: tmp_path / f"{name}.tsv" for name in tables},
             "augmented": [], "augment_scores": [],
             "condition_genes": [], "condition_shares": [], "condition_types": [],
+            **write_lists(tmp_path, transfer, lists),
         }  # fmt: skip
 
     return make
@@ -362,6 +395,50 @@ def test_captions_speak_of_what_is_there(make_files, tmp_path, transfer, monkeyp
     page = rendered(files, tmp_path)
     for part in ("Score and entropy: dark cells", "The agreement with the reference is that"):
         assert (part in page.words) == transfer
+
+
+# What is true of labels that were transferred alone.
+OF_A_TRANSFER = (
+    "Transferred labels against", "prediction set holds", "confident", "cell_type_score",
+    "the transferred label", "changed none", "for comparison", "Clusters describe the cells",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("transfer", [False, True])
+def test_marker_lists_are_shown_for_what_they_are(make_files, tmp_path, transfer, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 50)
+    files = make_files(transfer=transfer, lists=True)
+    metrics = pd.DataFrame(
+        {"protocol": "blind", "cells": "query", "embedding": "markers", "n_cells": 140,
+         "metric": ["accuracy", "recall:T cell"], "value": [0.25, 0.5], "note": ["", "70 cell(s)"]}
+    )  # fmt: skip
+    confusion = {"space": ["markers"] * 2, "truth": ["T cell"] * 2,
+                 "predicted": ["T cell", "unassigned"], "cells": [35, 105]}  # fmt: skip
+    for name, table in (("metrics", metrics), ("confusion", pd.DataFrame(confusion))):
+        before = pd.read_csv(files[name], sep="\t", keep_default_na=False)
+        write_table(pd.concat([before, table]), files[name])
+    page = rendered(files, tmp_path)
+    assert "marker-lists" in page.ids
+    for part in (
+        "Marker lists label 1 of 3 clusters with 1 type: 38% of all cells.",
+        "Cluster 1 fits several marker lists about as well: B & <plasma> or NK.",
+        "Clusters that no marker list fits: 2.",
+        "left out: mast.", "single ones: NK (1).", "in another way: KIT (Kit).",
+        "The data have 4 of the 5 genes of the lists. Missing: KIT.",
+        "0.0003 CD3D, CD19 (absent)",
+        "Clusters were labelled by marker lists of 3 cell types.",
+    ):  # fmt: skip
+        assert part in page.words, part
+    assert (tmp_path / "figures/marker_lists.png").exists()
+    assert (
+        "Of the 140 query cells with a given truth, 25% have the right label" in page.words
+    ) == (not transfer)
+    assert ("Labels by marker lists against the given truth" in page.words) == (not transfer)
+    assert (tmp_path / "figures/confusion.png").exists()
+    said = [part for part in OF_A_TRANSFER if part in page.words]
+    assert said == (list(OF_A_TRANSFER[:-1]) if transfer else [])
+    assert "marker_score" in page.words
+    assert not re.search(r"\bnan\b", page.words)
 
 
 def test_the_summary_is_counted_from_the_cells(make_files):

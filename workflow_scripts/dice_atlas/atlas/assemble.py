@@ -16,6 +16,7 @@ from dice_atlas.atlas.columns import (
     cell_types,
     embeddings,
     labels_of_voters,
+    marker_columns,
     posterior_columns,
     sample_obs,
     score_matrix,
@@ -40,6 +41,7 @@ class StageFiles:
     latents, denoised, clusters, umap : of all cells.
     calls : calls.tsv.gz of each voter; none where no labels were transferred.
     predictions : predictions.tsv.gz of the final voter; None likewise.
+    markers : cells.h5ad of the marker lists; None where there are none.
     card : of the prior.
     """
 
@@ -50,6 +52,7 @@ class StageFiles:
     umap: Path
     calls: tuple[Path, ...]
     predictions: Path | None
+    markers: Path | None
     card: Path
 
     @classmethod
@@ -63,6 +66,7 @@ class StageFiles:
             Path(given.umap),
             tuple(map(Path, given.calls)),
             Path(given.predictions[0]) if given.predictions else None,
+            Path(given.markers[0]) if given.markers else None,
             Path(given.card),
         )
 
@@ -114,12 +118,19 @@ def assemble(
         obsm["cell_type_scores"] = scores
         uns["cell_type_scores_names"] = np.array(names, dtype=object)
     obs = obs.drop(columns="label").join(cell_types(obs, calls))
+    approximated = approximations(obs, settings, read_card(files.card))
+    if files.markers:
+        markers = ad.read_h5ad(files.markers)
+        require_same_cells(markers.obs_names, obs.index, f"{files.markers} and {files.latents}")
+        obs = marker_columns(obs, markers.obs, transferred=calls is not None)
+        obsm["marker_scores"] = markers.obsm["scores"]
+        uns["marker_scores_names"] = markers.uns["types"]
     ontology = Ontology.read()
     ids, unknown = term_ids(obs["cell_type"].unique(), ontology, settings.ontology)
     obs["cell_type_ontology_term_id"] = obs["cell_type"].map(ids)
     notes = {
         "ontology": unknown,
-        "approximations": approximations(obs, settings, read_card(files.card)),
+        "approximations": approximated,
     }
     for about, said in notes.items():
         logger.info("%s: %s", about, "; ".join(said) or "nothing to say")

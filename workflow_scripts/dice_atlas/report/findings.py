@@ -7,6 +7,7 @@ import pandas as pd
 
 from dice_atlas.holdout import repeated_cells
 from dice_atlas.names import SCORE, SPACES, UNASSIGNED, split_set
+from dice_atlas.report import marker_lists
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
@@ -78,6 +79,14 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         if right is not None:
             cells = known_cells(data)
             found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
+    if data.by_markers:
+        given = (data.obs["cell_type"] != UNASSIGNED).mean()
+        found.append((percent(given, len(data.obs)), "have a label", "most by marker lists"
+                      if len(data.reference) else "by marker lists"))  # fmt: skip
+        right = data.metric("accuracy", data.labelled_by)
+        if right is not None:
+            cells = int(truth_cells(data).sum())
+            found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
     return found
 
 
@@ -97,8 +106,7 @@ def unassigned_rules(data: ReportData) -> str:
 
 def truth_cells(data: ReportData) -> pd.Series:
     """Number of query cells by their truth."""
-    final = data.settings.voters.final
-    own = data.confusion[data.confusion["space"] == final]
+    own = data.confusion[data.confusion["space"] == data.labelled_by]
     return own.groupby("truth")["cells"].sum()
 
 
@@ -123,7 +131,8 @@ def summary(data: ReportData) -> str:
         f"{plural(len(data.clusters), 'cluster')}. "
     )
     if not data.transferred:
-        return text + "No labels were transferred: that takes a labelled reference and a query."
+        text += "No labels were transferred: that takes a labelled reference and a query."
+        return f"{text} {by_lists(data)}" if data.by_markers else text
     query, final = data.query, data.settings.voters.final
     lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
@@ -147,6 +156,21 @@ def summary(data: ReportData) -> str:
     )
 
 
+def by_lists(data: ReportData) -> str:
+    """What marker lists gave in place of a transfer."""
+    text = (
+        f"{marker_lists.coverage(data)} Every cell has the label of its cluster, so a cluster of "
+        "several types has one label."
+    )
+    right, n = data.metric("accuracy", data.labelled_by), int(truth_cells(data).sum())
+    if right is None:
+        return text + " No truth was given to compare the labels with."
+    return text + (
+        f" Of the {n:,} query cells with a given truth, {percent(right, n)} have the right label, "
+        "unassigned counted as wrong. Truth is compared by name."
+    )
+
+
 def warnings(data: ReportData) -> list[str]:
     """What a reader should look at first."""
     checks = [
@@ -158,6 +182,8 @@ def warnings(data: ReportData) -> list[str]:
         clusters(data),
         denoising(data),
     ]
+    if data.marker_calls is not None:
+        checks.append(marker_lists.warnings(data))
     if data.transferred and len(data.query):
         checks += [unassigned(data), outside(data), evidence(data), synthetic(data)]
         checks += [against_truth(data)]

@@ -9,6 +9,7 @@ import pandas as pd
 from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
+from dice_atlas.report import marker_lists
 from dice_atlas.report.conditions import methods_text
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.findings import plural, unassigned_rules
@@ -31,6 +32,11 @@ REFERENCES = {
     "Single-Cell Transcriptomic Data. Cell Systems 8, 2019.",
     "scanpy": "Wolf, Angerer, Theis. SCANPY: large-scale single-cell gene expression data "
     "analysis. Genome Biology 19, 2018.",
+    "UCell": "Andreatta, Carmona. UCell: Robust and scalable single-cell gene signature scoring. "
+    "Computational and Structural Biotechnology Journal 19, 2021.",
+    "ScType": "Ianevski, Giri, Aittokallio. Fully-automated and ultra-fast cell-type "
+    "identification using specific marker combinations from single-cell transcriptomic data. "
+    "Nature Communications 13, 2022.",
     "Snakemake": "Mölder et al. Sustainable data analysis with Snakemake. F1000Research 10, 2021.",
 }
 
@@ -48,8 +54,12 @@ def methods(data: ReportData) -> list[str]:
     found = [counts(data), features(data), denoising(data)]
     if data.transferred:
         found.append(transfer(data))
-    compared = [methods_text(data.conditions)] if data.conditions else []
-    return [*found, clustering(data), *compared, *approximated(data)]
+    found.append(clustering(data))
+    if data.marker_calls is not None:
+        found.append(marker_lists.methods(data))
+    if data.conditions:
+        found.append(methods_text(data.conditions))
+    return [*found, *approximated(data)]
 
 
 def approximated(data: ReportData) -> list[str]:
