@@ -30,7 +30,7 @@ from runs import ROOT, run_workflow
 OUT = ROOT / "docs/benchmarks"
 LIST = ROOT / "config/examples/markers_pbmc.csv"
 B, CD4, CD8, NK = ("B cell",), ("CD4+ T cell",), ("CD8+ T cell",), ("NK cell",)
-CD14, CD16, PROGENITOR = ("CD14+ monocyte",), ("CD16+ monocyte",), ("hematopoietic progenitor",)
+CD14, CD16, PROGENITOR = ("CD14+ monocyte",), ("CD16+ monocyte",), ("hematopoietic precursor cell",)
 DC = ("dendritic cell", "plasmacytoid dendritic cell")
 # Column of the truth, and the types of the list that are right for each of its labels. Cells of
 # other labels ("unlabelled") are not judged.

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from dice_atlas.atlas.columns import cell_types, marker_columns
 from dice_atlas.errors import InputError
+from dice_atlas.marker_lists import calls as called
 from dice_atlas.marker_lists import ranks
 from dice_atlas.marker_lists.calls import NO_LIST, SEVERAL, annotate, cell_table
 from dice_atlas.marker_lists.evidence import distances_of, draw_lists, similar_genes, weigh
@@ -127,6 +128,7 @@ def test_a_planted_list_is_told_and_a_gene_left_out_is_left_out():
     assert found.p[0] > 0.5
     plus, minus = distances[:, own[:4]], distances[:, own[4]]
     np.testing.assert_allclose(found.effect, plus.sum(axis=1) / 2 - minus)
+    np.testing.assert_allclose(found.strength, found.effect / 2)
     np.testing.assert_allclose(found.parts.sum(axis=1), found.effect)
     np.testing.assert_allclose(
         found.effect_without[:, 0], plus[:, 1:].sum(axis=1) / np.sqrt(3) - minus
@@ -190,6 +192,15 @@ def test_a_cluster_of_no_list_and_one_of_two_have_no_label(typed):
     # One cluster has nothing to be compared with.
     one = annotate(typed.paths, np.full(120, "0"), typed.lists, "l.csv", 0)
     assert one.calls["rule"].tolist() == [NO_LIST]
+
+
+def test_a_weak_list_is_no_label_however_sure_it_is(typed, monkeypatch):
+    evidence = annotate(typed.paths, typed.clusters, typed.lists, "l.csv", 0).evidence
+    strength = evidence.set_index(["cluster", "type"])["strength"]["1", "T1"]
+    for least, label in ((strength - 1e-6, "T1"), (strength + 1e-6, "unassigned")):
+        monkeypatch.setattr(called, "LEAST", least)
+        calls = annotate(typed.paths, typed.clusters, typed.lists, "l.csv", 0).calls
+        assert calls["label"][1] == label
 
 
 def test_few_cells_of_a_type_do_not_name_a_cluster_of_another(typed):

@@ -204,7 +204,7 @@ def write_lists(folder, transfer, lists):
              "carried_by": ["CD3D, CD19 (absent)", "NKG7", ""]}  # fmt: skip
     scores = [
         {"cluster": str(c), "type": kind, "n_genes": 4, "score": 0.2, "effect": 3.0 - c - i,
-         "z": 1.0, "p": 0.01, "q": 0.01 if c + i < 2 else 0.9}
+         "strength": 0.6, "z": 1.0, "p": 0.01, "q": 0.01 if c + i < 2 else 0.9}
         for c in range(3) for i, kind in enumerate(("T cell", "B & <plasma>", "NK"))
     ]  # fmt: skip
     genes = {"type": ["T cell"] * 3 + ["NK", "mast"],

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 # Largest q value of a type that a cluster may be called.
 LIMIT = 0.05
+# Least strength of such a type: genes that stand half a standard deviation above their mean. Of a
+# type that is called in place of a missing one it is mostly smaller (docs/annotation.md).
+LEAST = 0.5
 # Why a cluster has no label.
 NO_LIST = "no_marker_list_fits"
 SEVERAL = "several_marker_lists_fit"
@@ -119,7 +122,7 @@ def evidence_table(
     parts = [
         pd.DataFrame(
             {"cluster": names, "type": name, "n_genes": len(own.genes), "score": means[:, i],
-             "effect": own.effect, "z": own.z, "p": own.p, "q": q[:, i]}
+             "effect": own.effect, "strength": own.strength, "z": own.z, "p": own.p, "q": q[:, i]}
         )
         for i, (name, own) in enumerate(found.items())
     ]  # fmt: skip
@@ -132,9 +135,9 @@ def called(
 ) -> tuple[str, str, str, float, str]:
     """Label of a cluster, and what it rests on.
 
-    The label is the type of the largest effect among those with a q value of at most
-    `LIMIT`. It must stay the largest whichever single gene is left out, of its own list or
-    of another one that is significant.
+    A type fits with a q value of at most `LIMIT` and a strength of at least `LEAST`. The label is
+    the type that fits with the largest effect. It must stay the largest whichever single gene is
+    left out, of its own list or of another one that fits.
 
     Parameters
     ----------
@@ -148,7 +151,9 @@ def called(
     there are several; the q value of the best; the genes that carried it, strongest first.
     """
     q = dict(zip(found, adjusted(found)[cluster], strict=True))
-    fits = [name for name in found if q[name] <= LIMIT and found[name].effect[cluster] > 0]
+    fits = [
+        name for name, own in found.items() if q[name] <= LIMIT and own.strength[cluster] >= LEAST
+    ]
     if not fits:
         return UNASSIGNED, NO_LIST, "", min(q.values()), ""
     best = max(fits, key=lambda name: found[name].effect[cluster])

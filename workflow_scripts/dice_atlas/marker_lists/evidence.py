@@ -54,6 +54,14 @@ class Evidence:
         return self.parts.sum(axis=1)
 
     @property
+    def strength(self) -> np.ndarray:
+        """Effect over the root of the number of genes with sign + (clusters).
+
+        Without other genes it is the mean distance of the genes.
+        """
+        return self.effect / np.sqrt((self.signs > 0).sum())
+
+    @property
     def effect_without(self) -> np.ndarray:
         """The effect with one gene left out (clusters x genes); -inf without the only gene."""
         found = np.full(self.distances.shape, -np.inf)

@@ -26,7 +26,8 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
     }
     if len(data.samples) > 1:
         possible["umap_origin"] = lambda: maps.umap_origin(data, seed)
-    if data.labels:
+    # By marker lists every cell of a cluster has its label.
+    if data.labels and not data.by_markers:
         possible["clusters_by_type"] = lambda: annotation.clusters_by_type(data)
     if len(data.expression):
         possible["markers"] = lambda: stages.marker_dots(data, n_markers)

@@ -164,10 +164,11 @@ def by_lists(data: ReportData) -> str:
     )
     right, n = data.metric("accuracy", data.labelled_by), int(truth_cells(data).sum())
     if right is None:
-        return text + " No truth was given to compare the labels with."
+        none = "None of the given truth's names is a type of the lists."
+        return f"{text} {none if n else 'No truth was given to compare the labels with.'}"
     return text + (
-        f" Of the {n:,} query cells with a given truth, {percent(right, n)} have the right label, "
-        "unassigned counted as wrong. Truth is compared by name."
+        f" Of the {n:,} query cells with a given truth, {percent(right, n)} have the right label "
+        "(compared by name, unassigned counted as wrong)."
     )
 
 

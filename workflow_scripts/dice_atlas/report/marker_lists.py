@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dice_atlas.marker_lists.calls import LIMIT, SEVERAL
+from dice_atlas.marker_lists.calls import LEAST, LIMIT, SEVERAL
 from dice_atlas.marker_lists.evidence import LISTS
 from dice_atlas.names import UNASSIGNED, split_set
 from dice_atlas.plots.style import FULL_WIDTH, LINE, ink_on, styled
@@ -38,11 +38,13 @@ def calls_of(data: ReportData) -> pd.DataFrame:
 
 
 def heat_map(data: ReportData) -> Figure:
-    """Effect of each list in each cluster; a frame around the call, a dot where a list fits."""
+    """Effect of each list in each cluster, as a number where it fits; the call in bold."""
     calls, table = calls_of(data), of_lists(data.marker_scores)
     types = list(dict.fromkeys(table["type"]))
-    wide = table.pivot_table(index="cluster", columns="type", values=["effect", "q"])
-    effect, q = (wide[name].loc[data.clusters, types].to_numpy() for name in ("effect", "q"))
+    wide = table.pivot_table(index="cluster", columns="type", values=["effect", "q", "strength"])
+    effect, q, strength = (
+        wide[name].loc[data.clusters, types].to_numpy() for name in ("effect", "q", "strength")
+    )
     longest = max(map(len, types))
     width = float(np.clip(1.6 + 0.55 * len(types), 4.0, FULL_WIDTH))
     height = float(np.clip(0.9 + 0.065 * longest + 0.3 * len(data.clusters), 2.4, 16))
@@ -59,7 +61,7 @@ def heat_map(data: ReportData) -> Figure:
         axes.tick_params(which="both", length=0)
         for i, cluster in enumerate(data.clusters):
             for j, name in enumerate(types):
-                if q[i, j] > LIMIT or effect[i, j] <= 0:
+                if q[i, j] > LIMIT or strength[i, j] < LEAST:
                     continue
                 called = calls.loc[cluster, "label"] == name
                 text = f"{effect[i, j]:.1f}"
@@ -164,8 +166,9 @@ def methods(data: ReportData) -> str:
         "of their number, less the same of genes that the type lacks (as in ScType, Ianevski et "
         f"al. 2022). P values come from {LISTS:,} random lists of genes with similar mean ranks "
         "and were adjusted over the types (Benjamini-Hochberg). A cluster got the type of the "
-        f"largest effect with a q value of at most {LIMIT:g}, unless leaving out a single gene "
-        "made another type the best."
+        f"largest effect with a q value of at most {LIMIT:g} and a strength (effect over the root "
+        f"of the number of genes) of at least {LEAST:g}, unless leaving out a single gene made "
+        "another type the best."
     )
     if data.transferred:
         text += " These labels were compared with the transferred ones and changed none of them."

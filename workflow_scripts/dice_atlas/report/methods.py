@@ -73,6 +73,11 @@ def fitted_on(data: ReportData) -> str:
     return "reference" if len(data.reference) else "cells"
 
 
+def whose_cells(data: ReportData) -> str:
+    """The same, where a saved prior brought its own reference."""
+    return "prior's reference" if data.config["prior"]["path"] else fitted_on(data)
+
+
 def limits(values: pd.Series) -> str:
     """One limit, or the range of those that samples have."""
     kept = sorted(set(values.dropna()))
@@ -138,9 +143,8 @@ def features(data: ReportData) -> str:
             f"The log-normalised expression of {', '.join(logged)} was brought to the same total"
             f"{taken_as_given(data, logged)}. "
         )
-    whose = "prior's reference" if config["prior"]["path"] else fitted_on(data)
     scaled = (
-        f"scaled with the mean and standard deviation of the {whose} and capped at "
+        f"scaled with the mean and standard deviation of the {whose_cells(data)} and capped at "
         f"{config['normalization']['max_value']:g} standard deviations. "
     )
     if config["prior"]["path"]:
@@ -206,7 +210,7 @@ def denoising(data: ReportData) -> str:
     )
     if card["noise"] == "within_type" and dice["likelihood"] == "gaussian":
         text += (
-            "Noise was taken to have the pooled covariance of the reference within "
+            f"Noise was taken to have the pooled covariance of the {whose_cells(data)} within "
             f"{'types' if card['augmentation'] == 'labels' else 'clusters'}. "
         )
     text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "

@@ -15,7 +15,7 @@ from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score, noted
-from dice_atlas.names import EMBEDDINGS, MARKERS
+from dice_atlas.names import EMBEDDINGS, MARKERS, UNASSIGNED
 from dice_atlas.numerics.sketch import drawn, note_of
 from dice_atlas.scoring.groups import (
     cluster_scores,
@@ -165,24 +165,33 @@ def transfer_rows(
 def marker_calls(paths: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Labels by marker lists as calls, by their name; none where there are no lists.
 
+    All types of the lists are categories of `cell_type`.
+
     Parameters
     ----------
     paths : cells.h5ad.
     """
     if not paths:
         return {}
-    labels = read_part(paths[0], "obs")["label"]
-    return {MARKERS: pd.DataFrame({"cell": labels.index.astype(str), "cell_type": labels.array})}
+    labels = read_part(paths[0], "obs")["label"].astype(str)
+    types = [*read_part(paths[0], "uns/types"), UNASSIGNED]
+    called = pd.Categorical(labels, categories=types)
+    return {MARKERS: pd.DataFrame({"cell": labels.index.astype(str), "cell_type": called})}
 
 
 def marker_rows(
     cells: Cells, calls: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
-    """Labels by marker lists against the truth; they have no scores and no sets."""
+    """Labels by marker lists against the truth; they have no scores and no sets.
+
+    Nothing where the truth names none of their types.
+    """
     for name, truth, table in calls_with_truth(cells, calls):
-        if len(table):
+        known = np.isin(truth.astype(str), table["cell_type"].cat.categories)
+        if known.any():
             found = classification_scores(truth, table["cell_type"].to_numpy())
-            yield "query", name, len(table), found
+            note = f"{int((~known).sum())} cells have a truth that no list is named after"
+            yield "query", name, len(table), found if known.all() else noted(found, note)
 
 
 def calls_with_truth(
