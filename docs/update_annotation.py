@@ -81,6 +81,23 @@ def left_out(table: pd.DataFrame) -> str:
     return f"{len(table) // len(VOTERS)} types:\n\n" + named(found, columns)
 
 
+def shift(table: pd.DataFrame) -> str:
+    """How far each set's query seems to lie apart, and what it lost."""
+    found = table.groupby("set", sort=False).mean(numeric_only=True).reset_index()
+    found = found.assign(
+        disagree=found["agreement_held_out"] - found["agreement"],
+        part=found["support"] / found["support_held_out"],
+        flagged=table.groupby("set", sort=False)["apart"].mean().to_numpy(),
+    )
+    columns = {
+        "set": ("set", "{}"), "lost": ("right labels lost", "{:.3f}"),
+        "shift": ("`shift`", "{:.3f}"), "disagree": ("agreement lost", "{:.3f}"),
+        "part": ("part of the support", "{:.2f}"), "low_p": ("low p", "{:.2f}"),
+        "flagged": ("share of runs that say so", "{:.2f}"),
+    }  # fmt: skip
+    return named(found, columns)
+
+
 # Resolutions in the table, beside the chosen one.
 SHOWN = (0.4, 0.6, 1.0, 2.0)
 
@@ -127,6 +144,7 @@ def main() -> None:
     for block, (name, make) in {
         "labels": ("annotation", labels), "sets": ("annotation", sets),
         "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
+        "shift": ("annotation_shift", shift),
         "markers": ("markers", markers), "markers_null": ("markers_null", markers_null),
         "markers_missing": ("markers_missing", markers_missing),
     }.items():  # fmt: skip

@@ -170,6 +170,26 @@ rule explain_labels:
         "../workflow_scripts/explain_labels.py"
 
 
+rule estimate_shift:
+    input:
+        calibration=expand(out("annotation/{voter}/calibration.tsv.gz"), voter=CALLED),
+    output:
+        shift=out("annotation/shift.tsv"),
+    log:
+        log_of("estimate_shift"),
+    benchmark:
+        benchmark_of("estimate_shift")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 40),
+        runtime=runtime(20),
+    params:
+        final=config["annotate"]["final"],
+    script:
+        "../workflow_scripts/estimate_shift.py"
+
+
 rule score_markers:
     input:
         samples=every_sample("samples/{sample}/filtered.h5ad"),

@@ -478,7 +478,7 @@ def refuse_a_short_queue():
     )
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     transfers = len(SPACES) * (len(QUERIES) if PER_SAMPLE else 1)
-    needed = shards + transfers + 7
+    needed = shards + transfers + 7 + bool(marker_lists())
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

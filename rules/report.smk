@@ -83,6 +83,7 @@ rule render_report:
         markers=out("clusters/markers.tsv.gz"),
         calibration=final_annotation("calibration.tsv.gz"),
         label_genes=annotation_file("label_genes.tsv"),
+        shift=annotation_file("shift.tsv"),
         cluster_labels=annotation_file("cluster_labels.tsv"),
         marker_scores=marker_file("scores.tsv"),
         marker_calls=marker_file("calls.tsv"),

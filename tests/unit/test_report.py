@@ -57,6 +57,7 @@ CONFIG = {
     "augment": {"below": 30, "target": 60, "spread": 0.5},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
+OF_TRANSFERS = ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv", "shift.tsv")
 QC_LIMITS = {**NO_QC, "min_genes": 200, "max_mito_percent": 15, "n_mads": np.nan}
 
 
@@ -190,6 +191,11 @@ def write_explanations(folder, rng, obs):
     names = np.array([f"G{i}" for i in range(12)])
     genes = label_genes(embedding, labels, np.linalg.qr(rng.normal(size=(12, 5)))[0], names)
     write_table(genes, folder / "label_genes.tsv")
+    shift = {"sample": ["q1", "q2"], "cells": [80, 60], "agreement": [0.95, 0.61],
+             "agreement_held_out": [0.94, 0.93], "score": [0.9, 0.7], "score_held_out": [0.9, 0.88],
+             "support": [np.nan, 0.41], "support_held_out": 0.9, "low_p": [np.nan, 0.31],
+             "shift": [0.0, 0.2], "apart": [False, True]}  # fmt: skip
+    write_table(pd.DataFrame(shift), folder / "shift.tsv")
 
 
 def write_lists(folder, transfer, lists):
@@ -260,8 +266,7 @@ def make_files(tmp_path, root):
             "corrected": tmp_path / "corrected.h5ad", "card": tmp_path / "card.json",
             "markers": tmp_path / "markers.tsv.gz", "qc_figures": figures,
             **{
-                name.split(".")[0]: [tmp_path / name] if transfer else []
-                for name in ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv")
+                name.split(".")[0]: [tmp_path / name] if transfer else [] for name in OF_TRANSFERS
             },
             "templates": [
                 root / "resources" / name
@@ -477,6 +482,12 @@ def test_warnings_name_what_deserves_a_look(make_files):
         "expected), by sample: q2 (23%)",
     ):
         assert part in text
+    assert (
+        "Sample q2 lies apart from the reference: voters agree in 61% of cases (93%); the mean "
+        "score is 0.70 (0.88); the anchor support is 0.41 (0.90). In brackets"
+    ) in text
+    assert "The coverage of the prediction sets (90%) is not promised there." in text
+    assert "Sample q1 lies apart" not in text
     assert "Sample r: only" not in text
     assert "lie apart" not in text
     data.obs.loc[data.obs["sample"] == "q1", "cell_type_p_reference"] = np.nan

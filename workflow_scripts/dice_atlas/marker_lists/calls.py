@@ -86,6 +86,8 @@ def annotate(
     calls.insert(1, "cells", sizes)
     for row in calls.itertuples():
         logger.info("cluster %s: %s (%s)", row.cluster, row.label, row.types or "no list fits")
+    named = calls["label"] != UNASSIGNED
+    logger.info("%d of %d clusters have a label", named.sum(), len(calls))
     return Annotation(list(signs), scored.scores, evidence, calls, genes)
 
 

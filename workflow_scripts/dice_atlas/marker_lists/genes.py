@@ -62,13 +62,14 @@ def found_genes(genes: pd.DataFrame, path: str) -> dict[str, dict[str, int]]:
         All types would be left out.
     """
     found: dict[str, dict[str, int]] = {}
+    every = genes.drop_duplicates("gene")
+    missing = every[every["found"] == ""]
+    if len(missing):
+        logger.warning(
+            "%d of %d marker genes are not in all samples: %s", len(missing), len(every),
+            ", ".join(map(described, missing.itertuples())),
+        )  # fmt: skip
     for name, rows in genes.groupby("type", sort=False):
-        missing = rows[rows["found"] == ""]
-        if len(missing):
-            logger.warning(
-                "%s: %d of %d genes are not in all samples: %s", name, len(missing), len(rows),
-                ", ".join(map(described, missing.itertuples())),
-            )  # fmt: skip
         own = {row.found: row.sign for row in rows[rows["found"] != ""].itertuples()}
         if 1 not in own.values():
             logger.warning("%s is left out: no gene that it has (+) is in all samples", name)

@@ -23,7 +23,7 @@ from dice_atlas.transfer.conformal import score_threshold
 LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.
-TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels")
+TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels", "shift")
 # Those that there are only where synthetic cells were added to the reference.
 AUGMENT_TABLES = ("augmented", "augment_scores")
 # Those that there are only where conditions were compared.
@@ -35,7 +35,7 @@ TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
     *PATTERNS, "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
     "gene_id", "chosen", "selected", "against", "reference_label", "remedy", "classifier",
-    "type", "types", "rule", "carried_by", "found", "similar",
+    "type", "types", "rule", "carried_by", "found", "similar", "apart",
 )  # fmt: skip
 NOT_NUMBERS = {"metrics": ("cells",)}
 
@@ -54,7 +54,7 @@ class ReportData:
         The tables of those names (workflow_scripts/README.md).
     calibration
         Held-out reference cells of the final space, or None where no labels were transferred.
-    label_genes, cluster_labels
+    label_genes, cluster_labels, shift
         The tables of those names, or None where no labels were transferred.
     augmented, augment_scores
         Synthetic cells by label, and what they and other remedies do for rare labels; None
@@ -88,6 +88,7 @@ class ReportData:
     calibration: pd.DataFrame | None
     label_genes: pd.DataFrame | None
     cluster_labels: pd.DataFrame | None
+    shift: pd.DataFrame | None
     augmented: pd.DataFrame | None
     augment_scores: pd.DataFrame | None
     marker_scores: pd.DataFrame | None

@@ -186,7 +186,7 @@ def warnings(data: ReportData) -> list[str]:
     if data.marker_calls is not None:
         checks.append(marker_lists.warnings(data))
     if data.transferred and len(data.query):
-        checks += [unassigned(data), outside(data), evidence(data), synthetic(data)]
+        checks += [shifted(data), unassigned(data), outside(data), evidence(data), synthetic(data)]
         checks += [against_truth(data)]
     return [text for check in checks for text in check]
 
@@ -331,6 +331,33 @@ def unassigned(data: ReportData) -> Iterator[str]:
                 f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
                 f"{len(of_cluster):,} query cells are unassigned; {meaning}."
             )
+
+
+def shifted(data: ReportData) -> Iterator[str]:
+    """Samples that lie apart from the reference, by voters and scores."""
+    table = of_transfer(data.shift)
+    for row in table[table["apart"] == "True"].itertuples():
+        seen = [f"the mean score is {row.score:.2f} ({row.score_held_out:.2f})"]
+        if not np.isnan(row.agreement):
+            seen.insert(
+                0, f"voters agree in {row.agreement:.0%} of cases ({row.agreement_held_out:.0%})"
+            )
+        if not np.isnan(row.support):
+            seen.append(f"the anchor support is {row.support:.2f} ({row.support_held_out:.2f})")
+        yield (
+            f"Sample {row.sample} lies apart from the reference: {'; '.join(seen)}. In brackets: "
+            "held-out reference cells with the same labels. "
+            f"{promised(data)} is not promised there."
+        )
+
+
+def promised(data: ReportData) -> str:
+    """What was calibrated on held-out cells."""
+    calls = data.settings.calls
+    coverage = f"the coverage of the prediction sets ({calls.coverage:.0%})"
+    if calls.unassigned_below is not None:
+        return coverage.capitalize()
+    return f"Neither the risk asked for ({calls.risk:.0%}) nor {coverage}"
 
 
 def outside(data: ReportData) -> Iterator[str]:
