@@ -1,6 +1,6 @@
 """Marker lists on labelled cells: how right their labels are, and what they say without reason.
 
-    python tests/benchmarks/markers.py --data DIR [--folder DIR] [--draws 100]
+    python tests/benchmarks/markers.py --data DIR [--folder DIR] [--draws 60]
 
 Each set is clustered by the workflow itself, as a query without a reference. At each resolution the
 list of config/examples/markers_pbmc.csv labels the clusters through the rule's own functions. Then
@@ -186,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=60)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     folder = given.folder or Path(tempfile.mkdtemp())
