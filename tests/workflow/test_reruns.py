@@ -67,7 +67,17 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"prior": {"augmentation": "none"}}, {"train_prior"}),
         ({"qc": {"max_mito_percent": 10}}, {"filter_cells"}),
     ],
-    ids=["coverage", "voters", "lists", "title", "dpi", "samples", "features", "augmentation", "mito"],
+    ids=[
+        "coverage",
+        "voters",
+        "lists",
+        "title",
+        "dpi",
+        "samples",
+        "features",
+        "augmentation",
+        "mito",
+    ],
 )
 def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, keys, first):
     order = [
