@@ -1,4 +1,4 @@
-"""Put the tables of tests/benchmarks/annotation.py into docs/annotation.md.
+"""Put the tables of tests/benchmarks/annotation.py and markers.py into docs/annotation.md.
 
 python docs/update_annotation.py
 """
@@ -120,6 +120,63 @@ def seeds(table: pd.DataFrame) -> str:
     return f"Means of {n.min()} seeds" if n.min() > 1 else "One seed"
 
 
+def shift(table: pd.DataFrame) -> str:
+    """How far each set's query seems to lie apart, and what it lost."""
+    found = table.groupby("set", sort=False).mean(numeric_only=True).reset_index()
+    found = found.assign(
+        disagree=found["agreement_held_out"] - found["agreement"],
+        part=found["support"] / found["support_held_out"],
+        flagged=table.groupby("set", sort=False)["apart"].mean().to_numpy(),
+    )
+    columns = {
+        "set": ("set", "{}"), "lost": ("right labels lost", "{:.3f}"),
+        "shift": ("`shift`", "{:.3f}"), "disagree": ("agreement lost", "{:.3f}"),
+        "part": ("part of the support", "{:.2f}"), "low_p": ("low p", "{:.2f}"),
+        "flagged": ("share of runs that say so", "{:.2f}"),
+    }  # fmt: skip
+    return named(found, columns)
+
+
+# Resolutions in the table, beside the chosen one.
+SHOWN = (0.4, 0.6, 1.0, 2.0)
+
+
+def markers(table: pd.DataFrame) -> str:
+    """Labels by marker lists, at some resolutions."""
+    some = table[table["chosen"] | table["resolution"].isin(SHOWN)]
+    shown = [
+        f"**{r:g}**" if own else f"{r:g}"
+        for r, own in zip(some["resolution"], some["chosen"], strict=True)
+    ]
+    columns = {
+        "set": ("set", "{}"), "shown": ("resolution", "{}"), "clusters": ("clusters", "{}"),
+        "accuracy": ("accuracy", "{:.3f}"), "accuracy_assigned": ("of labelled", "{:.3f}"),
+        "assigned": ("labelled", "{:.3f}"), "best_possible": ("best possible", "{:.3f}"),
+    }  # fmt: skip
+    return named(some.assign(shown=shown), columns)
+
+
+def markers_null(table: pd.DataFrame) -> str:
+    """Labels by random lists."""
+    columns = {
+        "set": ("set", "{}"), "resolution": ("resolution", "{:g}"), "clusters": ("clusters", "{}"),
+        "genes": ("random genes", "{}"), "labelled": ("clusters with a label", "{:.3f}"),
+        "significant": ("or with several types that fit", "{:.3f}"),
+    }  # fmt: skip
+    return named(table, columns)
+
+
+def markers_missing(table: pd.DataFrame) -> str:
+    """What cells are called whose type the list lacks."""
+    columns = {
+        "set": ("set", "{}"), "type": ("missing type", "{}"), "cells": ("cells", "{}"),
+        "unassigned": ("unassigned", "{:.2f}"), "called": ("most often called", "{}"),
+        "called_share": ("share", "{:.2f}"),
+    }  # fmt: skip
+    some = table.fillna({"called": "–"})
+    return named(some.assign(type=some["type"].str.replace("|", " or ")), columns)
+
+
 def main() -> None:
     """Rewrite docs/annotation.md in place."""
     text = PAGE.read_text()
@@ -128,6 +185,9 @@ def main() -> None:
         "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
         "levels": ("annotation_levels", levels),
         "celltypist": ("annotation_celltypist", celltypist),
+        "shift": ("annotation_shift", shift),
+        "markers": ("markers", markers), "markers_null": ("markers_null", markers_null),
+        "markers_missing": ("markers_missing", markers_missing),
     }.items():  # fmt: skip
         table = pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str})
         text = replace_block(text, block, make(table))

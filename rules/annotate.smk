@@ -1,5 +1,5 @@
 # Labels from the reference to the query: Seurat-style transfer in each space, a linear model, and
-# the consensus of such voters.
+# the consensus of such voters. Labels of clusters by marker lists need no reference.
 
 
 rule find_anchors:
@@ -287,3 +287,48 @@ rule explain_labels:
         runtime=runtime(20),
     script:
         "../workflow_scripts/explain_labels.py"
+
+
+rule estimate_shift:
+    input:
+        calibration=expand(out("annotation/{voter}/calibration.tsv.gz"), voter=CALLED),
+    output:
+        shift=out("annotation/shift.tsv"),
+    log:
+        log_of("estimate_shift"),
+    benchmark:
+        benchmark_of("estimate_shift")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(1500, 40),
+        runtime=runtime(20),
+    params:
+        final=config["annotate"]["final"],
+    script:
+        "../workflow_scripts/estimate_shift.py"
+
+
+rule score_markers:
+    input:
+        samples=every_sample("samples/{sample}/filtered.h5ad"),
+        clusters=out("clusters/clusters.tsv.gz"),
+        lists=marker_lists() or [],
+    output:
+        cells=out("annotation/markers/cells.h5ad"),
+        scores=out("annotation/markers/scores.tsv"),
+        calls=out("annotation/markers/calls.tsv"),
+        genes=out("annotation/markers/genes.tsv"),
+    log:
+        log_of("score_markers"),
+    benchmark:
+        benchmark_of("score_markers")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2000, 6),
+        runtime=runtime(60),
+    params:
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/score_markers.py"

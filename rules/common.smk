@@ -78,6 +78,7 @@ from dice_atlas.settings import (
     require_counts,
     require_gene_names,
     require_learnable,
+    require_marker_lists,
     require_roles,
     require_saved_generator,
     require_saved_prior,
@@ -147,6 +148,12 @@ def gene_names_file():
     return [] if not names or names in GENES else names
 
 
+def marker_lists():
+    """The table of marker genes, if there is one."""
+    path = config["annotate"]["markers"]
+    return default_file(path) if path else None
+
+
 def small_inputs():
     """Files beside the samples' own: of each, what is made of it first and the rule that does."""
     results, prior = f"results/{config['atlas']}", config["prior"]["path"]
@@ -166,6 +173,9 @@ def small_inputs():
     for voter, table in config["annotate"]["tables"].items():
         made = [f"{results}/annotation/{voter}/predictions.tsv.gz"]
         read[table] = (made, "vote_table")
+    if marker_lists():
+        made = [f"{results}/annotation/markers/calls.tsv"]
+        read[marker_lists()] = (made, "score_markers")
     for row in SHEET.values():
         if row["truth"] and row["truth_source"] != row["path"]:
             read[row["truth_source"]] = ([f"{results}/truth.tsv.gz"], "read_truth")
@@ -201,6 +211,7 @@ try:
     require_gene_names(config["genes"]["names"])
     CELLTYPIST_PYTHON = default_file(config["annotate"]["celltypist_python"])
     require_tables(config["annotate"], None if deploys_conda() else CELLTYPIST_PYTHON)
+    require_marker_lists(marker_lists())
     require_saved_prior(
         config["prior"]["path"], config["normalization"], workflow.is_main_process
     )
@@ -343,7 +354,15 @@ def of_every_transfer(name):
 
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
-    dropped = {"voters", "consensus", "final", "per", "ontology", *CALL_SETTINGS}
+    dropped = {
+        "voters",
+        "consensus",
+        "final",
+        "per",
+        "ontology",
+        "markers",
+        *CALL_SETTINGS,
+    }
     dropped |= {"tables", "celltypist", "celltypist_python", "rename", "parents"}
     if wildcards.space == "dice":
         dropped |= {"reduction", "dims", "nfeatures"}
@@ -353,6 +372,11 @@ def anchor_settings(wildcards):
 def annotation_file(name):
     """A file of the label transfer; none when no labels are transferred."""
     return [out(f"annotation/{name}")] if TRANSFER else []
+
+
+def marker_file(name):
+    """A file of the marker lists; none unless config names lists."""
+    return [out(f"annotation/markers/{name}")] if marker_lists() else []
 
 
 def of_voters(name):
@@ -511,7 +535,7 @@ def refuse_a_short_queue():
     )
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     transfers = len(SPACES) * (len(QUERIES) if PER_SAMPLE else 1)
-    needed = shards + transfers + 7
+    needed = shards + transfers + 7 + bool(marker_lists())
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

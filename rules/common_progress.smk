@@ -98,7 +98,7 @@ def say_results():
     """Where the pages are that this run made."""
     made = [
         str(path)
-        for job in workflow.dag.needrun_jobs()
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
         for path in job.output
         if str(path).endswith(("report.html", "atlas.h5ad", "synthetic.h5ad"))
     ]

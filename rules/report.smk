@@ -9,6 +9,7 @@ rule score_metrics:
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         truth=truth_files(),
         levels=level_files(),
+        markers=marker_file("cells.h5ad"),
     output:
         metrics=report(
             out("metrics.tsv"),
@@ -48,6 +49,7 @@ rule write_atlas:
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         predictions=final_annotation("predictions.tsv.gz"),
         levels=level_files(),
+        markers=marker_file("cells.h5ad"),
     output:
         atlas=out("atlas.h5ad"),
         cells=out("cells.tsv.gz"),
@@ -83,9 +85,13 @@ rule render_report:
         markers=out("clusters/markers.tsv.gz"),
         calibration=final_annotation("calibration.tsv.gz"),
         label_genes=annotation_file("label_genes.tsv"),
+        shift=annotation_file("shift.tsv"),
         cluster_labels=annotation_file("cluster_labels.tsv"),
         label_levels=level_files(),
         levels=annotation_file("levels.tsv") if LEVELLED else [],
+        marker_scores=marker_file("scores.tsv"),
+        marker_calls=marker_file("calls.tsv"),
+        marker_genes=marker_file("genes.tsv"),
         augmented=augmented("classes.tsv"),
         augment_scores=augmented("scores.tsv"),
         condition_genes=conditions("genes.tsv.gz"),

@@ -4,7 +4,13 @@ import anndata as ad
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
-from dice_atlas.scoring.atlas import confusion_table, gather_cells, metrics_table, truth_of
+from dice_atlas.scoring.atlas import (
+    confusion_table,
+    gather_cells,
+    marker_calls,
+    metrics_table,
+    truth_of,
+)
 from dice_atlas.tables import read_by_voter, read_text_table
 from dice_atlas.transfer.levels import Levels
 
@@ -19,8 +25,9 @@ if __name__ == "__main__":
         log.info("%d query cells have a truth", int(cells.query.sum()))
         calls = read_by_voter(given.calls, "score", "entropy", "n_anchors")
         settings = ClusterSettings.from_config(params.cluster)
-        metrics = metrics_table(cells, calls, settings, params.seed, params.sketch)
+        markers = marker_calls(given.markers)
+        metrics = metrics_table(cells, calls, settings, params.seed, params.sketch, markers)
         log.info("\n%s", metrics.drop(columns="note").to_string(index=False))
         log.info("%d scores", len(metrics))
         write_table(metrics, made.metrics)
-        write_table(confusion_table(cells, calls), made.confusion)
+        write_table(confusion_table(cells, calls | markers), made.confusion)

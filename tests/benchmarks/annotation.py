@@ -5,8 +5,10 @@
 SHEET is a sample sheet with a column `set`, as that of the target `benchmark`
 (config/benchmark/full.tsv). A set without a query has a quarter of each label held out; one with a
 query has four fifths of each label drawn. Everything goes through the functions of the rules.
-Writes docs/benchmarks/annotation.tsv (labels), annotation_risk.tsv (share of wrong labels asked for
-and reached) and annotation_left_out.tsv (one type at a time is left out of the reference, seed 0).
+Writes docs/benchmarks/annotation.tsv (labels), annotation_shift.tsv (how far the query seems to lie
+apart, and how much more often it is labelled wrongly than held-out cells with the same labels),
+annotation_risk.tsv (share of wrong labels asked for and reached) and annotation_left_out.tsv (one
+type at a time is left out of the reference, seed 0).
 Rows of a file that is there are kept, and not measured again.
 """
 
@@ -25,7 +27,7 @@ from dice_atlas.benchmark.split import draw, gather
 from dice_atlas.counts.sample import load_sample
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.metrics.calibration import expected_calibration_error
-from dice_atlas.names import UNASSIGNED
+from dice_atlas.names import CONSENSUS, UNASSIGNED
 from dice_atlas.sheet import read_sheet
 from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.consensus import combine
@@ -34,6 +36,7 @@ from dice_atlas.transfer.labels import predictions_table
 from dice_atlas.transfer.linear import vote
 from dice_atlas.transfer.search import find
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
+from dice_atlas.transfer.shift import like_query, shift_table
 from sklearn.metrics import f1_score
 from transfer import ANNOTATE, LEFT_OUT, OUT, ROOT, spaces_of
 
@@ -134,6 +137,17 @@ def risk_rows(tables: Tables, truth: np.ndarray) -> Rows:
                    "wrong": wrong.mean() if given.any() else np.nan}  # fmt: skip
 
 
+def shift_rows(tables: Tables, truth: np.ndarray) -> Rows:
+    """How far the query seems to lie apart, and the share of right labels that it lost."""
+    calibration = tables[CONSENSUS][1]
+    held = (calibration["role"] == "reference").to_numpy()
+    label = calibration["predicted"].to_numpy(dtype=str)
+    right = (label == calibration["label"].to_numpy(dtype=str))[held].astype(float)
+    row = shift_table({name: own[1] for name, own in tables.items()}, CONSENSUS).iloc[0]
+    lost = like_query(right, label[held], label[~held]) - (label[~held] == truth).mean()
+    yield {**row.drop("sample"), "lost": lost}
+
+
 def left_out_rows(data: ad.AnnData, reference: np.ndarray) -> Rows:
     """What becomes of the query cells of a type that the reference lacks, and of the others."""
     labels = data.obs["label"].to_numpy(dtype=str)
@@ -187,6 +201,7 @@ def main() -> None:
             truth = data.obs["label"].to_numpy(dtype=str)[~reference]
             tables, seconds = tables_of(data, reference, seed)
             about = {"set": name, "seed": seed}
+            append("annotation_shift", [about | row for row in shift_rows(tables, truth)])
             append("annotation_risk", [about | row for row in risk_rows(tables, truth)])
             if seed == 0 and reference.sum() >= LEAST_REFERENCE:
                 lacking = [about | row for row in left_out_rows(data, reference)]

@@ -27,7 +27,7 @@ RANKS = (
     ("numerics",),
     ("counts", "features", "clustering", "metrics"),
     ("dice",),
-    ("transfer", "baselines", "synthesis"),
+    ("transfer", "marker_lists", "baselines", "synthesis"),
     ("scoring", "atlas", "plots", "conditions"),
     ("report", "viewer", "benchmark", "export"),
     # What the Snakefile reads before any job.

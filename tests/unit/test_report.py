@@ -57,6 +57,7 @@ CONFIG = {
     "augment": {"below": 30, "target": 60, "spread": 0.5},
     "report": {"title": None, "n_markers": 2},
 }  # fmt: skip
+OF_TRANSFERS = ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv", "shift.tsv")
 QC_LIMITS = {**NO_QC, "min_genes": 200, "max_mito_percent": 15, "n_mads": np.nan}
 
 
@@ -190,13 +191,50 @@ def write_explanations(folder, rng, obs):
     names = np.array([f"G{i}" for i in range(12)])
     genes = label_genes(embedding, labels, np.linalg.qr(rng.normal(size=(12, 5)))[0], names)
     write_table(genes, folder / "label_genes.tsv")
+    shift = {"sample": ["q1", "q2"], "cells": [80, 60], "agreement": [0.95, 0.61],
+             "agreement_held_out": [0.94, 0.93], "score": [0.9, 0.7], "score_held_out": [0.9, 0.88],
+             "support": [np.nan, 0.41], "support_held_out": 0.9, "low_p": [np.nan, 0.31],
+             "shift": [0.0, 0.2], "apart": [False, True]}  # fmt: skip
+    write_table(pd.DataFrame(shift), folder / "shift.tsv")
+
+
+def write_lists(folder, transfer, lists):
+    """Tables of marker lists, which label the cells where no labels were transferred."""
+    names = ("marker_scores", "marker_calls", "marker_genes")
+    if not lists:
+        return {name: [] for name in names}
+    calls = {"cluster": ["0", "1", "2"], "cells": [90, 80, 70],
+             "label": ["T cell", "unassigned", "unassigned"],
+             "rule": ["", "several_marker_lists_fit", "no_marker_list_fits"],
+             "types": ["T cell", "B & <plasma>|NK", ""], "q": [0.0003, 0.01, 0.4],
+             "carried_by": ["CD3D, CD19 (absent)", "NKG7", ""]}  # fmt: skip
+    scores = [
+        {"cluster": str(c), "type": kind, "n_genes": 4, "score": 0.2, "effect": 3.0 - c - i,
+         "strength": 0.6, "z": 1.0, "p": 0.01, "q": 0.01 if c + i < 2 else 0.9}
+        for c in range(3) for i, kind in enumerate(("T cell", "B & <plasma>", "NK"))
+    ]  # fmt: skip
+    genes = {"type": ["T cell"] * 3 + ["NK", "mast"],
+             "gene": ["CD3D", "CD3E", "CD19", "NKG7", "KIT"],
+             "sign": [1, 1, -1, 1, 1], "found": ["CD3D", "CD3E", "CD19", "NKG7", ""],
+             "similar": ["", "", "", "", "Kit"]}  # fmt: skip
+    for name, table in zip(names, (scores, calls, genes), strict=True):
+        write_table(pd.DataFrame(table), folder / f"{name}.tsv")
+    if not transfer:
+        atlas = ad.read_h5ad(folder / "atlas.h5ad")
+        label = dict(zip(calls["cluster"], calls["label"], strict=True))
+        atlas.obs["cell_type"] = atlas.obs["cluster"].astype(str).map(label)
+        atlas.write_h5ad(folder / "atlas.h5ad")
+    return {name: [folder / f"{name}.tsv"] for name in names}
 
 
 @pytest.fixture
 def make_files(tmp_path, root):
     """Inputs of the rule, by name, for a run of a given kind."""
 
-    def make(transfer=True, truth=True, clusters=3, one_sample=False, doublets=True, gibbs=False):
+    def make(
+        transfer=True, truth=True, clusters=3, one_sample=False, doublets=True, gibbs=False,
+        lists=False,
+    ):  # fmt: skip
         rng = np.random.default_rng(0)
         obs = write_atlas(tmp_path, rng, transfer, clusters, one_sample, gibbs)
         write_tables(tmp_path, rng, obs, transfer, truth and transfer, clusters, doublets)
@@ -228,8 +266,7 @@ def make_files(tmp_path, root):
             "corrected": tmp_path / "corrected.h5ad", "card": tmp_path / "card.json",
             "markers": tmp_path / "markers.tsv.gz", "qc_figures": figures,
             **{
-                name.split(".")[0]: [tmp_path / name] if transfer else []
-                for name in ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv")
+                name.split(".")[0]: [tmp_path / name] if transfer else [] for name in OF_TRANSFERS
             },
             "templates": [
                 root / "resources" / name
@@ -239,6 +276,7 @@ def make_files(tmp_path, root):
             "augmented": [], "augment_scores": [],
             "condition_genes": [], "condition_shares": [], "condition_types": [],
             "levels": [], "label_levels": [],
+            **write_lists(tmp_path, transfer, lists),
         }  # fmt: skip
 
     return make
@@ -365,6 +403,50 @@ def test_captions_speak_of_what_is_there(make_files, tmp_path, transfer, monkeyp
         assert (part in page.words) == transfer
 
 
+# What is true of labels that were transferred alone.
+OF_A_TRANSFER = (
+    "Transferred labels against", "prediction set holds", "confident", "cell_type_score",
+    "the transferred label", "changed none", "for comparison", "Clusters describe the cells",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("transfer", [False, True])
+def test_marker_lists_are_shown_for_what_they_are(make_files, tmp_path, transfer, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 50)
+    files = make_files(transfer=transfer, lists=True)
+    metrics = pd.DataFrame(
+        {"protocol": "blind", "cells": "query", "embedding": "markers", "n_cells": 140,
+         "metric": ["accuracy", "recall:T cell"], "value": [0.25, 0.5], "note": ["", "70 cell(s)"]}
+    )  # fmt: skip
+    confusion = {"space": ["markers"] * 2, "truth": ["T cell"] * 2,
+                 "predicted": ["T cell", "unassigned"], "cells": [35, 105]}  # fmt: skip
+    for name, table in (("metrics", metrics), ("confusion", pd.DataFrame(confusion))):
+        before = pd.read_csv(files[name], sep="\t", keep_default_na=False)
+        write_table(pd.concat([before, table]), files[name])
+    page = rendered(files, tmp_path)
+    assert "marker-lists" in page.ids
+    for part in (
+        "Marker lists label 1 of 3 clusters with 1 type: 38% of all cells.",
+        "Cluster 1 fits several marker lists about as well: B & <plasma> or NK.",
+        "Clusters that no marker list fits: 2.",
+        "left out: mast.", "single ones: NK (1).", "in another way: KIT (Kit).",
+        "The data have 4 of the 5 genes of the lists. Missing: KIT.",
+        "0.0003 CD3D, CD19 (absent)",
+        "Clusters were labelled by marker lists of 3 cell types.",
+    ):  # fmt: skip
+        assert part in page.words, part
+    assert (tmp_path / "figures/marker_lists.png").exists()
+    assert (
+        "Of the 140 query cells with a given truth, 25% have the right label" in page.words
+    ) == (not transfer)
+    assert ("Labels by marker lists against the given truth" in page.words) == (not transfer)
+    assert (tmp_path / "figures/confusion.png").exists()
+    said = [part for part in OF_A_TRANSFER if part in page.words]
+    assert said == (list(OF_A_TRANSFER[:-1]) if transfer else [])
+    assert "marker_score" in page.words
+    assert not re.search(r"\bnan\b", page.words)
+
+
 def test_the_summary_is_counted_from_the_cells(make_files):
     data = read_report_data(make_files(), 2)
     text = findings.summary(data)
@@ -401,6 +483,12 @@ def test_warnings_name_what_deserves_a_look(make_files):
         "expected), by sample: q2 (23%)",
     ):
         assert part in text
+    assert (
+        "Sample q2 lies apart from the reference: voters agree in 61% of cases (93%); the mean "
+        "score is 0.70 (0.88); the anchor support is 0.41 (0.90). In brackets"
+    ) in text
+    assert "The coverage of the prediction sets (90%) is not promised there." in text
+    assert "Sample q1 lies apart" not in text
     assert "Sample r: only" not in text
     assert "lie apart" not in text
     data.obs.loc[data.obs["sample"] == "q1", "cell_type_p_reference"] = np.nan

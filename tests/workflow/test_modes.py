@@ -42,13 +42,16 @@ def read(copy, atlas):
 
 
 def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, small):
+    # With marker lists, which label the clusters in place of a reference.
+    row = (*QUERY[:5], "../resources/demo/pbmc_q1_truth.csv", QUERY[6])
     exports = ["seurat", "cellxgene", "zarr"]
     config = copy.config("alone", atlas="alone", samples=sheet(copy, "alone", QUERY), **small)
     refused = copy.run("-n", "--configfile", config, "--", "export_cellxgene", ok=False)
     assert "donor_id of every sample: expected a name of the donor" in refused
     further = "".join(f"\t{name}" for name in CELLXGENE)
-    samples = sheet(copy, "alone", (*QUERY, *CELLXGENE.values()), further=further)
-    config = copy.config("alone", atlas="alone", samples=samples, export=exports, **small)
+    samples = sheet(copy, "alone", (*row, *CELLXGENE.values()), further=further)
+    keys = {**small, "annotate": {"markers": "config/examples/markers_pbmc.csv"}}
+    config = copy.config("alone", atlas="alone", samples=samples, export=exports, **keys)
     output = copy.run("--configfile", config)
     # A line for each job, in place of Snakemake's own, and where the results are.
     done = re.findall(r"^\[ *(\d+)/(\d+)\] (\w+).*: .+ \(\d+ s\)$", output, re.MULTILINE)
@@ -61,7 +64,18 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     assert "results/alone/report.html" in end
     assert "results/alone/atlas.h5ad" in end
     atlas = read(copy, "alone")
-    assert set(atlas.obs["cell_type"]) == {"unassigned"}
+    lists = pd.read_csv(copy.folder / "results/alone/annotation/markers/calls.tsv", sep="\t",
+                        dtype={"cluster": str}).set_index("cluster")  # fmt: skip
+    labels = atlas.obs["cell_type"].astype(str)
+    assert labels.tolist() == lists["label"][atlas.obs["cluster"].astype(str)].tolist()
+    assert {"B cell"} < set(labels)
+    b_cells = atlas.obs["cell_type_ontology_term_id"][labels == "B cell"]
+    assert set(b_cells) == {"CL:0000236"}
+    assert (atlas.obs["cell_type_source"].astype(str) == "markers").eq(labels != "unassigned").all()
+    assert atlas.obs["marker_score"].notna().eq(labels != "unassigned").all()
+    assert atlas.obsm["marker_scores"].shape == (atlas.n_obs, len(atlas.uns["marker_scores_names"]))
+    metrics = pd.read_csv(copy.folder / "results/alone/metrics.tsv", sep="\t")
+    assert (metrics["embedding"] == "markers").any()
     assert atlas.obs["cell_type_score"].isna().all()
     assert "cell_type_scores" not in atlas.obsm
     assert np.isfinite(atlas.obsm["X_dice"]).all()
@@ -81,6 +95,7 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     assert {*atlas.obs, "umap1", "umap2"} < {*cells}
     page = (copy.folder / "results/alone/report.html").read_text()
     assert "No labels were transferred" in page
+    assert "Labels by marker lists" in page
 
 
 @pytest.mark.parametrize("names", ["names.csv", "human"])

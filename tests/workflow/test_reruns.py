@@ -60,6 +60,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"annotate": {"coverage": 0.8}}, {"transfer_labels"}),
         ({"annotate": {"consensus": ["pca", "linear"]}}, {"combine_voters"}),
         ({"annotate": {"rename": {"Dendritic": "DC"}}}, {"transfer_labels"}),
+        ({"annotate": {"markers": "config/examples/markers_pbmc.csv"}}, {"score_markers"}),
         ({"report": {"title": "Another"}}, {"render_report"}),
         ({"figures": {"dpi": 100}}, {"render_report"}),
         ({"denoise": {"samples": 5}}, {"denoise_shard"}),
@@ -71,6 +72,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         "coverage",
         "voters",
         "rename",
+        "lists",
         "title",
         "dpi",
         "samples",
@@ -83,7 +85,7 @@ def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, 
     order = [
         "load_counts", "filter_cells", "select_genes", "normalize_log1p", "correct_batches",
         "fit_loadings", "train_prior", "denoise_shard", "find_anchors", "transfer_labels",
-        "combine_voters", "render_report",
+        "combine_voters", "score_markers", "render_report",
     ]  # fmt: skip
     planned = set(demo.planned("--configfile", demo.config("changed", **keys)))
     assert first <= planned

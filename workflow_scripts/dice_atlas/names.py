@@ -35,6 +35,13 @@ LABEL = {
     "cell_type_rule": "why a cell is `unassigned`; else empty",
     "cell_type_ontology_term_id": "Cell Ontology id of the label; empty if its name has none",
     **{f"cell_type_in_{voter}": f"the label of the voter `{voter}` alone" for voter in VOTERS},
+    "cell_type_in_markers": (
+        "the label of the cell's cluster by marker lists alone; only with `annotate.markers`"
+    ),
+    "cell_type_source": (
+        "where the label comes from: `given`, `transferred` or `markers`; empty for an unassigned "
+        "cell; only with `annotate.markers`"
+    ),
     "cell_type_second": "the second best label; empty without evidence for one",
     "cell_type_at_1": (
         "the label at level 1, the coarsest; `cell_type_at_2` ... at the next; only with levels"
@@ -45,6 +52,8 @@ LABEL = {
     ),
     "cell_type_level": "level of `cell_type_backoff`: 1 is the coarsest, 0 none; only with levels",
 }
+# What the column `cell_type_source` may hold.
+GIVEN, TRANSFERRED, MARKERS = "given", "transferred", "markers"
 CONFIDENCE = {
     "cell_type_score": "score of the best label, 0 to 1; NaN for reference cells",
     "cell_type_set": "labels of the prediction set, joined by `|`",
@@ -53,6 +62,10 @@ CONFIDENCE = {
     "cell_type_p_reference": "small if the reference may lack the type; NaN for reference cells",
     "cell_type_synthetic": (
         "share of the anchors' score that comes from synthetic reference cells; only with `augment`"
+    ),
+    "marker_score": (
+        "how far up the genes of `cell_type_in_markers` stand in the cell (UCell's score); NaN "
+        "without that label; only with `annotate.markers`"
     ),
 }
 POSTERIOR = {
@@ -85,6 +98,9 @@ OBSM = {
     "X_dice_sd": "its posterior standard deviation",
     "X_umap": "UMAP of the embedding that `cluster.embedding` names",
     "cell_type_scores": 'score of every label; names in `uns["cell_type_scores_names"]`',
+    "marker_scores": (
+        'UCell score of every list of `annotate.markers`; names in `uns["marker_scores_names"]`'
+    ),
     "dice_label_posterior": (
         'share of the posterior samples by label; names in `uns["dice_label_posterior_names"]`'
     ),

@@ -19,6 +19,7 @@ from dice_atlas.errors import InputError, bullets, dead_link, reading
 from dice_atlas.export.targets import TARGETS
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
+from dice_atlas.marker_lists.lists import read_marker_list
 from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, FROM_OBS, LOG1P, VOTERS
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
@@ -29,7 +30,7 @@ from dice_atlas.vocabulary import GENES
 PATHS = (
     ("samples",), ("genes", "names"), ("prior", "path"), ("synthesis", "path"),
     ("benchmark", "samples"), ("benchmark", "scvi_python"), ("annotate", "parents"),
-    ("annotate", "celltypist"), ("annotate", "celltypist_python"),
+    ("annotate", "celltypist"), ("annotate", "celltypist_python"), ("annotate", "markers"),
 )  # fmt: skip
 LOSSES = ("step", "train_loss", "validation_loss")
 # A voter of a table is a folder and a part of a column's name.
@@ -535,6 +536,28 @@ def require_gene_names(path: str | None) -> None:
             f"genes.names: no such file: {path}; expected human, mouse, a table of Ensembl ids "
             "and symbols, or an h5ad file whose var has both"
         )
+
+
+def require_marker_lists(path: str | None) -> None:
+    """Check that the lists of `annotate.markers` are there, if given, and can be read.
+
+    Raises
+    ------
+    InputError
+        They are not, or see `read_marker_list`.
+    """
+    if not path:
+        return
+    if unusable_path(path):
+        raise InputError(f"annotate.markers: {unusable_path(path)}")
+    if why := dead_link(path):
+        raise InputError(f"annotate.markers: {why}")
+    if not os.path.isfile(path):
+        raise InputError(
+            f"annotate.markers: no such file: {path}; expected a csv or tsv with the columns type "
+            "and gene; correct the path"
+        )
+    read_marker_list(path)
 
 
 def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> None:

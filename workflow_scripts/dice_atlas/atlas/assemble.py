@@ -17,6 +17,7 @@ from dice_atlas.atlas.columns import (
     embeddings,
     labels_of_voters,
     level_columns,
+    marker_columns,
     posterior_columns,
     sample_obs,
     score_matrix,
@@ -42,6 +43,7 @@ class StageFiles:
     latents, denoised, clusters, umap : of all cells.
     calls : calls.tsv.gz of each voter; none where no labels were transferred.
     predictions : predictions.tsv.gz of the final voter; None likewise.
+    markers : cells.h5ad of the marker lists; None where there are none.
     card : of the prior.
     levels : label_levels.tsv, where labels were joined.
     """
@@ -53,6 +55,7 @@ class StageFiles:
     umap: Path
     calls: tuple[Path, ...]
     predictions: Path | None
+    markers: Path | None
     card: Path
     levels: tuple[Path, ...] = ()
 
@@ -67,6 +70,7 @@ class StageFiles:
             Path(given.umap),
             tuple(map(Path, given.calls)),
             Path(given.predictions[0]) if given.predictions else None,
+            Path(given.markers[0]) if given.markers else None,
             Path(given.card),
             tuple(map(Path, given.levels)),
         )
@@ -127,12 +131,19 @@ def assemble(
     obs = obs.drop(columns="label").join(cell_types(obs, calls))
     if calls is not None and levels.finest > 1:
         obs = obs.join(level_columns(obs["cell_type"], calls, levels))
+    approximated = approximations(obs, settings, read_card(files.card))
+    if files.markers:
+        markers = ad.read_h5ad(files.markers)
+        require_same_cells(markers.obs_names, obs.index, f"{files.markers} and {files.latents}")
+        obs = marker_columns(obs, markers.obs, transferred=calls is not None)
+        obsm["marker_scores"] = markers.obsm["scores"]
+        uns["marker_scores_names"] = markers.uns["types"]
     ontology = Ontology.read()
     ids, unknown = term_ids(obs["cell_type"].unique(), ontology, settings.ontology)
     obs["cell_type_ontology_term_id"] = obs["cell_type"].map(ids)
     notes = {
         "ontology": unknown,
-        "approximations": approximations(obs, settings, read_card(files.card)),
+        "approximations": approximated,
     }
     for about, said in notes.items():
         logger.info("%s: %s", about, "; ".join(said) or "nothing to say")

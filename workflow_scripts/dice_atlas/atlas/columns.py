@@ -11,7 +11,7 @@ import pandas as pd
 from dice_atlas.counts.criteria import METRIC_NAMES
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from dice_atlas.errors import InputError
-from dice_atlas.names import SCORE, UNASSIGNED
+from dice_atlas.names import GIVEN, MARKERS, SCORE, TRANSFERRED, UNASSIGNED
 from dice_atlas.tables import read_part
 from dice_atlas.transfer.levels import Levels
 
@@ -106,6 +106,27 @@ def level_columns(cell_type: pd.Series, calls: pd.DataFrame, levels: Levels) -> 
     table["cell_type_level"] = np.where(cell_type == UNASSIGNED, 0, levels.finest)
     table.loc[query, "cell_type_level"] = calls["level"].astype(int).to_numpy()
     return table
+
+
+def marker_columns(obs: pd.DataFrame, markers: pd.DataFrame, transferred: bool) -> pd.DataFrame:
+    """Columns of the marker lists. Without a transfer, they label the cells that have no label.
+
+    Parameters
+    ----------
+    obs : all cells, with the columns of `cell_types`.
+    markers : obs of cells.h5ad, in the same order: `label`, `rule`, `score`.
+    transferred : whether the query's labels were transferred.
+    """
+    label, rule = (markers[name].astype(str).to_numpy(dtype=object) for name in ("label", "rule"))
+    given = (obs["role"] == "reference") if transferred else True
+    given &= obs["cell_type"] != UNASSIGNED
+    source = np.where(given, GIVEN, TRANSFERRED if transferred else MARKERS)
+    table = obs.assign(cell_type_in_markers=label, marker_score=markers["score"].to_numpy())
+    if not transferred:
+        table["cell_type"] = np.where(given, obs["cell_type"], label)
+        table["cell_type_rule"] = np.where(given, obs["cell_type_rule"], rule)
+    assigned = table["cell_type"] != UNASSIGNED
+    return table.assign(cell_type_source=np.where(assigned, source, ""))
 
 
 def require_calls(found: pd.DataFrame, calls: pd.DataFrame, query: pd.Index) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.counts.criteria import PATTERNS
-from dice_atlas.names import SPACES, UNASSIGNED
+from dice_atlas.names import MARKERS, SPACES, UNASSIGNED
 from dice_atlas.plots.categories import by_frequency
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
@@ -24,16 +24,19 @@ from dice_atlas.transfer.levels import Levels
 LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.
-TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels", "levels")
+TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels", "levels", "shift")
 # Those that there are only where synthetic cells were added to the reference.
 AUGMENT_TABLES = ("augmented", "augment_scores")
 # Those that there are only where conditions were compared.
 CONDITION_TABLES = ("condition_genes", "condition_shares", "condition_types")
+# Those that there are only with marker lists.
+MARKER_TABLES = ("marker_scores", "marker_calls", "marker_genes")
 # Columns that are text whatever they look like: a label may read "NA", a cluster is a name.
 TEXTS = (
     "protocol", "cell", "embedding", "metric", "note", "sample", "role", "batch",
     *PATTERNS, "doublets", "space", "truth", "predicted", "label", "cluster", "gene",
     "gene_id", "chosen", "selected", "against", "reference_label", "remedy", "classifier",
+    "type", "types", "rule", "carried_by", "found", "similar", "apart",
 )  # fmt: skip
 NOT_NUMBERS = {"metrics": ("cells",), "levels": ("cells", "level")}
 
@@ -52,13 +55,16 @@ class ReportData:
         The tables of those names (workflow_scripts/README.md).
     calibration
         Held-out reference cells of the final space, or None where no labels were transferred.
-    label_genes, cluster_labels
+    label_genes, cluster_labels, shift
         The tables of those names, or None where no labels were transferred.
     levels
         The table of that name, or None where labels have one level.
     augmented, augment_scores
         Synthetic cells by label, and what they and other remedies do for rare labels; None
         without synthetic cells.
+    marker_scores, marker_calls, marker_genes
+        Clusters by type, clusters, and genes of the marker lists (annotation/markers/); None
+        without lists.
     expression
         Of the top markers, by cluster (`expression_by_cluster`).
     singular_values, k
@@ -86,8 +92,12 @@ class ReportData:
     label_genes: pd.DataFrame | None
     cluster_labels: pd.DataFrame | None
     levels: pd.DataFrame | None
+    shift: pd.DataFrame | None
     augmented: pd.DataFrame | None
     augment_scores: pd.DataFrame | None
+    marker_scores: pd.DataFrame | None
+    marker_calls: pd.DataFrame | None
+    marker_genes: pd.DataFrame | None
     expression: pd.DataFrame
     singular_values: np.ndarray
     k: int
@@ -154,6 +164,16 @@ class ReportData:
     def transferred(self) -> bool:
         """Whether labels were transferred."""
         return self.calibration is not None
+
+    @property
+    def by_markers(self) -> bool:
+        """Whether marker lists gave labels to the cells that have no given one."""
+        return not self.transferred and self.marker_calls is not None
+
+    @property
+    def labelled_by(self) -> str:
+        """What gave the labels, by its name in the metrics."""
+        return MARKERS if self.by_markers else self.settings.voters.final
 
     @cached_property
     def labels(self) -> list[str]:
@@ -244,7 +264,7 @@ def read_report_data(
     with np.load(files["loadings"]) as loadings:
         singular_values, k = loadings["singular_values"], int(loadings["k"])
     tables = {name: read_table(files[name], name) for name in TABLES}
-    for name in (*TRANSFER_TABLES, *AUGMENT_TABLES):
+    for name in (*TRANSFER_TABLES, *AUGMENT_TABLES, *MARKER_TABLES):
         path = next(iter(files[name]), None)
         tables[name] = read_table(path, name) if path else None
     if tables["calibration"] is not None:

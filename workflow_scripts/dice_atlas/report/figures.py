@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dice_atlas.plots.style import styled
-from dice_atlas.report import annotation, conditions, maps, stages
+from dice_atlas.report import annotation, conditions, maps, marker_lists, stages
 from dice_atlas.report.data import ReportData
 
 # Figures have so many pixels to the inch; a browser shows 100 of its own.
@@ -17,7 +17,7 @@ DPI = 200
 
 def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]]:
     """The figures that the atlas at hand allows, by file name."""
-    seed, final = int(data.config["seed"]), data.settings.voters.final
+    seed, final = int(data.config["seed"]), data.labelled_by
     possible: dict[str, Callable[[], Figure]] = {
         "umap_types": lambda: maps.umap_types(data, seed),
         "umap_confidence": lambda: maps.umap_confidence(data, seed),
@@ -26,12 +26,15 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
     }
     if len(data.samples) > 1:
         possible["umap_origin"] = lambda: maps.umap_origin(data, seed)
-    if data.labels:
+    # By marker lists every cell of a cluster has its label.
+    if data.labels and not data.by_markers:
         possible["clusters_by_type"] = lambda: annotation.clusters_by_type(data)
     if len(data.expression):
         possible["markers"] = lambda: stages.marker_dots(data, n_markers)
     if data.transferred and len(data.query):
         possible["reliability"] = lambda: annotation.reliability(data)
+    if data.marker_calls is not None:
+        possible["marker_lists"] = lambda: marker_lists.heat_map(data)
     if (data.confusion["space"] == final).any():
         possible["confusion"] = lambda: annotation.confusion(data, final)
     if found := data.conditions:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dice_atlas.holdout import repeated_cells
 from dice_atlas.names import SCORE, SPACES, UNASSIGNED, split_set
+from dice_atlas.report import marker_lists
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
@@ -86,6 +87,14 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         if right is not None:
             cells = known_cells(data)
             found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
+    if data.by_markers:
+        given = (data.obs["cell_type"] != UNASSIGNED).mean()
+        found.append((percent(given, len(data.obs)), "have a label", "most by marker lists"
+                      if len(data.reference) else "by marker lists"))  # fmt: skip
+        right = data.metric("accuracy", data.labelled_by)
+        if right is not None:
+            cells = int(truth_cells(data).sum())
+            found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
     return found
 
 
@@ -105,8 +114,7 @@ def unassigned_rules(data: ReportData) -> str:
 
 def truth_cells(data: ReportData) -> pd.Series:
     """Number of query cells by their truth."""
-    final = data.settings.voters.final
-    own = data.confusion[data.confusion["space"] == final]
+    own = data.confusion[data.confusion["space"] == data.labelled_by]
     return own.groupby("truth")["cells"].sum()
 
 
@@ -131,7 +139,8 @@ def summary(data: ReportData) -> str:
         f"{plural(len(data.clusters), 'cluster')}. "
     )
     if not data.transferred:
-        return text + "No labels were transferred: that takes a labelled reference and a query."
+        text += "No labels were transferred: that takes a labelled reference and a query."
+        return f"{text} {by_lists(data)}" if data.by_markers else text
     query, final = data.query, data.settings.voters.final
     lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
@@ -155,6 +164,22 @@ def summary(data: ReportData) -> str:
     )
 
 
+def by_lists(data: ReportData) -> str:
+    """What marker lists gave in place of a transfer."""
+    text = (
+        f"{marker_lists.coverage(data)} Every cell has the label of its cluster, so a cluster of "
+        "several types has one label."
+    )
+    right, n = data.metric("accuracy", data.labelled_by), int(truth_cells(data).sum())
+    if right is None:
+        none = "None of the given truth's names is a type of the lists."
+        return f"{text} {none if n else 'No truth was given to compare the labels with.'}"
+    return text + (
+        f" Of the {n:,} query cells with a given truth, {percent(right, n)} have the right label "
+        "(compared by name, unassigned counted as wrong)."
+    )
+
+
 def warnings(data: ReportData) -> list[str]:
     """What a reader should look at first."""
     checks = [
@@ -166,8 +191,10 @@ def warnings(data: ReportData) -> list[str]:
         clusters(data),
         denoising(data),
     ]
+    if data.marker_calls is not None:
+        checks.append(marker_lists.warnings(data))
     if data.transferred and len(data.query):
-        checks += [unassigned(data), outside(data), evidence(data), synthetic(data)]
+        checks += [shifted(data), unassigned(data), outside(data), evidence(data), synthetic(data)]
         checks += [against_truth(data)]
     return [text for check in checks for text in check]
 
@@ -312,6 +339,33 @@ def unassigned(data: ReportData) -> Iterator[str]:
                 f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
                 f"{len(of_cluster):,} query cells are unassigned; {meaning}."
             )
+
+
+def shifted(data: ReportData) -> Iterator[str]:
+    """Samples that lie apart from the reference, by voters and scores."""
+    table = of_transfer(data.shift)
+    for row in table[table["apart"] == "True"].itertuples():
+        seen = [f"the mean score is {row.score:.2f} ({row.score_held_out:.2f})"]
+        if not np.isnan(row.agreement):
+            seen.insert(
+                0, f"voters agree in {row.agreement:.0%} of cases ({row.agreement_held_out:.0%})"
+            )
+        if not np.isnan(row.support):
+            seen.append(f"the anchor support is {row.support:.2f} ({row.support_held_out:.2f})")
+        yield (
+            f"Sample {row.sample} lies apart from the reference: {'; '.join(seen)}. In brackets: "
+            "held-out reference cells with the same labels. "
+            f"{promised(data)} is not promised there."
+        )
+
+
+def promised(data: ReportData) -> str:
+    """What was calibrated on held-out cells."""
+    calls = data.settings.calls
+    coverage = f"the coverage of the prediction sets ({calls.coverage:.0%})"
+    if calls.unassigned_below is not None:
+        return coverage.capitalize()
+    return f"Neither the risk asked for ({calls.risk:.0%}) nor {coverage}"
 
 
 def outside(data: ReportData) -> Iterator[str]:

@@ -11,9 +11,9 @@ import jinja2
 
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import atomic_path
-from dice_atlas.names import EMBEDDINGS
+from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.points import MOST_POINTS
-from dice_atlas.report import conditions, tables
+from dice_atlas.report import conditions, marker_lists, tables
 from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.findings import facts, summary, unassigned_rules, warnings
@@ -49,12 +49,17 @@ def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
 def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | None]:
     """The tables of the page by name; None where there is nothing to show."""
     called = list(data.settings.voters.all_calls) if data.transferred else []
+    called += [MARKERS] if data.marker_calls is not None else []
+    frequent = "most frequent label" if data.labels and not data.by_markers else ""
     metrics, embeddings = data.metrics, list(EMBEDDINGS)
     return {
         "types": tables.type_table(data) if data.transferred else None,
         "levels": tables.level_table(data),
         "agreement": tables.agreement_table(data) if data.transferred else None,
         "label_genes": tables.label_gene_table(data, n_markers) if data.transferred else None,
+        "marker_lists": (
+            None if data.marker_calls is None else marker_lists.call_table(data, frequent)
+        ),
         "markers": tables.marker_table(data, n_markers) if len(data.markers) else None,
         "separation": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["query"]),
         "reference": tables.metric_table(metrics, tables.SEPARATION, embeddings, ["reference"]),
@@ -122,6 +127,8 @@ def render(
         warnings=warnings(data),
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
         methods=methods(data),
+        list_coverage=marker_lists.coverage(data) if data.marker_calls is not None else "",
+        list_genes=marker_lists.missing_genes(data) if data.marker_calls is not None else "",
         references=REFERENCES | (conditions.REFERENCES if data.conditions else {}),
         tables=all_tables(data, settings.n_markers),
         n_markers=settings.n_markers,

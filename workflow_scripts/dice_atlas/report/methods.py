@@ -9,6 +9,7 @@ import pandas as pd
 from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
+from dice_atlas.report import marker_lists
 from dice_atlas.report.conditions import methods_text
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.findings import plural, unassigned_rules
@@ -31,6 +32,11 @@ REFERENCES = {
     "Single-Cell Transcriptomic Data. Cell Systems 8, 2019.",
     "scanpy": "Wolf, Angerer, Theis. SCANPY: large-scale single-cell gene expression data "
     "analysis. Genome Biology 19, 2018.",
+    "UCell": "Andreatta, Carmona. UCell: Robust and scalable single-cell gene signature scoring. "
+    "Computational and Structural Biotechnology Journal 19, 2021.",
+    "ScType": "Ianevski, Giri, Aittokallio. Fully-automated and ultra-fast cell-type "
+    "identification using specific marker combinations from single-cell transcriptomic data. "
+    "Nature Communications 13, 2022.",
     "Snakemake": "Mölder et al. Sustainable data analysis with Snakemake. F1000Research 10, 2021.",
 }
 
@@ -48,8 +54,12 @@ def methods(data: ReportData) -> list[str]:
     found = [counts(data), features(data), denoising(data)]
     if data.transferred:
         found.append(transfer(data))
-    compared = [methods_text(data.conditions)] if data.conditions else []
-    return [*found, clustering(data), *compared, *approximated(data)]
+    found.append(clustering(data))
+    if data.marker_calls is not None:
+        found.append(marker_lists.methods(data))
+    if data.conditions:
+        found.append(methods_text(data.conditions))
+    return [*found, *approximated(data)]
 
 
 def approximated(data: ReportData) -> list[str]:
@@ -61,6 +71,11 @@ def approximated(data: ReportData) -> list[str]:
 def fitted_on(data: ReportData) -> str:
     """The cells that the latent space and the prior were made from."""
     return "reference" if len(data.reference) else "cells"
+
+
+def whose_cells(data: ReportData) -> str:
+    """The same, where a saved prior brought its own reference."""
+    return "prior's reference" if data.config["prior"]["path"] else fitted_on(data)
 
 
 def limits(values: pd.Series) -> str:
@@ -128,9 +143,8 @@ def features(data: ReportData) -> str:
             f"The log-normalised expression of {', '.join(logged)} was brought to the same total"
             f"{taken_as_given(data, logged)}. "
         )
-    whose = "prior's reference" if config["prior"]["path"] else fitted_on(data)
     scaled = (
-        f"scaled with the mean and standard deviation of the {whose} and capped at "
+        f"scaled with the mean and standard deviation of the {whose_cells(data)} and capped at "
         f"{config['normalization']['max_value']:g} standard deviations. "
     )
     if config["prior"]["path"]:
@@ -196,7 +210,7 @@ def denoising(data: ReportData) -> str:
     )
     if card["noise"] == "within_type" and dice["likelihood"] == "gaussian":
         text += (
-            "Noise was taken to have the pooled covariance of the reference within "
+            f"Noise was taken to have the pooled covariance of the {whose_cells(data)} within "
             f"{'types' if card['augmentation'] == 'labels' else 'clusters'}. "
         )
     text += "Every cell's latent position was denoised with DICE (Meier et al. 2026) "

@@ -182,7 +182,9 @@ def by_type_table(metrics: pd.DataFrame, spaces: Sequence[str]) -> Table | None:
     found["n"] = found["note"].str.extract(r"^(\d+) cell", expand=False).astype(float)
     wide = found.pivot_table(index=["type", "n"], columns=["kind", "embedding"], values="value")
     columns = [(kind, space) for kind in BY_TYPE for space in spaces]
-    wide = wide.reindex(columns=columns).sort_index(level="n", ascending=False)
+    # Labels by marker lists have no sets.
+    columns = [column for column in columns if column in wide]
+    wide = wide[columns].sort_index(level="n", ascending=False)
     rows = [
         [str(label), number(n), *(number(value, 2) for value in values)]
         for (label, n), values in zip(wide.index, wide.to_numpy(), strict=True)

@@ -11,10 +11,11 @@ import pandas as pd
 from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
+from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score, noted
-from dice_atlas.names import EMBEDDINGS
+from dice_atlas.names import EMBEDDINGS, MARKERS, UNASSIGNED
 from dice_atlas.numerics.sketch import drawn, note_of
 from dice_atlas.scoring.groups import (
     cluster_scores,
@@ -23,7 +24,7 @@ from dice_atlas.scoring.groups import (
     reference_cluster_scores,
     transfer_scores,
 )
-from dice_atlas.tables import read_text_table
+from dice_atlas.tables import read_part, read_text_table
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +162,38 @@ def transfer_rows(
             yield "query", space, len(table), transfer_scores(truth, table, reference)
 
 
+def marker_calls(paths: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Labels by marker lists as calls, by their name; none where there are no lists.
+
+    All types of the lists are categories of `cell_type`.
+
+    Parameters
+    ----------
+    paths : cells.h5ad.
+    """
+    if not paths:
+        return {}
+    labels = read_part(paths[0], "obs")["label"].astype(str)
+    types = [*read_part(paths[0], "uns/types"), UNASSIGNED]
+    called = pd.Categorical(labels, categories=types)
+    return {MARKERS: pd.DataFrame({"cell": labels.index.astype(str), "cell_type": called})}
+
+
+def marker_rows(
+    cells: Cells, calls: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
+    """Labels by marker lists against the truth; they have no scores and no sets.
+
+    Nothing where the truth names none of their types.
+    """
+    for name, truth, table in calls_with_truth(cells, calls):
+        known = np.isin(truth.astype(str), table["cell_type"].cat.categories)
+        if known.any():
+            found = classification_scores(truth, table["cell_type"].to_numpy())
+            note = f"{int((~known).sum())} cells have a truth that no list is named after"
+            yield "query", name, len(table), found if known.all() else noted(found, note)
+
+
 def calls_with_truth(
     cells: Cells, calls: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, np.ndarray, pd.DataFrame]]:
@@ -212,6 +245,7 @@ def metrics_table(
     cluster: ClusterSettings,
     seed: int,
     most: int,
+    markers: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """metrics.tsv: one row per value.
 
@@ -222,6 +256,7 @@ def metrics_table(
     cluster : how the query alone is clustered; `embedding` is that of the atlas's clusters.
     seed : of the metrics and of the clusters.
     most : cells that an embedding is judged on; of more, so many are drawn.
+    markers : see `marker_calls`.
 
     Raises
     ------
@@ -234,6 +269,7 @@ def metrics_table(
         *embedding_rows(cells, cluster, seed, most),
         *atlas_cluster_rows(cells, cluster.embedding),
         *transfer_rows(cells, calls),
+        *marker_rows(cells, markers or {}),
     ]
     rows = []
     for which, embedding, n_cells, scores in groups:

@@ -1,0 +1,1 @@
+"""Cell types of clusters by lists of marker genes, without a reference."""
