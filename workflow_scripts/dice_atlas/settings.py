@@ -20,7 +20,15 @@ from dice_atlas.export.targets import TARGETS
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.features.correctors import CORRECTORS
 from dice_atlas.marker_lists.lists import read_marker_list
-from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, FROM_OBS, LOG1P, VOTERS
+from dice_atlas.names import (
+    CELLTYPIST,
+    CONSENSUS,
+    EMBEDDINGS,
+    FROM_OBS,
+    LOG1P,
+    MARKERS,
+    VOTERS,
+)
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import hidden, shown, unusable_path
@@ -349,11 +357,11 @@ def label_conflicts(annotate: dict[str, Any]) -> list[str]:
     """Tables of labels and new names that cannot be, a sentence each."""
     sentences = []
     for name in annotate["tables"]:
-        if name in (*VOTERS, CELLTYPIST, CONSENSUS) or not re.fullmatch(TABLE_NAME, str(name)):
+        taken = (*VOTERS, CELLTYPIST, CONSENSUS, MARKERS)
+        if name in taken or not re.fullmatch(TABLE_NAME, str(name)):
             sentences.append(
                 f"annotate.tables: seen the name {name!r}, expected one of letters, digits, '-' "
-                f"and '_' that begins with a letter, and none of {', '.join(VOTERS)}, "
-                f"{CELLTYPIST} and {CONSENSUS}"
+                f"and '_' that begins with a letter, and none of {', '.join(taken)}"
             )
     if CELLTYPIST in annotate["voters"] and not annotate["celltypist"]:
         sentences.append(
