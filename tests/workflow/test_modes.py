@@ -75,7 +75,8 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     assert atlas.obs["marker_score"].notna().eq(labels != "unassigned").all()
     assert atlas.obsm["marker_scores"].shape == (atlas.n_obs, len(atlas.uns["marker_scores_names"]))
     metrics = pd.read_csv(copy.folder / "results/alone/metrics.tsv", sep="\t")
-    assert (metrics["embedding"] == "markers").any()
+    # The truth has other names than the lists: no score, and the page says why.
+    assert not (metrics["embedding"] == "markers").any()
     assert atlas.obs["cell_type_score"].isna().all()
     assert "cell_type_scores" not in atlas.obsm
     assert np.isfinite(atlas.obsm["X_dice"]).all()
@@ -96,6 +97,7 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     page = (copy.folder / "results/alone/report.html").read_text()
     assert "No labels were transferred" in page
     assert "Labels by marker lists" in page
+    assert "None of the given truth&#39;s names is a type of the lists" in page
 
 
 @pytest.mark.parametrize("names", ["names.csv", "human"])
