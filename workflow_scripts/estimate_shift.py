@@ -3,7 +3,7 @@
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
 from dice_atlas.tables import by_voter
-from dice_atlas.transfer.calls import read_annotation
+from dice_atlas.transfer.scores import read_annotation
 from dice_atlas.transfer.shift import shift_table
 
 if __name__ == "__main__":
