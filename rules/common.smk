@@ -263,6 +263,11 @@ OF_CONDITIONS = compared_samples(config["compare"], SHEET)
 SAVED_PRIOR = config["prior"]["path"]
 TRUTHS = [name for name in SAMPLES if SHEET[name]["truth"]]
 PARTS = ("page.css", "macros.html.j2")  # of every page
+# Of the report's page alone: its map (resources/report/).
+VIEWER_PARTS = tuple(
+    f"report/{name}"
+    for name in ("explore.html.j2", "explore.css", "data.js", "map.js", "select.js", "panel.js", "app.js")
+)
 # A saved generator has its scores in its own folder.
 JUDGED = not config["synthesis"]["path"] and config["synthesis"]["test_share"] > 0
 # What each stage of the label transfer depends on, so that nothing else reruns it.
@@ -270,9 +275,9 @@ CALL_SETTINGS = ("risk", "unassigned_below", "outside_below", "coverage")
 WEIGHT_SETTINGS = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
 
 
-def templates(page):
+def templates(page, parts=()):
     """The template of a page, then what it includes."""
-    return [repository_file(f"resources/{name}") for name in (page, *PARTS)]
+    return [repository_file(f"resources/{name}") for name in (page, *PARTS, *parts)]
 
 
 def out(path):

@@ -97,7 +97,8 @@ rule render_report:
         condition_genes=conditions("genes.tsv.gz"),
         condition_shares=conditions("composition.tsv"),
         condition_types=conditions("types.tsv"),
-        templates=templates("report.html.j2"),
+        truth=[out("truth.tsv.gz")] if TRUTHS else [],
+        templates=templates("report.html.j2", VIEWER_PARTS),
     output:
         report=report(
             out("report.html"),
@@ -118,10 +119,11 @@ rule render_report:
         "../envs/report.yaml"
     resources:
         mem_mb=mem_mb(2000, 4),
-        runtime=runtime(30),
+        runtime=runtime(60),
     params:
         report=config["report"],
         figures=config["figures"],
+        seed=config["seed"],
         atlas_name=config["atlas"],
         compare=config["compare"],
     script:

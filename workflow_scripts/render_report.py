@@ -10,7 +10,8 @@ from dice_atlas.report.slides import SlideSettings, write_slides
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         files, params = dict(snakemake.input.items()), snakemake.params
-        folder, settings = Path(snakemake.output.figures), ReportSettings.from_config(params.report)
+        folder = Path(snakemake.output.figures)
+        settings = ReportSettings.from_config(params.report, params.seed)
         compare = CompareSettings.from_config(params.compare) if params.compare else None
         page = Path(snakemake.output.report)
         write_report(files, page, folder, settings, params.atlas_name, compare)

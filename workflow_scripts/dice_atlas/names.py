@@ -54,8 +54,33 @@ LABEL = {
 }
 # What the column `cell_type_source` may hold.
 GIVEN, TRANSFERRED, MARKERS = "given", "transferred", "markers"
+# A label that so many of a cluster's labelled query cells share is the cluster's.
+AGREEING = 0.6
+# Fewer anchors than this are weak evidence.
+FEW_ANCHORS = 5
+# Values of `cell_type_doubt`, and what each says of a query cell; the first that holds counts.
+DOUBTS = {
+    "unassigned": "it has no label",
+    "own_label_not_in_set": "its prediction set lacks its label",
+    "empty_set": "its prediction set is empty",
+    "several_labels": "its prediction set has several labels",
+    "voters_disagree": "another voter gives another label",
+    "cluster_disagrees": (
+        f"{AGREEING:.0%} or more of its cluster's labelled query cells have another label"
+    ),
+    "few_anchors": (
+        f"fewer than {FEW_ANCHORS} anchors support its label (`annotate.final`: `pca` or `dice`)"
+    ),
+}
+NO_DOUBT = "none"
 CONFIDENCE = {
+    "cell_type_doubt": (
+        "the first reason to look at a query cell's label: "
+        + ", ".join(f"`{name}`" for name in DOUBTS)
+        + f"; else `{NO_DOUBT}`. Empty for cells without a transferred label"
+    ),
     "cell_type_score": "score of the best label, 0 to 1; NaN for reference cells",
+    "cell_type_second_score": "score of the second best label",
     "cell_type_set": "labels of the prediction set, joined by `|`",
     "cell_type_entropy": "entropy of the scores (scaled to a sum of 1), in nats",
     "cell_type_n_anchors": "number of anchors that support the label",

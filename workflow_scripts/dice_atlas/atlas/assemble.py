@@ -22,6 +22,7 @@ from dice_atlas.atlas.columns import (
     sample_obs,
     score_matrix,
 )
+from dice_atlas.atlas.doubt import doubts
 from dice_atlas.atlas.ontology import Ontology, term_ids
 from dice_atlas.atlas.settings import AtlasSettings
 from dice_atlas.features.card import read_card
@@ -156,4 +157,5 @@ def assemble(
     obs = obs.join(posterior)
     # The chosen clusters, and those at every other resolution.
     obs = obs.join(clusters.set_index("cell"))
+    obs["cell_type_doubt"] = doubts(obs, settings.voters.final) if by_voter else ""
     return obs, obsm, uns

@@ -14,13 +14,13 @@ from matplotlib.ticker import LogFormatterSciNotation
 
 from dice_atlas.names import UNASSIGNED
 
-# Twenty colours told apart by colour-blind readers as far as twenty can be: Okabe and Ito's
-# eight first, then Paul Tol's muted set, each time the one farthest from all before it (CIEDE2000,
-# the smaller of full colour vision and deuteranopia).
+# Twenty colours. The first twelve and the grey of `unassigned` differ by 10 or more (CIEDE2000) for
+# readers with full colour vision, protanopia and deuteranopia; a test says so of the first ten.
+# Okabe and Ito's six first, then each time the colour farthest from all before it.
 TYPE_COLORS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#332288",
-    "#661100", "#882255", "#117733", "#DDCC77", "#AA4499", "#6699CC", "#88CCEE", "#225555",
-    "#7A5195", "#999933", "#CC6677", "#44AA99",
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#660A0A", "#A8CC82",
+    "#10105E", "#246042", "#5FD3D3", "#7A7AFF", "#43192E", "#307E7E", "#7B0A7B", "#DB9F9F",
+    "#F25F71", "#3600D6", "#7B420A", "#B8A800",
 )  # fmt: skip
 # Others for clusters and samples, so that no reader takes a cluster for a type: Paul Tol's
 # bright, medium-contrast and vibrant sets (then, from the 13th cluster on, those of the types).
@@ -34,6 +34,8 @@ SAMPLE_COLORS = (
 # How the colours of a palette come again: share of the way to another colour.
 MIXES = ((0.0, "white"), (0.45, "white"), (0.4, "black"), (0.65, "white"))
 ROLE_COLORS = {"reference": "#5B6B7B", "query": "#E07B00"}
+# Of cells without a label: dark, so that they are seen, and they are drawn as crosses.
+UNASSIGNED_COLOR = "#47505C"
 GREY, PALE = "#B4BAC2", "#E4E7EB"
 INK, SOFT, LINE = "#1F2933", "#52606D", "#D9E2EC"
 BLUE, LIGHT_BLUE, ORANGE = "#0B5A91", "#7FB3D5", "#D55E00"
@@ -117,7 +119,7 @@ def figure_of(axes: Axes) -> Figure:
 
 
 def palette(names: Sequence[str], colors: Sequence[str] = TYPE_COLORS) -> dict[str, str]:
-    """A colour for every name, the same for the same list; `unassigned` is grey.
+    """A colour for every name, the same for the same list; `unassigned` is dark grey.
 
     Beyond the palette's length the colours come again, lighter, then darker, then lighter still.
 
@@ -131,7 +133,7 @@ def palette(names: Sequence[str], colors: Sequence[str] = TYPE_COLORS) -> dict[s
         name: mixed(colors[i % len(colors)], *MIXES[i // len(colors) % len(MIXES)])
         for i, name in enumerate(named)
     }
-    return {**found, UNASSIGNED: GREY, "": GREY}
+    return {**found, UNASSIGNED: UNASSIGNED_COLOR, "": GREY}
 
 
 def mixed(color: str, share: float, other: str) -> str:

@@ -19,6 +19,7 @@ from dice_atlas.plots.style import (
     LINE,
     ORANGE,
     SOFT,
+    UNASSIGNED_COLOR,
     add_legend,
     ink_on,
     palette,
@@ -110,11 +111,16 @@ def crosstab_figure(counts: pd.DataFrame, rows: str, columns: str) -> Figure:
     return figure
 
 
-def clusters_by_type(data: ReportData) -> Figure:
-    """Cells of every cluster by cell type."""
+def cluster_counts(data: ReportData) -> pd.DataFrame:
+    """Cells by cluster (rows) and cell type."""
     counts = pd.crosstab(data.obs["cluster"], data.obs["cell_type"])
     order = [label for label in [*data.labels, UNASSIGNED] if label in counts]
-    return crosstab_figure(counts.loc[data.clusters, order], "cluster", "cell type")
+    return counts.loc[data.clusters, order]
+
+
+def clusters_by_type(data: ReportData) -> Figure:
+    """Cells of every cluster by cell type."""
+    return crosstab_figure(cluster_counts(data), "cluster", "cell type")
 
 
 def confusion_counts(confusion: pd.DataFrame, space: str) -> pd.DataFrame:
@@ -151,7 +157,7 @@ def draw_scores(axes: Axes, data: ReportData) -> None:
     score = query["cell_type_score"].to_numpy(dtype=float)
     both = [part[np.isfinite(part)] for part in (score[low], score[~low])]
     axes.hist(
-        both, bins=np.linspace(0, 1, 41).tolist(), stacked=True, color=[GREY, BLUE],
+        both, bins=np.linspace(0, 1, 41).tolist(), stacked=True, color=[UNASSIGNED_COLOR, BLUE],
         label=[f"unassigned ({len(both[0]):,})", f"assigned ({len(both[1]):,})"],
     )  # fmt: skip
     if 0 < data.least_score <= 1:

@@ -77,6 +77,8 @@ class ReportData:
         uns["dice_atlas"] with its JSON parsed.
     conditions
         Tables of the comparison of conditions, or None without one.
+    truth
+        Given truth of the cells that have one; None without any.
     """
 
     obs: pd.DataFrame
@@ -105,6 +107,7 @@ class ReportData:
     card: dict[str, Any]
     provenance: dict[str, Any]
     conditions: Conditions | None
+    truth: pd.Series | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -236,7 +239,8 @@ def as_text(obs: pd.DataFrame) -> pd.DataFrame:
         "sample", "role", "batch", "cell_type", "cell_type_set", "cell_type_rule",
         "cell_type_ontology_term_id", "cluster",
     )  # fmt: skip
-    return obs.assign(**{name: obs[name].astype(str).astype(object) for name in columns})
+    there = [name for name in (*columns, "cell_type_doubt") if name in obs]
+    return obs.assign(**{name: obs[name].astype(str).astype(object) for name in there})
 
 
 def read_provenance(uns: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,6 +278,7 @@ def read_report_data(
     clusters = obs["cluster"].to_numpy()
     seed = int(provenance["config"]["seed"])
     compared = [path for name in CONDITION_TABLES for path in files[name]]
+    truth = next(iter(files["truth"]), None)
     return ReportData(
         obs=obs,
         umap=umap,
@@ -285,4 +290,5 @@ def read_report_data(
         card=json.loads(Path(files["card"]).read_text()),
         provenance=provenance,
         conditions=read_conditions(compared, compare) if compare else None,
+        truth=read_text_table(truth).set_index("cell")["truth"] if truth else None,
     )

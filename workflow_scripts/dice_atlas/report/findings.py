@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from dice_atlas.holdout import repeated_cells
-from dice_atlas.names import SCORE, SPACES, UNASSIGNED, split_set
-from dice_atlas.report import marker_lists
+from dice_atlas.names import FEW_ANCHORS, NO_DOUBT, SCORE, SPACES, UNASSIGNED, split_set
+from dice_atlas.report import disputes, marker_lists
 from dice_atlas.report.data import ReportData, of_transfer
+from dice_atlas.report.finding import GRADES, Finding, graded, listed, pick, plural
 from dice_atlas.report.tables import confident, percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
 from dice_atlas.transfer.conformal import (
@@ -38,7 +39,6 @@ MUCH_LOST = 0.5
 FEW_COMMON = 0.5
 MANY_DOUBLETS = 0.1
 MANY_UNASSIGNED = 0.2
-FEW_ANCHORS = 5
 # Cells with a smaller p value are unlike the reference; more than this share of them is too many.
 UNLIKE = 0.01
 MANY_UNLIKE = 0.1
@@ -48,17 +48,6 @@ LEAST_STABILITY = 0.5
 MOSTLY = 0.5
 # Smaller differences of two scores are none.
 CLEARLY = 0.01
-
-
-def plural(n: int, word: str) -> str:
-    """The number and the word, "s" where it is not one."""
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
-
-
-def listed(names: list[str], most: int = 8) -> str:
-    """Names in one line, the rest of a long list counted."""
-    more = [f"{len(names) - most} more"] if len(names) > most else []
-    return ", ".join([*names[:most], *more])
 
 
 def facts(data: ReportData) -> list[tuple[str, str, str]]:
@@ -110,6 +99,30 @@ def unassigned_rules(data: ReportData) -> str:
     if calls.outside_below and data.has_support:
         rules.append(f"p_reference below {calls.outside_below:g}")
     return ", or ".join(rules) or "no rule applies"
+
+
+def answer(data: ReportData) -> str:
+    """The atlas in one sentence or two: what the query's cells got, and how far to trust it."""
+    if not data.transferred or data.query.empty:
+        return summary(data)
+    query = data.query
+    labels = query.loc[query["cell_type"] != UNASSIGNED, "cell_type"]
+    one = confident(query)
+    text = (
+        f"{plural(len(query), 'query cell')} got {plural(labels.nunique(), 'cell type')}. "
+        f"{int(one.sum()):,} have one possible label"
+    )
+    right = disputes.right_of(data, one)
+    if right is not None:
+        share, n = right
+        text += f"; of the {n:,} of these with a truth, {percent(share, n)} are right"
+    if "cell_type_doubt" in query:
+        n = int((query["cell_type_doubt"] != NO_DOUBT).sum())
+        text += f". {n:,} have a reason for doubt"
+    apart = disputes.apart(data)
+    if apart:
+        text += f". {listed(apart)} lie{'s' if len(apart) == 1 else ''} apart from the reference"
+    return f"{text}."
 
 
 def truth_cells(data: ReportData) -> pd.Series:
@@ -180,23 +193,41 @@ def by_lists(data: ReportData) -> str:
     )
 
 
-def warnings(data: ReportData) -> list[str]:
-    """What a reader should look at first."""
+def look_first(data: ReportData) -> list[Finding]:
+    """What a reader should look at first, worst first."""
     checks = [
-        logged(data),
-        repeated(data),
-        labelled(data),
-        quality(data),
-        batches(data),
-        clusters(data),
-        denoising(data),
+        (repeated, "serious"),
+        (labelled, "serious"),
+        (quality, "check"),
+        (batches, "check"),
+        (clusters, "check"),
+        (logged, "note"),
+        (denoising, "note"),
+        (disputes.prior, "note"),
+        (disputes.unlabelled, "note"),
     ]
     if data.marker_calls is not None:
-        checks.append(marker_lists.warnings(data))
+        checks.append((marker_lists.warnings, "check"))
     if data.transferred and len(data.query):
-        checks += [shifted(data), unassigned(data), outside(data), evidence(data), synthetic(data)]
-        checks += [against_truth(data)]
-    return [text for check in checks for text in check]
+        checks += [
+            (shifted, "serious"),
+            (outside, "serious"),
+            (against_truth, "serious"),
+            (disputes.sure_and_wrong, "serious"),
+            (disputes.clusters, "check"),
+            (disputes.coverage, "check"),
+            (disputes.doubtful, "check"),
+            (unassigned, "check"),
+            (evidence, "check"),
+            (synthetic, "check"),
+        ]
+    found = [one for check, grade in checks for one in graded(check(data), grade)]
+    return sorted(found, key=lambda one: GRADES.index(one.grade))
+
+
+def warnings(data: ReportData) -> list[str]:
+    """The texts of `look_first`."""
+    return [one.text for one in look_first(data)]
 
 
 def synthetic(data: ReportData) -> Iterator[str]:
@@ -222,7 +253,7 @@ def synthetic(data: ReportData) -> Iterator[str]:
         )
 
 
-def quality(data: ReportData) -> Iterator[str]:
+def quality(data: ReportData) -> Iterator[str | Finding]:
     """Samples that lost most cells or genes, or have many doublets."""
     common = len(data.genes)
     for row in data.qc.to_dict("records"):
@@ -232,14 +263,19 @@ def quality(data: ReportData) -> Iterator[str]:
                 "are in all samples; the others say nothing here."
             )
         if row["cells_kept"] < MUCH_LOST * row["cells_in"]:
-            yield (
+            yield Finding(
                 f"Sample {row['sample']}: only {int(row['cells_kept']):,} of "
-                f"{int(row['cells_in']):,} cells passed quality control."
+                f"{int(row['cells_in']):,} cells passed quality control.",
+                pick=pick(sample=row["sample"]),
+                action="See which limit removed them (Quality control); limits are in qc.",
             )
         if row["doublet_rate"] > MANY_DOUBLETS:
-            yield (
+            removed = row["doublets"] == "remove"
+            yield Finding(
                 f"Sample {row['sample']}: {row['doublet_rate']:.0%} of its cells look like doublets"
-                f" ({'removed' if row['doublets'] == 'remove' else 'marked, not removed'})."
+                f" ({'removed' if removed else 'marked, not removed'}).",
+                pick=pick(sample=row["sample"]),
+                action="" if removed else "To remove them: qc.doublets: remove.",
             )
     none = data.qc[data.qc["doublet_rate"].isna() & (data.qc["doublets"] != "off")]
     if len(none):
@@ -294,17 +330,22 @@ def batches(data: ReportData) -> Iterator[str]:
         )
 
 
-def clusters(data: ReportData) -> Iterator[str]:
+def clusters(data: ReportData) -> Iterator[str | Finding]:
     """Clusters that one sample makes up, and clusters that are not stable."""
     shares = data.obs["sample"].value_counts(normalize=True)
-    owned = []
+    owned, names = [], []
     for cluster in data.clusters:
         cells = data.obs.loc[data.obs["cluster"] == cluster, "sample"]
         top = cells.value_counts(normalize=True)
         if len(cells) >= SMALL_GROUP and top.iloc[0] > 0.95 and shares[top.index[0]] < 0.5:
             owned.append(f"{cluster} ({top.index[0]}, {percent(top.iloc[0], len(cells))})")
+            names.append(cluster)
     if owned:
-        yield f"Clusters that nearly all come from one sample: {listed(owned)}."
+        yield Finding(
+            f"Clusters that nearly all come from one sample: {listed(owned)}.",
+            pick=pick(cluster=names),
+            action="Compare their genes with the next cluster's: a batch effect or real cells?",
+        )
     chosen = data.resolutions[data.resolutions["chosen"] == "True"]
     if len(chosen) and chosen["stability"].iloc[0] < LEAST_STABILITY:
         yield (
@@ -319,12 +360,16 @@ def denoising(data: ReportData) -> Iterator[str]:
         yield f"Denoising: {data.dice['note']}."
 
 
-def unassigned(data: ReportData) -> Iterator[str]:
+def unassigned(data: ReportData) -> Iterator[str | Finding]:
     """Many unassigned cells, over all or in a cluster."""
     query = data.query
     lost = query["cell_type"] == UNASSIGNED
     if lost.mean() > MANY_UNASSIGNED:
-        yield f"{percent(lost.mean(), len(query))} of the query cells are unassigned."
+        yield Finding(
+            f"{percent(lost.mean(), len(query))} of the query cells are unassigned.",
+            pick=pick(role="query", cell_type=UNASSIGNED),
+            action="For more labels, and more wrong ones, raise annotate.risk.",
+        )
     for cluster in data.clusters:
         of_cluster = lost[query["cluster"] == cluster]
         if len(of_cluster) >= 10 and of_cluster.mean() > 0.5:
@@ -335,13 +380,15 @@ def unassigned(data: ReportData) -> Iterator[str]:
                 if several.mean() > 0.5
                 else "it may be a type that the reference lacks"
             )
-            yield (
+            yield Finding(
                 f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
-                f"{len(of_cluster):,} query cells are unassigned; {meaning}."
+                f"{len(of_cluster):,} query cells are unassigned; {meaning}.",
+                pick=pick(role="query", cluster=cluster, cell_type=UNASSIGNED),
+                action="Look at its genes on the right.",
             )
 
 
-def shifted(data: ReportData) -> Iterator[str]:
+def shifted(data: ReportData) -> Iterator[str | Finding]:
     """Samples that lie apart from the reference, by voters and scores."""
     table = of_transfer(data.shift)
     for row in table[table["apart"] == "True"].itertuples():
@@ -352,10 +399,12 @@ def shifted(data: ReportData) -> Iterator[str]:
             )
         if not np.isnan(row.support):
             seen.append(f"the anchor support is {row.support:.2f} ({row.support_held_out:.2f})")
-        yield (
+        yield Finding(
             f"Sample {row.sample} lies apart from the reference: {'; '.join(seen)}. In brackets: "
             "held-out reference cells with the same labels. "
-            f"{promised(data)} is not promised there."
+            f"{promised(data)} is not promised there.",
+            "serious",
+            pick(role="query", sample=str(row.sample)),
         )
 
 
@@ -368,17 +417,19 @@ def promised(data: ReportData) -> str:
     return f"Neither the risk asked for ({calls.risk:.0%}) nor {coverage}"
 
 
-def outside(data: ReportData) -> Iterator[str]:
+def outside(data: ReportData) -> Iterator[str | Finding]:
     """Samples and clusters with many query cells whose type the reference may lack."""
     query = data.query
     if not data.has_support:
         return
-    unknown = query["cell_type_p_reference"].isna().groupby(query["sample"].astype(str)).all()
-    if unknown.any() and len(of_transfer(data.calibration)):
-        yield (
+    apart = disputes.apart(data)
+    if apart:
+        yield Finding(
             "These samples lie apart from the reference as a whole (another technology or "
             "quality): cells of types that it lacks cannot be told there, and prediction sets "
-            f"promise less: {listed(list(unknown.index[unknown]))}."
+            f"promise less: {listed(apart)}.",
+            "serious",
+            pick(role="query", sample=apart),
         )
     unlike = query["cell_type_p_reference"] < UNLIKE
     for key, meaning in (
@@ -391,14 +442,16 @@ def outside(data: ReportData) -> Iterator[str]:
             f"{name} ({percent(row['mean'], int(row['size']))})" for name, row in found.iterrows()
         ]
         if names:
-            yield (
+            yield Finding(
                 f"Query cells around which few find an anchor (cell_type_p_reference below "
                 f"{UNLIKE:g}; {UNLIKE:.0%} are to be expected), by {key}: {listed(names)}. This is "
-                f"{meaning}."
+                f"{meaning}.",
+                "serious",
+                (("role", ("query",)), (key, tuple(map(str, found.index)))),
             )
 
 
-def evidence(data: ReportData) -> Iterator[str]:
+def evidence(data: ReportData) -> Iterator[str | Finding]:
     """Types with little calibration, cells with few anchors, empty prediction sets."""
     query, coverage = data.query, data.settings.calls.coverage
     calibration = of_transfer(data.calibration)
@@ -434,9 +487,10 @@ def evidence(data: ReportData) -> Iterator[str]:
         )
     empty = (query["cell_type_set"] == "").mean()
     if empty > 0.05:
-        yield (
+        yield Finding(
             f"{percent(empty, len(query))} of the query cells have an empty prediction set: "
-            "nothing speaks for any label."
+            "nothing speaks for any label.",
+            pick=pick(role="query", cell_type_set=""),
         )
 
 
@@ -452,7 +506,7 @@ def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
     return found
 
 
-def against_truth(data: ReportData) -> Iterator[str]:
+def against_truth(data: ReportData) -> Iterator[str | Finding]:
     """Prediction sets that miss their coverage; types that the reference lacks; another voter."""
     n = known_cells(data)
     final, coverage = data.settings.voters.final, data.settings.calls.coverage
@@ -465,12 +519,13 @@ def against_truth(data: ReportData) -> Iterator[str]:
         )
         if lacking.sum() > n:
             text += " Are these other names for the reference's types? Truth is compared by name."
-        yield text
+        yield Finding(text, "serious", pick(truth=list(lacking.index)))
     with_truth = int(truth_cells(data).sum())
     if 0 < with_truth < len(data.query) / 2:
-        yield (
+        yield Finding(
             f"{with_truth:,} of the {len(data.query):,} query cells have a given truth: the "
-            "metrics speak of these alone."
+            "metrics speak of these alone.",
+            "note",
         )
     held = data.metric("set_coverage_known", final)
     if held is not None and held < coverage - 2 * np.sqrt(coverage * (1 - coverage) / max(n, 1)):
@@ -481,8 +536,10 @@ def against_truth(data: ReportData) -> Iterator[str]:
     accuracy = {name: data.metric("accuracy", name) for name in data.settings.voters.all_calls}
     own = accuracy[final]
     for name, value in accuracy.items():
-        if value is not None and own is not None and value > own + 0.01:
-            yield (
+        better = value is not None and own is not None and value > own + CLEARLY
+        if better and disputes.beyond_chance(data, name):
+            yield Finding(
                 f"Labels {by_whom(name)} are right more often: {value:.1%} against {own:.1%}, "
-                "unassigned counted as wrong."
+                "unassigned counted as wrong.",
+                action=f"To use them: annotate.final: {name}.",
             )

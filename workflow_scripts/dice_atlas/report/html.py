@@ -13,28 +13,33 @@ from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.points import MOST_POINTS
-from dice_atlas.report import conditions, marker_lists, tables
+from dice_atlas.report import annotation, conditions, marker_lists, tables
 from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
-from dice_atlas.report.findings import facts, summary, unassigned_rules, warnings
+from dice_atlas.report.finding import pick_json
+from dice_atlas.report.findings import answer, facts, look_first, summary, unassigned_rules
 from dice_atlas.report.methods import REFERENCES, methods
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
 from dice_atlas.texts import shown
+from dice_atlas.viewer.columns import Orders
+from dice_atlas.viewer.payload import Cells, Payload, ViewerSettings, make_payload
 
 QC_DPI = 150
 
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """Section `report` of the config: the page's title (None: the atlas's name), top markers."""
+    """Of the page: its title (None: the atlas's name), top markers, and what its map holds."""
 
     title: str | None
     n_markers: int
+    viewer: ViewerSettings
 
     @classmethod
-    def from_config(cls, report: Mapping[str, Any]) -> "ReportSettings":
-        """Settings from the `report` section of the config."""
-        return cls(report["title"], report["n_markers"])
+    def from_config(cls, report: Mapping[str, Any], seed: int) -> "ReportSettings":
+        """Settings from the `report` section of the config, and the run's seed."""
+        viewer = ViewerSettings.from_config(report, seed)
+        return cls(report["title"], report["n_markers"], viewer)
 
 
 def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
@@ -66,12 +71,32 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "mixing": tables.metric_table(metrics, tables.MIXING, embeddings, ["all"]),
         "transfer": tables.metric_table(metrics, tables.TRANSFER, called, ["query"]),
         "by_type": tables.by_type_table(metrics, called),
+        "confusion": confusion_table(data),
+        "clusters": clusters_table(data),
         "augment": tables.augment_table(data),
         "condition_genes": conditions.gene_table(data.conditions) if data.conditions else None,
         "condition_shares": conditions.share_table(data.conditions) if data.conditions else None,
         "qc": tables.qc_table(data.qc),
         "files": tables.file_table(data.provenance["inputs"]),
     }
+
+
+def confusion_table(data: ReportData) -> tables.Table | None:
+    """Truth against the final label; None without a truth."""
+    final = data.settings.voters.final
+    if not (data.confusion["space"] == final).any():
+        return None
+    counts = annotation.confusion_counts(data.confusion, final)
+    return tables.matrix_table(counts, "truth \\ label", "truth", "cell_type", "query")
+
+
+def clusters_table(data: ReportData) -> tables.Table | None:
+    """Clusters against cell types; None without types."""
+    if not data.labels:
+        return None
+    return tables.matrix_table(
+        annotation.cluster_counts(data), "cluster \\ type", "cluster", "cell_type"
+    )
 
 
 def visible(value: Any) -> Any:
@@ -94,6 +119,7 @@ def page_environment(templates: Sequence[str | Path]) -> jinja2.Environment:
 
 def render(
     data: ReportData,
+    payload: Payload,
     figures: Mapping[str, str | Path],
     qc_figures: Mapping[str, str | Path],
     settings: ReportSettings,
@@ -105,6 +131,7 @@ def render(
     Parameters
     ----------
     data : tables and settings.
+    payload : of the map.
     figures : PNG files by name; what is missing is left out of the page.
     qc_figures : PNG files by sample.
     settings : of the page.
@@ -123,8 +150,11 @@ def render(
         data=data,
         config=data.config,
         facts=facts(data),
+        answer=answer(data),
         summary=summary(data),
-        warnings=warnings(data),
+        findings=[(one, pick_json(one.pick) if one.pick else "") for one in look_first(data)],
+        payload=payload,
+        viewer=settings.viewer,
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
         methods=methods(data),
         list_coverage=marker_lists.coverage(data) if data.marker_calls is not None else "",
@@ -141,6 +171,13 @@ def render(
         figures={key: image(path) for key, path in figures.items()},
         qc_figures={sample: image(path, QC_DPI) for sample, path in qc_figures.items()},
     )
+
+
+def cells_of(data: ReportData) -> Cells:
+    """What the map's data are made of."""
+    orders = Orders(data.labels, data.samples)
+    tables_of_genes = data.markers, data.label_genes
+    return Cells(data.obs, data.umap, data.truth, *tables_of_genes, orders)
 
 
 def write_report(
@@ -163,8 +200,9 @@ def write_report(
     compare : settings of the comparison of conditions, if there is one.
     """
     data = read_report_data(files, settings.n_markers, compare)
+    payload = make_payload(files["atlas"], cells_of(data), settings.viewer)
     figures = draw(data, settings.n_markers, folder)
     qc_figures = {Path(path).parent.name: path for path in files["qc_figures"]}
-    text = render(data, figures, qc_figures, settings, name, files["templates"])
+    text = render(data, payload, figures, qc_figures, settings, name, files["templates"])
     with atomic_path(page) as path:
         path.write_text(text, encoding="utf-8")

@@ -125,14 +125,17 @@ def draw_categories(
     entries : category -> text of the legend, in order; none: no legend.
     width : inches of the legend.
     """
-    shades = values.map(colors).fillna(GREY).to_numpy()
-    axes.scatter(
-        points[:, 0], points[:, 1], s=point_size(len(points)), c=shades, linewidths=0,
-        rasterized=True,
-    )  # fmt: skip
+    shades, size = values.map(colors).fillna(GREY).to_numpy(), point_size(len(points))
+    # Cells without a label lie on top and have another shape: they are those to look at.
+    lost = (values == UNASSIGNED).to_numpy()
+    for some, shape, width_of_line in ((~lost, "o", 0.0), (lost, "x", size**0.5 / 3)):
+        axes.scatter(
+            points[some, 0], points[some, 1], s=size, c=shades[some], marker=shape,
+            linewidths=width_of_line, rasterized=True,
+        )  # fmt: skip
     frame(axes, points)
     handles = [
-        axes.plot([], [], "o", ms=6, color=colors.get(name, GREY))[0]
+        axes.plot([], [], "x" if name == UNASSIGNED else "o", ms=6, color=colors.get(name, GREY))[0]
         for name in list(entries)[:MOST_NAMES]
     ]
     texts = list(entries.values())[:MOST_NAMES]
@@ -188,10 +191,8 @@ def umap_types(data: ReportData, seed: int, only: str | None = None) -> Figure:
             draw_categories(panel, points, obs[key], colors, entries[key], width)
             panel.set_title(kinds_of(data)[key])
             named = [name for name in order if name != UNASSIGNED]
-            if key == "cell_type":
-                write_names(panel, anchors_of(points, obs[key], named[:MOST_ON_MAP]), points)
-            else:
-                write_names(panel, anchors_of(points, obs[key], named))
+            most = MOST_ON_MAP if key == "cell_type" else len(named)
+            write_names(panel, anchors_of(points, obs[key], named[:most]), points)
     return figure
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from dice_atlas.counts.criteria import CRITERIA, METRICS
 from dice_atlas.names import DECIDED, UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer, top_markers
+from dice_atlas.report.finding import pick, pick_json
 from dice_atlas.synthesis.names import REGRESSION
 
 # Metric, what it is called, whether up is better (None: neither).
@@ -49,6 +50,8 @@ TRANSFER = {
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 # Metrics of one type each, and what their columns are called.
 BY_TYPE = {"recall": "right", "set_coverage": "in set"}
+# How the note of such a metric begins: with its cells.
+BY_TYPE_NOTE = re.compile(r"^(\d+) cell")
 QC_TITLES = {
     "genes_measured": "genes in the file",
     "cells_in": "cells before",
@@ -80,6 +83,12 @@ class Table:
         Rows that begin a group.
     notes, general
         Footnotes that rows point to, and what holds for the whole table.
+    picks
+        Cells that a field stands for, by (row, column): a click selects them on the map.
+    shares
+        Fields with a bar or a shade behind them, by (row, column): 0 to 1.
+    kind
+        "" or "matrix": names over narrow columns, shades in place of bars.
     """
 
     columns: list[str]
@@ -89,6 +98,14 @@ class Table:
     starts: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     general: list[str] = field(default_factory=list)
+    picks: dict[tuple[int, int], str] = field(default_factory=dict)
+    shares: dict[tuple[int, int], float] = field(default_factory=dict)
+    kind: str = ""
+
+    @property
+    def sortable(self) -> bool:
+        """Whether a reader may sort the rows: those of groups and totals belong where they are."""
+        return len(self.rows) > 2 and not self.starts and not self.kind
 
 
 def number(value: float, digits: int | None = None) -> str:
@@ -179,7 +196,7 @@ def by_type_table(metrics: pd.DataFrame, spaces: Sequence[str]) -> Table | None:
     found = found[found["kind"].isin(list(BY_TYPE)) & found["embedding"].isin(spaces)]
     if found.empty:
         return None
-    found["n"] = found["note"].str.extract(r"^(\d+) cell", expand=False).astype(float)
+    found["n"] = found["note"].str.extract(BY_TYPE_NOTE, expand=False).astype(float)
     wide = found.pivot_table(index=["type", "n"], columns=["kind", "embedding"], values="value")
     columns = [(kind, space) for kind in BY_TYPE for space in spaces]
     # Labels by marker lists have no sets.
@@ -209,13 +226,17 @@ def type_table(data: ReportData) -> Table | None:
         "cell type", "reference cells", "query cells", "share of query", "median score",
         "median entropy", "median anchors", "confident", "median uncertainty",
     ]  # fmt: skip
-    rows = []
+    rows: list[list[str]] = []
+    picks: dict[tuple[int, int], str] = {}
+    shares: dict[tuple[int, int], float] = {}
     for label in [*data.labels, UNASSIGNED]:
         cells = query[query["cell_type"] == label]
         given = int((reference["cell_type"] == label).sum())
         if not len(cells) and not given:
             continue
         sure = confident(cells).mean() if len(cells) else np.nan
+        picks[len(rows), 0] = pick_json(pick(cell_type=label))
+        shares |= {(len(rows), 3): len(cells) / len(query), (len(rows), 7): sure}
         rows.append(
             [
                 label,
@@ -229,7 +250,9 @@ def type_table(data: ReportData) -> Table | None:
                 number(cells["dice_uncertainty"].median(), 1),
             ]
         )
-    return Table(columns, rows, [False, *[True] * (len(columns) - 1)])
+    shares = {field: share for field, share in shares.items() if not np.isnan(share)}
+    numeric = [False, *[True] * (len(columns) - 1)]
+    return Table(columns, rows, numeric, picks=picks, shares=shares)
 
 
 def level_table(data: ReportData) -> Table | None:
@@ -273,7 +296,35 @@ def agreement_table(data: ReportData) -> Table | None:
         row += [number(n), first["reference_label"] or "–"]
         rows.append([*row, percent(first["reference_agreement"], n)])
     numeric = [False, True, False, True, True, *[False] * len(others), True, False, True]
-    return Table(columns, rows, numeric)
+    picks = {(i, 0): pick_json(pick(cluster=row[0])) for i, row in enumerate(rows)}
+    return Table(columns, rows, numeric, picks=picks)
+
+
+def matrix_table(
+    counts: pd.DataFrame, title: str, rows: str, columns: str, role: str = ""
+) -> Table:
+    """A table of counts whose fields select their cells.
+
+    Parameters
+    ----------
+    counts : cells by two columns of obs.
+    title : of the first column.
+    rows, columns : columns of obs that the rows and the columns are values of.
+    role : of the cells that were counted; "": all.
+    """
+    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
+    table = Table(
+        [title, *map(str, counts.columns)], [], [False, *[True] * counts.shape[1]], kind="matrix"
+    )
+    own = {"role": role} if role else {}
+    for i, name in enumerate(map(str, counts.index)):
+        table.rows.append([name, *(f"{n:,}" if n else "" for n in counts.iloc[i])])
+        table.picks[i, 0] = pick_json(pick(**own, **{rows: name}))
+        for j, column in enumerate(map(str, counts.columns)):
+            if counts.iat[i, j]:
+                table.picks[i, j + 1] = pick_json(pick(**own, **{rows: name, columns: column}))
+                table.shares[i, j + 1] = float(shares[i, j])
+    return table
 
 
 def augment_table(data: ReportData) -> Table | None:
