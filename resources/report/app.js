@@ -51,7 +51,9 @@ async function refresh({ recolor = true, reselect = true } = {}) {
   if (recolor || !refresh.layer) refresh.layer = await updateColors();
   if (reselect) mask = await maskOf(state.selection);
   if (own !== turn) return;
-  for (let i = 0; i < n; i++) layers[i] = !visible[i] ? HIDDEN : mask && !mask[i] ? PALE : refresh.layer(i);
+  // One cell has a ring: the others keep their colours.
+  const fades = mask && main.marked < 0;
+  for (let i = 0; i < n; i++) layers[i] = !visible[i] ? HIDDEN : fades && !mask[i] ? PALE : refresh.layer(i);
   paint();
   renderLegend();
   if (reselect || recolor) await renderPanel(own);
@@ -250,7 +252,7 @@ function writeAddress() {
   if (state.queryOnly) parts.set("query", "1");
   if (state.least > 0) parts.set("least", String(state.least));
   const { zoom, x, y } = main.view;
-  if (Math.abs(zoom - 1) > 0.001) parts.set("view", [zoom, x, y].map((v) => v.toFixed(4)).join(","));
+  if (Math.abs(zoom - 1) > 0.001) parts.set("view", [zoom, x, y].map((v) => Number(v.toFixed(6))).join(","));
   const hash = parts.toString();
   if (hash || location.hash.includes("=")) history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }

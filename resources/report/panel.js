@@ -2,6 +2,7 @@
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"].map(fromHex);
 const TOP_GENES = 10;
 const SURE = "none"; // the value of cell_type_doubt of a cell without a doubt
+const VOTERS = { pca: "PCA", dice: "DICE", linear: "the linear model" };
 const UNASSIGNED = "unassigned";
 
 function fromHex(hex) {
@@ -65,6 +66,8 @@ async function differingGenes(mask, others, stale) {
   return rows.sort((a, b) => Math.abs(b[1] - b[2]) - Math.abs(a[1] - a[2])).slice(0, TOP_GENES);
 }
 
+const listed = (values) => (values.length > 1 ? `${values.slice(0, -1).join(", ")} and ${values.at(-1)}` : values.join(""));
+
 // Why the label of a cell is sure or not, in one or two sentences.
 function why(i) {
   const label = text("cell_type", i), sample = text("sample", i);
@@ -74,10 +77,10 @@ function why(i) {
   }
   const reasons = [], set = text("cell_type_set", i).split("|").filter(Boolean);
   const doubt = text("cell_type_doubt", i), others = set.filter((one) => one !== label);
-  if (doubt === UNASSIGNED) return `No label: ${ruleInWords(i)}${set.length ? ` Possible are ${set.join(" and ")}.` : ""}${votersInWords(i, label)}`;
+  if (doubt === UNASSIGNED) return `No label: ${ruleInWords(i)}${set.length ? ` Possible ${set.length > 1 ? "are" : "is"} ${listed(set)}.` : ""}${votersInWords(i, label)}`;
   if (!set.length) reasons.push("its prediction set is empty");
-  else if (!set.includes(label)) reasons.push(`its prediction set holds only ${set.join(" and ")}`);
-  else if (others.length) reasons.push(`its prediction set also holds ${others.join(" and ")}`);
+  else if (!set.includes(label)) reasons.push(`its prediction set holds only ${listed(set)}`);
+  else if (others.length) reasons.push(`its prediction set also holds ${listed(others)}`);
   if (doubt === "cluster_disagrees") reasons.push(`most cells of its cluster, ${text("cluster", i)}, have another label`);
   if (doubt === "few_anchors") reasons.push(`only ${text("cell_type_n_anchors", i)} anchors support it`);
   const voters = votersInWords(i, label);
@@ -105,9 +108,9 @@ function votersInWords(i, label) {
   for (const name of columns.keys()) {
     if (!name.startsWith("cell_type_in_")) continue;
     const given = text(name, i);
-    if (given && given !== label && given !== UNASSIGNED) told.push(`${name.slice(13).toUpperCase()} says ${given}`);
+    if (given && given !== label && given !== UNASSIGNED) told.push(`${VOTERS[name.slice(13)] ?? name.slice(13)} says ${given}`);
   }
-  return told.length ? ` ${told.join(", ")}.` : "";
+  return told.length ? ` But ${listed(told)}.` : "";
 }
 
 // Bars of a composition. Each bar selects its cells among the selected ones.

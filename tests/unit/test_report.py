@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dice_atlas.atlas.doubt import doubts
 from dice_atlas.conditions.results import (
     GENE_COLUMNS,
     SHARE_COLUMNS,
@@ -31,7 +32,9 @@ from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import best_scores, class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
 from factories import BATCH, NO_QC
+from matplotlib.colors import to_rgb
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 LABELS = ["T cell", "B & <plasma>", "NA"]
 CONFIG = {
@@ -55,7 +58,7 @@ CONFIG = {
     "cluster": {"embedding": "dice", "n_neighbors": 15, "exact_up_to": 100_000,
                 "flavor": "leidenalg", "resolutions": [0.5, 1.0], "choose": "auto"},
     "augment": {"below": 30, "target": 60, "spread": 0.5},
-    "report": {"title": None, "n_markers": 2},
+    "report": {"title": None, "n_markers": 2, "genes": [], "max_mb": 12, "max_cells": 200_000},
 }  # fmt: skip
 OF_TRANSFERS = ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv", "shift.tsv")
 QC_LIMITS = {**NO_QC, "min_genes": 200, "max_mito_percent": 15, "n_mads": np.nan}
@@ -90,6 +93,7 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
         },
         index=[f"c{i}" for i in range(n)],
     )
+    obs["cell_type_doubt"] = doubts(obs, "dice") if transfer else ""
     counts = sp.random(n, 12, 0.5, "csr", dtype=np.float32, rng=rng)
     dice = {
         "method": "gibbs" if gibbs else "exact",
@@ -110,8 +114,11 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
     }  # fmt: skip
     umap = np.stack([3 * kind, kind % 2], axis=1) + rng.normal(0, 0.3, (n, 2))
     atlas = ad.AnnData(
-        counts, obs=obs, var=pd.DataFrame(index=[f"G{i}" for i in range(12)]),
-        obsm={"X_umap": umap.astype(np.float32)}, uns={"dice_atlas": about},
+        counts, obs=obs, uns={"dice_atlas": about}, 
+        obsm={"X_umap": umap.astype(np.float32),
+              "X_dice": (umap @ rng.normal(size=(2, 4))).astype(np.float32)},
+        var=pd.DataFrame({"highly_variable": True, "n_cells": counts.getnnz(axis=0)},
+                         index=[f"G{i}" for i in range(12)]),
     )  # fmt: skip
     atlas.write_h5ad(folder / "atlas.h5ad")
     return obs
@@ -227,59 +234,74 @@ def write_lists(folder, transfer, lists):
     return {name: [folder / f"{name}.tsv"] for name in names}
 
 
+def write_truth(folder, obs):
+    """truth.tsv.gz, of which confusion.tsv was made: the truth of every label is the label."""
+    query = obs[obs["role"] == "query"]
+    table = pd.DataFrame({"cell": query.index, "truth": query["cell_type"].to_numpy()})
+    write_table(table, folder / "truth.tsv.gz")
+    return [folder / "truth.tsv.gz"]
+
+
+def make_report_files(
+    folder,
+    root,
+    transfer=True,
+    truth=True,
+    clusters=3,
+    one_sample=False,
+    doublets=True,
+    gibbs=False,
+    lists=False,
+):
+    """Inputs of the rule, by name, for a run of a given kind."""
+    rng = np.random.default_rng(0)
+    obs = write_atlas(folder, rng, transfer, clusters, one_sample, gibbs)
+    write_tables(folder, rng, obs, transfer, truth and transfer, clusters, doublets)
+    np.savez(folder / "loadings.npz", singular_values=np.linspace(10, 1, 20), k=5)
+    notes = {"method": "harmony", "applied": False, "scope": "within_role",
+             "notes": np.array(["one batch only"])}  # fmt: skip
+    ad.AnnData(obs=obs[[]], uns={"correction": notes}).write_h5ad(folder / "corrected.h5ad")
+    card = {
+        "preset": "fast",
+        "noise": "within_type",
+        "settings": {"background": 0.1},
+        "augmentation": "labels",
+        "n_cells": 100,
+        "steps": 700,
+        "seconds": 15.2,
+        "device": "cpu",
+        "held_out_loss": 0.5,
+        "dice_atlas": "0.1.0",
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    figures = []
+    for sample in obs["sample"].unique():
+        figures.append(folder / sample / "qc.png")
+        figures[-1].parent.mkdir()
+        Image.new("RGB", (150, 60), "white").save(figures[-1])
+    tables = ("metrics", "qc", "confusion", "resolutions", "loss", "genes")
+    return {
+        "atlas": folder / "atlas.h5ad", "loadings": folder / "loadings.npz",
+        "corrected": folder / "corrected.h5ad", "card": folder / "card.json",
+        "markers": folder / "markers.tsv.gz", "qc_figures": figures,
+        **{name.split(".")[0]: [folder / name] if transfer else [] for name in OF_TRANSFERS},
+        "templates": [
+            root / "resources" / name
+            for name in ("report.html.j2", "page.css", "macros.html.j2")
+        ] + sorted((root / "resources/report").iterdir()),
+        **{name: folder / f"{name}.tsv" for name in tables},
+        "augmented": [], "augment_scores": [],
+        "condition_genes": [], "condition_shares": [], "condition_types": [],
+        "levels": [], "label_levels": [],
+        **write_lists(folder, transfer, lists),
+        "truth": write_truth(folder, obs) if transfer and truth else [],
+    }  # fmt: skip
+
+
 @pytest.fixture
 def make_files(tmp_path, root):
     """Inputs of the rule, by name, for a run of a given kind."""
-
-    def make(
-        transfer=True, truth=True, clusters=3, one_sample=False, doublets=True, gibbs=False,
-        lists=False,
-    ):  # fmt: skip
-        rng = np.random.default_rng(0)
-        obs = write_atlas(tmp_path, rng, transfer, clusters, one_sample, gibbs)
-        write_tables(tmp_path, rng, obs, transfer, truth and transfer, clusters, doublets)
-        np.savez(tmp_path / "loadings.npz", singular_values=np.linspace(10, 1, 20), k=5)
-        notes = {"method": "harmony", "applied": False, "scope": "within_role",
-                 "notes": np.array(["one batch only"])}  # fmt: skip
-        ad.AnnData(obs=obs[[]], uns={"correction": notes}).write_h5ad(tmp_path / "corrected.h5ad")
-        card = {
-            "preset": "fast",
-            "noise": "within_type",
-            "settings": {"background": 0.1},
-            "augmentation": "labels",
-            "n_cells": 100,
-            "steps": 700,
-            "seconds": 15.2,
-            "device": "cpu",
-            "held_out_loss": 0.5,
-            "dice_atlas": "0.1.0",
-        }
-        (tmp_path / "card.json").write_text(json.dumps(card))
-        figures = []
-        for sample in obs["sample"].unique():
-            figures.append(tmp_path / sample / "qc.png")
-            figures[-1].parent.mkdir()
-            Image.new("RGB", (150, 60), "white").save(figures[-1])
-        tables = ("metrics", "qc", "confusion", "resolutions", "loss", "genes")
-        return {
-            "atlas": tmp_path / "atlas.h5ad", "loadings": tmp_path / "loadings.npz",
-            "corrected": tmp_path / "corrected.h5ad", "card": tmp_path / "card.json",
-            "markers": tmp_path / "markers.tsv.gz", "qc_figures": figures,
-            **{
-                name.split(".")[0]: [tmp_path / name] if transfer else [] for name in OF_TRANSFERS
-            },
-            "templates": [
-                root / "resources" / name
-                for name in ("report.html.j2", "page.css", "macros.html.j2")
-            ],
-            **{name: tmp_path / f"{name}.tsv" for name in tables},
-            "augmented": [], "augment_scores": [],
-            "condition_genes": [], "condition_shares": [], "condition_types": [],
-            "levels": [], "label_levels": [],
-            **write_lists(tmp_path, transfer, lists),
-        }  # fmt: skip
-
-    return make
+    return lambda **kind: make_report_files(tmp_path, root, **kind)
 
 
 class Page(HTMLParser):
@@ -299,11 +321,16 @@ class Page(HTMLParser):
         self.ids |= {found["id"]} if "id" in found else set()
 
     def handle_data(self, data):
-        self.text.append(data)
+        # What a reader sees: no script, no style.
+        if self.tags and self.tags[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def handle_endtag(self, tag):
+        self.tags += [f"/{tag}"] if tag in ("script", "style") else []
 
 
 def rendered(files, folder, compare=None) -> Page:
-    settings = html.ReportSettings.from_config(CONFIG["report"])
+    settings = html.ReportSettings.from_config(CONFIG["report"], 0)
     html.write_report(files, folder / "report.html", folder / "figures", settings, "small", compare)
     return Page((folder / "report.html").read_text())
 
@@ -339,7 +366,9 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
         assert picture.mode == "P"
         shown = {(image["width"], image["height"]) for image in page.images}
         assert (str(picture.width // 2), str(picture.height // 2)) in shown
-    assert not {"script", "plasma", "iframe"} & set(page.tags)
+    assert not {"plasma", "iframe"} & set(page.tags)
+    # The map's data, and its script.
+    assert page.tags.count("script") == 4
     assert "B & <plasma>" in page.words
     # What was read from the file, and what was not.
     assert "matrix passed over r h5ad raw.X raw.X X: <negative>" in page.words
@@ -348,7 +377,7 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
 
 
 def test_characters_that_nobody_sees_are_written_out(make_files, tmp_path, monkeypatch):
-    monkeypatch.setitem(CONFIG, "report", {"title": "a\u202eb\u200bc <i>", "n_markers": 2})
+    monkeypatch.setitem(CONFIG, "report", CONFIG["report"] | {"title": "a\u202eb\u200bc <i>"})
     page = rendered(make_files(), tmp_path)
     assert "a\\u202eb\\u200bc <i>" in page.words
     assert not {"\u202e", "\u200b"} & set(page.words)
@@ -854,9 +883,35 @@ def test_colours_are_those_of_the_label_and_grey_is_unassigned():
     names = [f"type {i}" for i in range(45)]
     colors = style.palette([*names, "unassigned"])
     assert len({colors[name] for name in names}) == 45
-    assert colors["unassigned"] == style.GREY
+    assert colors["unassigned"] == style.UNASSIGNED_COLOR
     assert style.palette(names)["type 3"] == colors["type 3"]
     assert style.natural(["10", "9", "b", "a"]) == ["9", "10", "a", "b"]
+
+
+# Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
+VISION = {
+    "full": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                     [-0.011820, 0.042940, 0.968881]],
+}  # fmt: skip
+
+
+def seen_by(colors, matrix):
+    """Colours (#RRGGBB) as such a reader sees them, in CIELAB."""
+    rgb = np.array([to_rgb(color) for color in colors])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.asarray(matrix).T, 0, 1)
+    return rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_ten_types_and_unassigned_are_told_apart_by_colour_blind_readers(vision):
+    colors = [*style.TYPE_COLORS[:10], style.UNASSIGNED_COLOR]
+    lab = seen_by(colors, VISION[vision])
+    apart = deltaE_ciede2000(lab[:, None], lab[None])
+    assert apart[np.triu_indices(11, 1)].min() >= 10
 
 
 def test_points_drawn_are_a_seeded_subset():

@@ -130,7 +130,7 @@ def confusion_counts(confusion: pd.DataFrame, space: str) -> pd.DataFrame:
         index="truth", columns="predicted", values="cells", aggfunc="sum", fill_value=0
     )
     rows = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index
-    columns = [label for label in rows if label in counts]
+    columns = [label for label in rows if label in counts and label != UNASSIGNED]
     others = sorted(label for label in counts if label not in (*columns, UNASSIGNED))
     last = [UNASSIGNED] if UNASSIGNED in counts else []
     return counts.loc[rows, [*columns, *others, *last]]

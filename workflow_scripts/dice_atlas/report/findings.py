@@ -67,7 +67,8 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         total, settings = len(data.query), data.settings.calls
         lost = (data.query["cell_type"] == UNASSIGNED).mean()
         found += [
-            (percent(confident(data.query).mean(), total), "confident labels",
+            (percent(confident(data.query).mean(), total),
+             "one possible label" if disputes.falls_short(data) else "confident labels",
              f"one label at {settings.coverage:.0%} coverage"),
             (percent(lost, total), "unassigned",
              unassigned_rules(data)),

@@ -62,6 +62,8 @@ ABOUT = {name: text for group in GROUPS.values() for name, text in group.items()
 # Said by another column, or of no use as a colour.
 LEFT_OUT = ("cell_type_ontology_term_id",)
 ALWAYS = ("sample", "role", "cell_type", "cluster")
+# A column of more names than this is none to colour by.
+MOST_VALUES = 10_000
 # Values of a column that are labels.
 LABELS = ("cell_type", "truth", "cell_type_second")
 DOUBT_COLORS = ("#47505C", "#660A0A", "#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
@@ -150,7 +152,8 @@ def categories(
         if column.dtype == object and obs[name].dtype == bool:
             column = column.map({"True": "yes", "False": "no"})
         values = values_of(name, column, orders)
-        if name in LEFT_OUT or (len(values) < 2 and name not in ALWAYS) or len(values) > 65_000:
+        alike = column.nunique() < 2 and name not in ALWAYS
+        if name in LEFT_OUT or alike or len(values) > MOST_VALUES:
             continue
         codes = pd.Index(values).get_indexer(column)
         counts = np.bincount(codes[codes >= 0], minlength=len(values))

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def as_script(value: Mapping[str, object] | Sequence[object]) -> str:
+def as_script(value: Any) -> str:
     """JSON that no HTML parser takes for a tag."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")

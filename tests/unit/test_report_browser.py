@@ -1,0 +1,314 @@
+"""The report in a headless Chromium: what a reader clicks, types and sees."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pytest
+from dice_atlas.names import NO_DOUBT
+from dice_atlas.report import figures, html
+from dice_atlas.report.data import read_report_data
+from test_report import CONFIG, make_report_files
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WHY = {
+    not CHROMIUM: "no chromium on this machine (Debian: apt-get install chromium)",
+    importlib.util.find_spec("playwright")
+    is None: "playwright is not installed (make .venv/.ready-dev)",
+}
+pytestmark = pytest.mark.skipif(any(WHY), reason=WHY.get(True, ""))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, root):
+    """A page, and the data that it was made of."""
+    folder = tmp_path_factory.mktemp("browser")
+    files = make_report_files(folder, root)
+    settings = html.ReportSettings.from_config(CONFIG["report"], 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "DPI", 50)
+        html.write_report(files, folder / "report.html", folder / "figures", settings, "small")
+    return folder / "report.html", read_report_data(files, 2)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        # No name of a host is resolved: a page that asked for something would fail.
+        started = driver.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--host-resolver-rules=MAP * ~NOTFOUND"] + ["--no-sandbox"] * (os.geteuid() == 0),
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser, report):
+    """Opens the page; in the end nothing may have been asked for, and nothing have gone wrong."""
+    contexts, troubles = [], []
+
+    def opened(hash_="", width=1440, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        page.on("console", lambda message: troubles.append(f"console: {message.text}"))
+        page.on(
+            "request",
+            lambda request: (
+                re.match("(file|data|blob):", request.url)
+                or troubles.append(f"request: {request.url}")
+            ),
+        )
+        page.goto(f"file://{report[0]}{hash_}")
+        if options.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready=all]", state="attached")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def picture(page):
+    return page.locator("#map").screenshot()
+
+
+def selected(page):
+    page.wait_for_selector("#inspector:not([hidden])")
+    return int(page.inner_text("#selected-count").replace(",", ""))
+
+
+def selection(*conditions):
+    return "#select=" + quote(json.dumps([[list(one) for one in conditions]]))
+
+
+def test_the_first_screen_has_the_answer_the_list_and_the_map(open_page, report):
+    page, (_, data) = open_page(), report
+    assert page.inner_text(".answer").startswith("140 query cells got 3 cell types.")
+    assert page.inner_text(".facts div:first-child strong") == "240"
+    counts = data.obs["cell_type"].value_counts()
+    legend = {
+        button.get_attribute("data-value"): int(button.locator(".number").inner_text())
+        for button in page.locator("#legend button").all()
+    }
+    assert legend == counts.to_dict()
+    for place in ("#map", "#look", "#legend", ".answer"):
+        box = page.locator(place).bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 900
+    assert page.locator("#look li").count() >= 5
+    assert not page.locator("img.static, .static img").first.is_visible()
+
+
+def test_a_gene_changes_the_colours_and_an_unknown_one_is_told(open_page):
+    page = open_page()
+    before = picture(page)
+    page.fill("#gene", "g7")
+    page.press("#gene", "Enter")
+    page.wait_for_selector("#legend .ramp")
+    assert picture(page) != before
+    assert page.evaluate("location.hash") == "#color=G7"
+    page.fill("#gene", "XYZ")
+    page.press("#gene", "Enter")
+    assert "XYZ is not among the 12 genes" in page.inner_text("#gene-note")
+    page.fill("#gene", "")
+    page.press("#gene", "Enter")
+    page.wait_for_selector("#legend button")
+    assert picture(page) == before
+
+
+def test_the_legend_selects_adds_and_clears(open_page, report):
+    page, (_, data) = open_page(), report
+    counts = data.obs["cell_type"].value_counts()
+    before = picture(page)
+    page.click("#legend button[data-value='T cell']")
+    assert selected(page) == counts["T cell"]
+    page.wait_for_selector("#top-genes table")
+    assert picture(page) != before
+    page.click("#legend button[data-value='unassigned']", modifiers=["Shift"])
+    page.wait_for_selector(f"#selected-count:text-is('{counts['T cell'] + counts['unassigned']}')")
+    assert "cell type: T cell + cell type: unassigned" in page.inner_text("#selected-name")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#inspector", state="hidden")
+    assert picture(page) == before
+
+
+def test_the_panel_has_the_share_of_cells_with_each_gene(open_page, report):
+    import anndata as ad
+
+    page, (path, data) = open_page(selection(("cell_type", ["T cell"]))), report
+    page.wait_for_selector("#top-genes table")
+    rows = [row.split("\t") for row in page.inner_text("#top-genes tbody").splitlines()]
+    chosen = (data.obs["cell_type"] == "T cell").to_numpy()
+    there = ad.read_h5ad(path.with_name("atlas.h5ad")).X.toarray() > 0
+    inside, outside = there[chosen].mean(axis=0), there[~chosen].mean(axis=0)
+    order = np.argsort(-np.abs(inside - outside), kind="stable")[:10]
+    assert [row[0] for row in rows] == [f"G{j}" for j in order]
+    for row, j in zip(rows, order, strict=True):
+        shown = [float(text.strip("%")) for text in row[1:]]
+        np.testing.assert_allclose(shown, 100 * np.array([inside[j], outside[j]]), atol=0.501)
+    query = data.query[data.query["cell_type"] == "T cell"]
+    sure = (query["cell_type_doubt"] == NO_DOUBT).mean()
+    expected = (
+        f"{len(query)} query cells: mean score {query['cell_type_score'].mean():.2f}, {sure:.0%} "
+    )
+    assert page.inner_text("#confidence-line").startswith(expected)
+
+
+def test_matrices_tables_and_the_list_select_their_cells(open_page, report):
+    page, (_, data) = open_page(), report
+    for table in ("Query cells by truth and label", "Cells by cluster and cell type"):
+        fields = page.locator(f"[aria-label='{table}'] td.n .pick")
+        assert fields.count() > 2
+        fields.first.click()
+        assert selected(page) == int(fields.first.inner_text())
+    page.locator("[aria-label='Cell types']").get_by_role("button", name="NA", exact=True).click()
+    page.wait_for_selector(f"#selected-count:text-is('{(data.obs['cell_type'] == 'NA').sum()}')")
+    entry = page.locator("#look li", has_text="have a reason for doubt")
+    entry.locator("button").click()
+    doubts = (data.query["cell_type_doubt"] != NO_DOUBT).sum()
+    page.wait_for_selector(f"#selected-count:text-is('{doubts}')")
+    assert entry.inner_text().splitlines()[1].startswith(f"{doubts} query cells")
+
+
+def test_a_cell_says_who_it_is_and_why_its_label_is_sure_or_not(open_page, report):
+    page, (_, data) = open_page(), report
+    obs = data.obs.reset_index(names="cell")
+    for name, said in {
+        "unassigned": "No label: the score of its best label, 0.3, is below 0.5.",
+        "several_labels": "not sure: its prediction set also holds",
+        "none": ", sure: it is the only label in the prediction set",
+    }.items():
+        i = int(obs.index[(obs["cell_type_doubt"] == name) & (obs["role"] == "query")][0])
+        page.goto(page.url.split("#")[0] + selection(("@cell", [i])))
+        page.wait_for_selector(f".barcode:text-is('c{i}')")
+        assert said in page.inner_text("#why")
+    reference = selection(("@cell", [0]))
+    page.goto(page.url.split("#")[0] + reference)
+    page.wait_for_selector(".barcode:text-is('c0')")
+    assert (
+        page.inner_text("#why")
+        == f"A reference cell of r. Its label, {obs['cell_type'][0]}, was given."
+    )
+
+
+def test_an_address_restores_the_view(open_page, report):
+    page, (_, data) = open_page(), report
+    page.select_option("#color-by", "cluster")
+    page.click("#legend button[data-value='1']")
+    page.check("#query-only")
+    page.click("#zoom-in")
+    n = ((data.obs["cluster"] == "1") & (data.obs["role"] == "query")).sum()
+    page.wait_for_selector(f"#selected-count:text-is('{n}')")
+    page.wait_for_selector("#top-genes table")
+    again = open_page(page.evaluate("location.hash"))
+    assert selected(again) == n
+    assert again.is_checked("#query-only")
+    again.wait_for_selector("#top-genes table")
+    assert picture(again) == picture(page)
+    # What this page does not have is not taken from an address.
+    odd = open_page('#color=nothing&select=[[["nothing",["x"]]]]&least=7&view=a')
+    assert odd.input_value("#color-by") == "cell_type"
+    assert odd.locator("#inspector").is_hidden()
+
+
+def test_filters_hide_cells(open_page, report):
+    page, (_, data) = open_page(), report
+    numbers = page.locator("#legend .number")
+    page.check("#query-only")
+    shown = [int(text) for text in numbers.all_inner_texts()]
+    assert sum(shown) == len(data.query)
+    page.locator("#least").fill("0.5")
+    high = (data.query["cell_type_score"] >= 0.5).sum()
+    page.wait_for_selector("#legend button[data-value='unassigned'] .number:text-is('0')")
+    assert sum(int(text) for text in numbers.all_inner_texts()) == high
+
+
+def test_a_lasso_selects_the_cells_inside(open_page):
+    page = open_page()
+    page.click("#lasso")
+    box = page.locator("#map").bounding_box()
+    corners = [(0.02, 0.02), (0.5, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.02)]
+    for k, (x, y) in enumerate(corners):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        if k == 0:
+            page.mouse.down()
+    page.mouse.up()
+    assert selected(page) == 240
+    assert "lasso" in page.inner_text("#selected-name")
+
+
+def test_selected_cells_are_copied_and_downloaded(open_page, report, tmp_path):
+    page, (_, data) = open_page(selection(("cluster", ["2"]))), report
+    cells = data.obs.index[data.obs["cluster"] == "2"]
+    page.wait_for_selector("#download")
+    with page.expect_download() as found:
+        page.click("#download")
+    found.value.save_as(tmp_path / "cells.tsv")
+    table = pd.read_csv(tmp_path / "cells.tsv", sep="\t", keep_default_na=False)
+    assert list(table["cell"]) == list(cells)
+    assert (table["cell_type"].to_numpy() == data.obs.loc[cells, "cell_type"]).all()
+    page.click("#copy")
+    page.wait_for_selector("#copy:text-is('Copied')")
+
+
+def test_the_keyboard_reaches_the_controls_and_the_map(open_page):
+    page = open_page()
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    expected = {
+        "color-by",
+        "gene",
+        "query-only",
+        "least",
+        "map",
+        "zoom-in",
+        "zoom-out",
+        "fit",
+        "lasso",
+    }
+    assert expected <= set(reached)
+    before = picture(page)
+    page.focus("#map")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("+")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert picture(page) != before
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#why")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#inspector", state="hidden")
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 390])
+def test_nothing_runs_over_the_side(open_page, width):
+    page = open_page(width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    tops = {name: page.locator(name).bounding_box()["y"] for name in (".answer", "#look", "#map")}
+    if width == 390:
+        assert tops[".answer"] < tops["#look"] < tops["#map"]
+        assert page.locator("#map").bounding_box()["width"] > 350
+
+
+def test_without_a_script_and_in_print_all_figures_are_there(open_page):
+    page = open_page(java_script_enabled=False)
+    assert page.locator("img").count() == 12
+    assert all(one.is_visible() for one in page.locator("img").all())
+    assert page.locator("#look").is_visible()
+    assert not page.locator("#map").is_visible()
+    paper = open_page()
+    paper.emulate_media(media="print")
+    assert all(one.is_visible() for one in paper.locator("figure img").all())
+    assert not paper.locator("#map").is_visible()
