@@ -502,6 +502,15 @@ function wireList() {
   list.append(more);
 }
 
+// What runs over the side has a shadow there, and the keyboard can scroll it.
+function markWide() {
+  for (const box of document.querySelectorAll("main .scroll, main figure")) {
+    const wide = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("wide", wide);
+    if (wide) box.tabIndex = 0;
+  }
+}
+
 function openForPrint() {
   const closed = [...document.querySelectorAll("details:not([open])")];
   for (const one of closed) one.open = true;
@@ -514,6 +523,8 @@ async function start() {
   wirePicks();
   wireSorting();
   wireList();
+  markWide();
+  addEventListener("resize", markWide);
   await loadColumn("cell_type");
   await readAddress();
   await refresh();
