@@ -166,6 +166,17 @@ def transfer_left_out(table: pd.DataFrame) -> str:
     return named(wide.reset_index(), columns)
 
 
+def report(table: pd.DataFrame) -> str:
+    """Size and speed of the report's page."""
+    columns = {
+        "cells": ("cells", "{:,}"), "genes": ("genes in the page", "{:,}"),
+        "page_mb": ("MB", "{:.1f}"), "ready_ms": ("ready, ms", "{:,}"),
+        "zoom_ms": ("zoom, ms", "{:,}"), "gene_ms": ("colour by a gene, ms", "{:,}"),
+        "selection_ms": ("select a type, ms", "{:,}"),
+    }  # fmt: skip
+    return named(table, columns)
+
+
 # Blocks of the page: the file in docs/benchmarks and what is made of it.
 BLOCKS = {
     "table1": ("table1", table1), "samplers": ("samplers", samplers),
@@ -173,7 +184,7 @@ BLOCKS = {
     "rho_sweep": ("rho_sweep", rho_sweep), "transfer_pairs": ("transfer_pairs", transfer_pairs),
     "transfer_sets": ("transfer_sets", transfer_sets),
     "transfer_left_out": ("transfer_left_out", transfer_left_out),
-    "transfer_speed": ("transfer_speed", transfer_speed),
+    "transfer_speed": ("transfer_speed", transfer_speed), "report": ("report", report),
 }  # fmt: skip
 
 

@@ -153,7 +153,10 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
     [
         ("qc: {min_gene: 3}", "qc: unknown key 'min_gene'; did you mean 'min_genes'?"),
         ("annotat: {}", "top level: unknown key 'annotat'; did you mean 'annotate'?"),
-        ("report: {zzz: 1}", "report: unknown key 'zzz'; known keys: title, n_markers"),
+        ("report: {zzz: 1}", "report: unknown key 'zzz'; known keys: title, n_markers, genes"),
+        ("report: {max_mb: 0}", "report.max_mb: seen 0"),
+        ("report: {max_cells: 10}", "report.max_cells: seen 10"),
+        ("report: {genes: CD8B}", "report.genes: seen 'CD8B'"),
         ("qc: {min_genes: many}", "qc.min_genes: seen 'many', expected a whole number, 0 or more"),
         ("qc: {min_genes: -1}", "qc.min_genes: seen -1, expected a whole number"),
         ("qc: {min_genes: 2.5}", "qc.min_genes: seen 2.5, expected a whole number"),
