@@ -5,7 +5,10 @@ const main = new CellMap($("map"));
 const beside = [...document.querySelectorAll("canvas[data-map]")].map((canvas) => [canvas.dataset.map, new CellMap(canvas)]);
 const layers = new Uint8Array(n), visible = new Uint8Array(n).fill(1), colors = new Uint32Array(n);
 const dark = matchMedia("(prefers-color-scheme: dark)");
-let mask = null, turn = 0, hovered = -1;
+// What cells are coloured by at first: their type, if there are several.
+const FIRST_COLOR = columns.get("cell_type").values.length > 1 ? "cell_type" : "cluster";
+// `turn` and `panelTurn` tell an answer that came late from one to the latest question.
+let mask = null, turn = 0, panelTurn = 0, hovered = -1;
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -24,40 +27,56 @@ async function updateVisible() {
   }
 }
 
-async function updateColors() {
-  const name = state.color;
+// What gives the cells their colours: a function that fills `colors`, and returns the layer of a cell.
+async function colorsOf(name) {
+  const absent = pack(fromHex(dark.matches ? "#3a4552" : "#dfe3e8"));
   if (genes.has(name)) {
     const packed = await loadGene(name), gene = genes.get(name);
-    const shades = Array.from({ length: 16 }, (_, level) => pack(level ? ramp(gene.high ? geneValue(gene, level) / gene.high : 1, dark.matches) : fromHex(dark.matches ? "#3a4552" : "#dfe3e8")));
-    for (let i = 0; i < n; i++) colors[i] = shades[geneLevel(packed, i)];
-    return (i) => (geneLevel(packed, i) ? NORMAL : LOW);
+    return () => {
+      const shades = Array.from({ length: 16 }, (_, level) => (level ? pack(ramp(gene.high ? geneValue(gene, level) / gene.high : 1, dark.matches)) : absent));
+      for (let i = 0; i < n; i++) colors[i] = shades[geneLevel(packed, i)];
+      return (i) => (geneLevel(packed, i) ? NORMAL : LOW);
+    };
   }
   const column = await loadColumn(name), missing = none(column);
-  const absent = pack(fromHex(dark.matches ? "#3a4552" : "#dfe3e8"));
-  if (isCategory(column)) {
+  if (!isCategory(column)) {
+    return () => {
+      const [low, high] = column.ends;
+      for (let i = 0; i < n; i++) colors[i] = column.data[i] === missing ? absent : pack(ramp((column.data[i] - low) / (high - low), dark.matches));
+      return (i) => (column.data[i] === missing ? LOW : NORMAL);
+    };
+  }
+  return () => {
     const shades = column.colors.map((color, k) => pack(onPaper(fromHex(color), dark.matches, column.values[k])));
     const lost = column.values.indexOf(UNASSIGNED);
     for (let i = 0; i < n; i++) colors[i] = column.data[i] === missing ? absent : shades[column.data[i]];
     return (i) => (column.data[i] === missing ? LOW : column.data[i] === lost ? TOP : NORMAL);
-  }
-  const [low, high] = column.ends;
-  for (let i = 0; i < n; i++) colors[i] = column.data[i] === missing ? absent : pack(ramp((column.data[i] - low) / (high - low), dark.matches));
-  return (i) => (column.data[i] === missing ? LOW : NORMAL);
+  };
 }
 
+// What is still to be done: a later call takes over what an earlier one has not finished.
+const due = { colors: true, selection: true };
+let layerOf = null;
+
 async function refresh({ recolor = true, reselect = true } = {}) {
+  due.colors ||= recolor;
+  due.selection ||= reselect;
   const own = ++turn;
   await updateVisible();
-  if (recolor || !refresh.layer) refresh.layer = await updateColors();
-  if (reselect) mask = await maskOf(state.selection);
+  const fill = due.colors ? await colorsOf(state.color) : null;
+  const found = due.selection ? await maskOf(state.selection) : mask;
   if (own !== turn) return;
+  if (fill) layerOf = fill();
+  mask = found;
+  const changed = due.selection;
+  due.colors = due.selection = false;
   // One cell has a ring: the others keep their colours.
   const fades = mask && main.marked < 0;
-  for (let i = 0; i < n; i++) layers[i] = !visible[i] ? HIDDEN : fades && !mask[i] ? PALE : refresh.layer(i);
+  for (let i = 0; i < n; i++) layers[i] = !visible[i] ? HIDDEN : fades && !mask[i] ? PALE : layerOf(i);
   paint();
   renderLegend();
-  if (reselect || recolor) await renderPanel(own);
-  if (own === turn) writeAddress();
+  writeAddress();
+  if (changed) await renderPanel();
 }
 
 function paint() {
@@ -133,8 +152,8 @@ function renderLegend() {
 }
 
 // ---- the panel
-async function renderPanel(own) {
-  const panel = $("inspector"), status = $("status");
+async function renderPanel() {
+  const own = ++panelTurn, panel = $("inspector"), status = $("status");
   panel.hidden = !mask;
   document.body.classList.toggle("selected", Boolean(mask));
   if (!mask) {
@@ -152,7 +171,7 @@ async function renderPanel(own) {
   if (main.marked >= 0 && total === 1) parts.push(await aboutCell(main.marked));
   else if (total) parts.push(...(await aboutCells(shown, total)));
   else parts.push(el("p", {}, "The filters on the left hide all of these cells."));
-  if (own !== turn) return;
+  if (own !== panelTurn) return;
   panel.replaceChildren(...parts);
   panel.scrollTop = 0;
   if (total && main.marked < 0) await fillGenes(shown, own);
@@ -210,9 +229,9 @@ function confidenceLine(shown) {
 }
 
 async function fillGenes(shown, own) {
-  const rows = await differingGenes(shown, visible, () => own !== turn);
+  const rows = await differingGenes(shown, visible, () => own !== panelTurn);
   const place = $("top-genes");
-  if (own !== turn || !place) return;
+  if (own !== panelTurn || !place) return;
   if (!rows.length) {
     place.replaceChildren(el("p", { class: "soft" }, genes.size ? "There are no other cells to compare with." : "The page holds no genes."));
     return;
@@ -237,7 +256,7 @@ async function colorBy(name) {
 
 async function searchGene() {
   const asked = $("gene").value.trim();
-  if (!asked) return columns.has(state.color) ? undefined : colorBy("cell_type");
+  if (!asked) return columns.has(state.color) ? undefined : colorBy(FIRST_COLOR);
   const name = geneNames.get(asked.toUpperCase());
   if (name) await colorBy(name);
   else $("gene-note").textContent = `${asked} is not among the ${count(genes.size)} genes of this page. Name it in report.genes to have it.`;
@@ -246,7 +265,7 @@ async function searchGene() {
 // ---- the address
 function writeAddress() {
   const parts = new URLSearchParams();
-  if (state.color !== "cell_type") parts.set("color", state.color);
+  if (state.color !== FIRST_COLOR) parts.set("color", state.color);
   if (state.map !== head.maps[0].key) parts.set("map", state.map);
   if (state.selection.length) parts.set("select", JSON.stringify(state.selection));
   if (state.queryOnly) parts.set("query", "1");
@@ -260,7 +279,7 @@ function writeAddress() {
 async function readAddress() {
   const parts = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
   const color = parts.get("color");
-  state.color = columns.has(color) || genes.has(color) ? color : "cell_type";
+  state.color = columns.has(color) || genes.has(color) ? color : FIRST_COLOR;
   state.selection = readSelection(parts.get("select") ?? "[]");
   state.queryOnly = parts.get("query") === "1";
   state.least = Math.max(0, Math.min(1, Number(parts.get("least")) || 0));
