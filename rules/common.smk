@@ -266,7 +266,15 @@ PARTS = ("page.css", "macros.html.j2")  # of every page
 # Of the report's page alone: its map (resources/report/).
 VIEWER_PARTS = tuple(
     f"report/{name}"
-    for name in ("explore.html.j2", "explore.css", "data.js", "map.js", "select.js", "panel.js", "app.js")
+    for name in (
+        "explore.html.j2",
+        "explore.css",
+        "data.js",
+        "map.js",
+        "select.js",
+        "panel.js",
+        "app.js",
+    )
 )
 # A saved generator has its scores in its own folder.
 JUDGED = not config["synthesis"]["path"] and config["synthesis"]["test_share"] > 0
