@@ -170,6 +170,16 @@ def test_the_list_begins_with_what_is_serious_and_its_numbers_are_of_its_cells(d
     assert pick_json((("a", ("x\u202ey",)),)) == '[["a", ["x\\\\u202ey"]]]'
 
 
+def test_more_labels_are_had_by_the_setting_that_keeps_them_back(data):
+    assert "lower annotate.unassigned_below" in findings.more_labels(data)
+    by_risk = replace(data, provenance={**data.provenance, "config": {**data.config}})
+    by_risk.config["annotate"] = {**data.config["annotate"], "unassigned_below": None}
+    assert "raise annotate.risk" in findings.more_labels(by_risk)
+    lost = data.obs["cell_type"] == "unassigned"
+    other = data.obs.assign(cell_type_rule=np.where(lost, "p_reference_below_0.01", ""))
+    assert findings.more_labels(replace(data, obs=other)) == ""
+
+
 def test_the_answer_counts_cells(data):
     text = findings.answer(data)
     query = data.query

@@ -31,6 +31,7 @@ from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import best_scores, class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
+from dice_atlas.viewer import cells
 from factories import BATCH, NO_QC
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -377,11 +378,16 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
 
 
 def test_characters_that_nobody_sees_are_written_out(make_files, tmp_path, monkeypatch):
-    monkeypatch.setitem(CONFIG, "report", CONFIG["report"] | {"title": "a\u202eb\u200bc <i>"})
+    monkeypatch.setitem(
+        CONFIG, "report", CONFIG["report"] | {"title": "a\u202eb\u200bc <i>", "max_cells": 100}
+    )
+    monkeypatch.setattr(cells, "LEAST_OF_CLUSTER", 5)
     page = rendered(make_files(), tmp_path)
     assert "a\\u202eb\\u200bc <i>" in page.words
     assert not {"\u202e", "\u200b"} & set(page.words)
     assert "i" not in page.tags
+    # Of more cells than the page may hold, a part is drawn, and the page says so.
+    assert re.search(r"This page holds 1\d\d of the 240 cells: all cells whose label", page.words)
 
 
 KINDS = {

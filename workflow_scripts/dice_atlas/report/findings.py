@@ -361,6 +361,16 @@ def denoising(data: ReportData) -> Iterator[str]:
         yield f"Denoising: {data.dice['note']}."
 
 
+def more_labels(data: ReportData) -> str:
+    """What gives more cells a label, where most of those without one have too low a score."""
+    lost = data.query[data.query["cell_type"] == UNASSIGNED]
+    if lost["cell_type_rule"].str.startswith("score_below").mean() <= MOSTLY:
+        return ""
+    if data.settings.calls.unassigned_below is None:
+        return "For more labels, and more wrong ones, raise annotate.risk."
+    return "For more labels, and more wrong ones, lower annotate.unassigned_below."
+
+
 def unassigned(data: ReportData) -> Iterator[str | Finding]:
     """Many unassigned cells, over all or in a cluster."""
     query = data.query
@@ -369,7 +379,7 @@ def unassigned(data: ReportData) -> Iterator[str | Finding]:
         yield Finding(
             f"{percent(lost.mean(), len(query))} of the query cells are unassigned.",
             pick=pick(role="query", cell_type=UNASSIGNED),
-            action="For more labels, and more wrong ones, raise annotate.risk.",
+            action=more_labels(data),
         )
     for cluster in data.clusters:
         of_cluster = lost[query["cluster"] == cluster]
@@ -385,7 +395,7 @@ def unassigned(data: ReportData) -> Iterator[str | Finding]:
                 f"Cluster {cluster}: {percent(of_cluster.mean(), len(of_cluster))} of its "
                 f"{len(of_cluster):,} query cells are unassigned; {meaning}.",
                 pick=pick(role="query", cluster=cluster, cell_type=UNASSIGNED),
-                action="Look at its genes on the right.",
+                action="Look at their genes.",
             )
 
 
