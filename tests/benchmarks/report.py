@@ -51,6 +51,9 @@ def rule_inputs() -> dict[str, object]:
         "cluster_labels": [annotation / "cluster_labels.tsv"],
         "augmented": [],
         "augment_scores": [],
+        "condition_genes": [],
+        "condition_shares": [],
+        "condition_types": [],
         "truth": [],
         "templates": [resources / name for name in names],
     }
