@@ -155,6 +155,14 @@ def test_numbers_are_levels_of_their_range_or_of_its_logarithm():
     assert levels.tolist() == [0, 4, 247, 255]
 
 
+def test_clusters_at_every_resolution_have_the_order_and_colours_of_clusters():
+    obs = pd.DataFrame({"cluster": ["10", "2", "2"], "leiden_0.4": ["2", "10", "10"]})
+    first, other = columns.categories(obs, np.arange(3), columns.Orders([], []), packing.Blob())
+    assert first["values"] == other["values"] == ["2", "10"]
+    assert first["colors"] == other["colors"]
+    assert (other["title"], other["group"]) == ("clusters at 0.4", "Cluster")
+
+
 def test_many_categories_take_two_bytes():
     obs = pd.DataFrame({"donor": [f"d{i}" for i in range(300)]})
     (entry,) = columns.categories(obs, np.arange(300), columns.Orders([], []), packing.Blob())

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dice_atlas import names
 from dice_atlas.counts.criteria import METRICS
-from dice_atlas.names import NO_DOUBT, UNASSIGNED, split_set
+from dice_atlas.names import NO_DOUBT, RESOLUTION, UNASSIGNED, split_set
 from dice_atlas.plots.style import (
     CLUSTER_COLORS,
     GREY,
@@ -105,7 +105,7 @@ def values_of(name: str, column: pd.Series, orders: Orders) -> list[str]:
         return [sample for sample in orders.samples if sample in there]
     if name == "cell_type_doubt":
         return [value for value in [*names.DOUBTS, NO_DOUBT] if value in there]
-    if name in ("cluster", "batch", "role"):
+    if is_cluster(name) or name in ("batch", "role"):
         return natural([*there])
     counts = column[column != ""].value_counts()
     return sorted(there, key=lambda value: (-int(counts[value]), value))
@@ -119,7 +119,7 @@ def colors_of(name: str, values: Sequence[str], orders: Orders) -> list[str]:
         found = RIGHT_COLORS
     elif name == "cell_type_doubt":
         found = dict(zip(names.DOUBTS, DOUBT_COLORS, strict=True)) | {NO_DOUBT: "#BFC7D1"}
-    elif name == "cluster":
+    elif is_cluster(name):
         found = palette(values, CLUSTER_COLORS)
     elif name in ("sample", "batch"):
         found = palette(values, SAMPLE_COLORS)
@@ -132,6 +132,8 @@ def colors_of(name: str, values: Sequence[str], orders: Orders) -> list[str]:
 
 def group_of(name: str) -> str:
     """Where the menu has a column."""
+    if is_cluster(name):
+        return "Cluster"
     return next((group for group, own in GROUPS.items() if name in own), "Sample sheet")
 
 
@@ -196,9 +198,15 @@ def numbers(obs: pd.DataFrame, rows: np.ndarray, blob: Blob) -> Iterator[dict[st
 
 def entry(name: str) -> dict[str, object]:
     """What every column has: its name, title, group and a sentence about it."""
-    title = TITLES.get(name, name.replace("cell_type_in_", "label of ").replace("_", " "))
+    short = name.replace("cell_type_in_", "label of ").replace(RESOLUTION, "clusters at ")
+    title = TITLES.get(name, short.replace("_", " "))
     about = {"name": name, "title": shown(title), "group": group_of(name)}
     return {**about, "about": ABOUT.get(name, "").replace("`", "")}
+
+
+def is_cluster(name: str) -> bool:
+    """Whether a column holds clusters, the chosen ones or those at a resolution."""
+    return name == "cluster" or name.startswith(RESOLUTION)
 
 
 def is_number(column: pd.Series) -> bool:
