@@ -71,7 +71,10 @@ const listed = (values) => (values.length > 1 ? `${values.slice(0, -1).join(", "
 // Why the label of a cell is sure or not, in one or two sentences.
 function why(i) {
   const label = text("cell_type", i), sample = text("sample", i);
-  if (!columns.has("cell_type_doubt")) return `A cell of ${sample}, cluster ${text("cluster", i)}. No labels were transferred.`;
+  if (!columns.has("cell_type_doubt")) {
+    const given = text("cell_type_source", i) === "markers" ? ` Its label, ${label}, is that of its cluster by marker lists.` : "";
+    return `A cell of ${sample}, cluster ${text("cluster", i)}. No labels were transferred.${given}`;
+  }
   if (text("role", i) === "reference") {
     return label === UNASSIGNED ? `A reference cell of ${sample} without a given label.` : `A reference cell of ${sample}. Its label, ${label}, was given.`;
   }
@@ -106,7 +109,7 @@ function ruleInWords(i) {
 function votersInWords(i, label) {
   const told = [];
   for (const name of columns.keys()) {
-    if (!name.startsWith("cell_type_in_")) continue;
+    if (!name.startsWith("cell_type_in_") || name === "cell_type_in_markers") continue;
     const given = text(name, i);
     if (given && given !== label && given !== UNASSIGNED) told.push(`${VOTERS[name.slice(13)] ?? name.slice(13)} says ${given}`);
   }

@@ -49,6 +49,11 @@ def test_the_first_reason_that_holds_counts(obs):
     assert {case[5] for case in CASES} == {*DOUBTS, NO_DOUBT}
 
 
+def test_marker_lists_have_no_vote(obs):
+    listed = obs.rename(columns={"cell_type_in_pca": "cell_type_in_markers"})
+    assert "voters_disagree" not in doubts(listed, "dice")
+
+
 def test_only_labels_by_anchors_need_some(obs):
     assert "few_anchors" not in doubts(obs, "consensus")
     assert "few_anchors" in doubts(obs, "pca")
@@ -116,13 +121,16 @@ def test_types_whose_coverage_is_short_are_told_beyond_chance(data):
 
 
 def test_the_tile_does_not_call_labels_confident_where_sets_fall_short(data):
-    # The fixture's sets hold the truth in 50 %.
-    boxes = {what for _, what, _ in findings.facts(data)}
-    assert "one possible label" in boxes
-    kept = data.metrics[data.metrics["metric"] != "set_coverage_known"]
-    assert "confident labels" in {
-        what for _, what, _ in findings.facts(replace(data, metrics=kept))
-    }
+    def tiles(**changed):
+        return {what for _, what, _ in findings.facts(replace(data, **changed))}
+
+    # The fixture's sets hold the truth in 50 %, and its sample q2 lies apart.
+    alike = data.shift.assign(apart="False")
+    held = data.metrics[data.metrics["metric"] != "set_coverage_known"]
+    assert disputes.apart(data) == ["q2"]
+    assert "one possible label" in tiles(shift=alike)
+    assert "one possible label" in tiles(metrics=held)
+    assert "confident labels" in tiles(metrics=held, shift=alike)
 
 
 def test_another_voter_is_better_only_beyond_chance(data):
@@ -189,7 +197,8 @@ def test_the_answer_counts_cells(data):
     assert text.startswith(
         f"140 query cells got 3 cell types. {one} have one possible label; of the "
     )
-    assert text.endswith(f"{(query['cell_type_doubt'] != NO_DOUBT).sum()} have a reason for doubt.")
+    doubt = (query["cell_type_doubt"] != NO_DOUBT).sum()
+    assert text.endswith(f"{doubt} have a reason for doubt. q2 lies apart from the reference.")
 
 
 def test_fields_of_the_matrices_select_their_cells(data):

@@ -14,7 +14,13 @@ from dice_atlas.atlas.matrices import add_graph
 from dice_atlas.errors import InputError
 from dice_atlas.numerics.blocks import SparseAppender
 from dice_atlas.plots.categories import by_frequency, category_colors
-from dice_atlas.plots.style import CLUSTER_COLORS, GREY, ROLE_COLORS, SAMPLE_COLORS, TYPE_COLORS
+from dice_atlas.plots.style import (
+    CLUSTER_COLORS,
+    ROLE_COLORS,
+    SAMPLE_COLORS,
+    TYPE_COLORS,
+    UNASSIGNED_COLOR,
+)
 from factories import make_atlas
 
 # What the registry of anndata 0.8.0 (2022) reads, the nullable types left out.
@@ -74,7 +80,7 @@ def test_colours_follow_the_categories_and_are_those_of_the_report(path):
         zip(atlas.obs["cell_type"].cat.categories, atlas.uns["cell_type_colors"], strict=True)
     )
     assert [colors[name] for name in types] == list(TYPE_COLORS[: len(types)])
-    assert colors["unassigned"] == GREY
+    assert colors["unassigned"] == UNASSIGNED_COLOR
     # By number: 10 comes after 9, and the palette goes on in this order.
     assert atlas.obs["leiden_2"].cat.categories.tolist() == [str(i) for i in range(12)]
     assert list(atlas.uns["leiden_2_colors"]) == list(CLUSTER_COLORS[:12])

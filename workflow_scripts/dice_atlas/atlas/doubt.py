@@ -7,6 +7,7 @@ from dice_atlas.names import (
     AGREEING,
     DOUBTS,
     FEW_ANCHORS,
+    MARKERS,
     NO_DOUBT,
     SPACES,
     UNASSIGNED,
@@ -45,7 +46,8 @@ def doubts(obs: pd.DataFrame, final: str) -> np.ndarray:
     label, sets = obs["cell_type"].astype(str), obs["cell_type_set"].astype(str)
     own = [name in split_set(text) for name, text in zip(label, sets, strict=True)]
     expected = obs["cluster"].astype(str).map(cluster_labels(obs))
-    others = [name for name in obs if str(name).startswith(VOTER)]
+    # Marker lists have names of their own, and no vote.
+    others = [name for name in obs if str(name).startswith(VOTER) and name != VOTER + MARKERS]
     differing = [
         (obs[name].astype(str) != label) & (obs[name].astype(str) != UNASSIGNED) for name in others
     ]

@@ -18,7 +18,14 @@ MOSTLY = 0.5
 
 
 def apart(data: ReportData) -> list[str]:
-    """Query samples that lie apart from the reference as a whole."""
+    """Query samples that lie apart from the reference, by anchors, voters or scores."""
+    table = of_transfer(data.shift)
+    shifted = table.loc[table["apart"] == "True", "sample"]
+    return list(dict.fromkeys([*without_support(data), *map(str, shifted)]))
+
+
+def without_support(data: ReportData) -> list[str]:
+    """Query samples in which types that the reference lacks cannot be told."""
     if not data.has_support or not len(of_transfer(data.calibration)):
         return []
     missing = data.query["cell_type_p_reference"].isna()

@@ -433,7 +433,7 @@ def outside(data: ReportData) -> Iterator[str | Finding]:
     query = data.query
     if not data.has_support:
         return
-    apart = disputes.apart(data)
+    apart = disputes.without_support(data)
     if apart:
         yield Finding(
             "These samples lie apart from the reference as a whole (another technology or "

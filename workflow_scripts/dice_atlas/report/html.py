@@ -83,10 +83,9 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
 
 def confusion_table(data: ReportData) -> tables.Table | None:
     """Truth against the final label; None without a truth."""
-    final = data.settings.voters.final
-    if not (data.confusion["space"] == final).any():
+    if not (data.confusion["space"] == data.labelled_by).any():
         return None
-    counts = annotation.confusion_counts(data.confusion, final)
+    counts = annotation.confusion_counts(data.confusion, data.labelled_by)
     return tables.matrix_table(counts, "truth \\ label", "truth", "cell_type", "query")
 
 

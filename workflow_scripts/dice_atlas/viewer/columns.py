@@ -29,6 +29,9 @@ TITLES = {
     "cell_type_second": "second label",
     "cell_type_set": "prediction set",
     "cell_type_rule": "why unassigned",
+    "cell_type_source": "source of the label",
+    "cell_type_backoff": "label after back-off",
+    "cell_type_level": "level of the back-off",
     "cell_type_score": "score",
     "cell_type_second_score": "second score",
     "cell_type_entropy": "entropy of the scores",
@@ -98,7 +101,7 @@ def with_added(obs: pd.DataFrame, truth: pd.Series | None) -> pd.DataFrame:
 def values_of(name: str, column: pd.Series, orders: Orders) -> list[str]:
     """The values of a column of names, in the order of the legend; "" is none of them."""
     there = set(column.unique()) - {""}
-    if name in LABELS or name.startswith("cell_type_in_"):
+    if name in LABELS or name.startswith(("cell_type_in_", "cell_type_at_")):
         order = [label for label in [*orders.labels, UNASSIGNED] if label in there]
         return [*order, *natural([value for value in there if value not in set(order)])]
     if name == "sample":
@@ -134,6 +137,8 @@ def group_of(name: str) -> str:
     """Where the menu has a column."""
     if is_cluster(name):
         return "Cluster"
+    if name.startswith("cell_type_") and name not in GROUPS["Confidence"]:
+        return "Label"  # of other tools, and at every level
     return next((group for group, own in GROUPS.items() if name in own), "Sample sheet")
 
 
@@ -198,7 +203,8 @@ def numbers(obs: pd.DataFrame, rows: np.ndarray, blob: Blob) -> Iterator[dict[st
 
 def entry(name: str) -> dict[str, object]:
     """What every column has: its name, title, group and a sentence about it."""
-    short = name.replace("cell_type_in_", "label of ").replace(RESOLUTION, "clusters at ")
+    short = name.replace("cell_type_in_", "label of ")
+    short = short.replace("cell_type_at_", "label at level ").replace(RESOLUTION, "clusters at ")
     title = TITLES.get(name, short.replace("_", " "))
     about = {"name": name, "title": shown(title), "group": group_of(name)}
     return {**about, "about": ABOUT.get(name, "").replace("`", "")}
