@@ -1,7 +1,6 @@
 """The laws of the layout: imports run downhill, scripts are thin, settings are typed."""
 
 import ast
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -277,19 +276,3 @@ def test_no_section_is_read_from_the_config(path):
         if holder == "config" and isinstance(key, ast.Constant):
             read.add(key.value)
     assert read == READ_RAW.get(name, set())
-
-
-def test_scripts_import_what_there_is():
-    missing = []
-    paths = [*SCRIPTS.glob("*.py"), *(ROOT / "tests/benchmarks").glob("*.py")]
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dice_atlas"):
-                module = importlib.import_module(node.module)
-                missing += [
-                    f"{path.name}: {node.module}.{alias.name}"
-                    for alias in node.names
-                    if not hasattr(module, alias.name)
-                    and not (SCRIPTS / node.module.replace(".", "/") / f"{alias.name}.py").exists()
-                ]
-    assert not missing
