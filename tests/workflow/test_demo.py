@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 
 import anndata as ad
 import numpy as np
@@ -165,3 +166,22 @@ def test_readme_shows_the_demos_metrics(demo, results, root):
             values = [[float(v) for v in line.split("|")[2:4]] for line in (old, new)]
             # Training differs in the last digits between machines, and the labels with it.
             assert np.allclose(*values, atol=0.06), old
+
+
+@pytest.mark.parametrize("page", ["tutorial", "howto"])
+def test_the_python_of_a_page_runs_on_the_demo(results, root, page, monkeypatch, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (root / f"docs/{page}.md").read_text(), re.DOTALL)
+    assert blocks
+    monkeypatch.chdir(results.parents[1])
+    for block in blocks:
+        exec(block.replace("results/my_study", "results/demo"), {})
+    assert capsys.readouterr().out
+
+
+def test_the_commands_of_a_page_are_possible(demo, root):
+    text = (root / "docs/howto.md").read_text()
+    commands = re.findall(r"^    snakemake (.*)$", text, re.MULTILINE)
+    assert commands
+    demo.config("my", atlas="demo")
+    for command in commands:
+        demo.run("-n", *command.replace("--cores all", "").split())
