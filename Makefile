@@ -43,9 +43,10 @@ test-slurm: $(VENV)/.ready-dev
 	SLURM_TABLE=docs/benchmarks/slurm_faults.tsv $(BIN)/python -m pytest tests/slurm
 	$(BIN)/python docs/update_cluster.py
 
-# The demo's figure and metrics in README.md.
-readme: demo
+# The demo's metrics in README.md, and pictures of its report; needs a Chromium (Debian: chromium).
+readme: demo $(VENV)/.ready-dev
 	$(BIN)/python docs/update_readme.py
+	$(BIN)/python docs/update_images.py
 
 # Synthetic cells of labelled data sets, <DATA>/<set>/<set>.h5ad; the tables in docs/synthesis.md.
 bench-synthesis: $(VENV)/.ready-dev

@@ -1,6 +1,5 @@
-"""Put the demo's figure and metrics into README.md: run after `make demo`, by `make readme`."""
+"""Put the demo's metrics into README.md: run after `make demo`, by `make readme`."""
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -25,17 +24,17 @@ TRANSFER = {
 
 
 def demo_table(metrics: pd.DataFrame) -> str:
-    """The demo's query metrics, PCA beside DICE and the consensus, as a Markdown table."""
+    """The demo's query metrics, PCA, DICE, the linear voter and the consensus, as a Markdown table."""
     query = metrics[metrics["cells"] == "query"].drop_duplicates(["embedding", "metric"])
     values = query.set_index(["embedding", "metric"])["value"]
     lines = [
-        "| metric (protocol `blind`, 349 query cells) | PCA | DICE | consensus |",
-        "|---|---|---|---|",
+        "| metric (protocol `blind`, 349 query cells) | PCA | DICE | linear | consensus |",
+        "|---|---|---|---|---|",
     ]
     for metric, title in {**SEPARATION, **TRANSFER}.items():
-        shown = ["pca", "dice", *(["consensus"] if metric in TRANSFER else [])]
+        shown = ["pca", "dice", *(["linear", "consensus"] if metric in TRANSFER else [])]
         row = [f"{values[name, metric]:.3f}" for name in shown]
-        lines.append(f"| {' | '.join([title, *row, *[''] * (3 - len(row))])} |")
+        lines.append(f"| {' | '.join([title, *row, *[''] * (4 - len(row))])} |")
     return "\n".join(lines)
 
 
@@ -47,7 +46,6 @@ def main() -> None:
     head, rest = readme.split(START)
     tail = rest.split(END)[1]
     (ROOT / "README.md").write_text(f"{head}{START}\n{table}\n{END}{tail}")
-    shutil.copy(results / "figures" / "umap_types.png", ROOT / "docs/images/demo_umap.png")
 
 
 if __name__ == "__main__":

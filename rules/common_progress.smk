@@ -60,9 +60,9 @@ class JobLines(logging.Handler):
             self.finished(self.started.pop(record.job_id))
 
     def finished(self, job):
-        self.done += 1
         if not job.log:  # a target
             return
+        self.done += 1
         result = last_result(job.log[0])
         place = f"[{self.done:{len(str(self.total))}}/{self.total}]"
         said(
@@ -87,7 +87,7 @@ def say_progress():
     output = workflow.output_settings
     if output.verbose or output.printshellcmds or output.quiet:
         return
-    jobs = list(workflow.dag.needrun_jobs())
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.log]
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
             handler.addFilter(is_shown)
@@ -104,5 +104,6 @@ def say_results():
     ]
     lines = [f"    {path}" for path in dict.fromkeys(made) if os.path.exists(path)]
     seconds = time.time() - STARTED
-    took = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    took = f"{minutes} min {rest} s" if minutes else f"{rest} s"
     said("\n".join([f"Done in {took}." + (" Look at:" if lines else ""), *lines]))

@@ -2,13 +2,14 @@
 
 from dice_atlas.counts.overview import overview, remarks
 from dice_atlas.logs import job_log
+from dice_atlas.tables import read_text_table
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         table = overview(snakemake.input.counts)
-        text = "\n".join(
-            [table.to_string(index=False), "", *remarks(snakemake.input.counts, table)]
-        )
+        known = [read_text_table(path)["truth"] for path in snakemake.input.truth]
+        said = remarks(snakemake.input.counts, table, *known)
+        text = "\n".join([table.to_string(index=False), "", *said])
         log.info("\n%s", text)
         print(f"\n{text}\n", flush=True)
-        log.info("%d samples are as the sheet says", len(table))
+        log.info("%d samples were read", len(table))

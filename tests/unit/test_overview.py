@@ -47,6 +47,18 @@ def test_what_may_be_wrong_is_named(paths):
     assert found[3] == "2 labels: B 45, T 10."
     assert found[4].endswith("coarse: T 10.")
     assert found[5].startswith("A whole run of 65 cells takes roughly 2 min of one core")
+    truth = pd.Series(["T"] * 3 + ["B cell"] * 2)
+    assert "lacks: B cell 2." in remarks(paths, overview(paths), truth)[5]
+    assert remarks(paths, overview(paths), truth[:3]) == found
+
+
+@pytest.mark.parametrize("label", ["unlabelled", "Unknown", "NA", "doublet", "low quality"])
+def test_a_label_that_is_no_type_is_named(paths, label):
+    data = ad.read_h5ad(paths[0])
+    data.obs["label"] = data.obs["label"].astype(str).replace("T", label)
+    data.write_h5ad(paths[0])
+    found = remarks(paths, overview(paths))
+    assert any(text.startswith(f"Look at {label} 10: cells of the query would") for text in found)
 
 
 def test_time_and_memory_are_those_of_the_benchmark(root):

@@ -56,7 +56,7 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     # A line for each job, in place of Snakemake's own, and where the results are.
     done = re.findall(r"^\[ *(\d+)/(\d+)\] (\w+).*: .+ \(\d+ s\)$", output, re.MULTILINE)
     assert [int(number) for number, _, _ in done] == list(range(1, len(done) + 1))
-    assert {total for _, total, _ in done} == {str(len(done) + 1)}  # and the target
+    assert {total for _, total, _ in done} == {str(len(done))}
     assert "] filter_cells (q1): 174 of 174 cells kept (" in output
     assert "jobid:" not in output
     assert output.count("Warning: genes.n_top is 3000, but only") == 1

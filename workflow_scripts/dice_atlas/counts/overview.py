@@ -1,5 +1,6 @@
 """What was read of each sample, whether the samples fit together, and what the run will take."""
 
+import re
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -16,6 +17,12 @@ START_MIB, MIB_PER_CELL = 500, 0.0155
 FEW_CELLS = 40
 # Genes of a sample that the others lack: beyond this share it is said.
 SHARE_LOST = 0.2
+# Labels that are no type.
+NO_TYPE = re.compile(
+    r"un(labell?ed|known|assigned|defined|determined|classified)|n/?a|nan|none|null|others?"
+    r"|doublets?|multiplets?|low[ _-]quality|-|\?",
+    re.IGNORECASE,
+)
 
 
 def overview(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -49,8 +56,17 @@ def common(paths: Sequence[str | Path]) -> pd.Index:
     return reduce(lambda first, second: first.intersection(second), names)
 
 
-def remarks(paths: Sequence[str | Path], table: pd.DataFrame) -> list[str]:
-    """Sentences: shared genes, rare labels, time and memory; "Look at" begins what may be wrong."""
+def remarks(
+    paths: Sequence[str | Path], table: pd.DataFrame, truth: pd.Series | None = None
+) -> list[str]:
+    """Sentences about genes, labels, truth, time and memory; "Look at" begins what may be wrong.
+
+    Parameters
+    ----------
+    paths : counts.h5ad of all samples.
+    table : their `overview`.
+    truth : of the query cells that have one.
+    """
     found = [f"{len(common(paths)):,} genes are in all samples."]
     for row in table.to_dict("records"):
         if float(row["shared genes"].rstrip("%")) < 100 * (1 - SHARE_LOST):
@@ -68,6 +84,20 @@ def remarks(paths: Sequence[str | Path], table: pd.DataFrame) -> list[str]:
             f"Look at labels with under {FEW_CELLS} cells, whose confidence is coarse: "
             f"{_listed(rare.head(8))}{_more(rare, 8)}."
         )
+    no_type = counts[[bool(NO_TYPE.fullmatch(label)) for label in counts.index]]
+    if len(no_type):
+        found.append(
+            f"Look at {_listed(no_type)}: cells of the query would get this as their type. Leave "
+            "the label of these cells empty, or leave them out with `subset` in the sheet."
+        )
+    if truth is not None and len(counts):
+        unknown = truth[~truth.isin(counts.index)].value_counts()
+        if len(unknown):
+            found.append(
+                f"Look at names of the truth that the reference lacks: {_listed(unknown.head(8))}"
+                f"{_more(unknown, 8)}. Such cells count as wrong. If they are other names of the "
+                "same types, translate them in `annotate.rename`."
+            )
     cells = int(table["cells"].sum())
     minutes = (START_SECONDS + SECONDS_PER_CELL * cells) / 60
     gib = (START_MIB + MIB_PER_CELL * cells) / 1024

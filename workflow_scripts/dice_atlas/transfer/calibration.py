@@ -74,5 +74,5 @@ def calibration_table(
         }
     )
     right = (table["label"] == table["predicted"])[is_held].mean() if held.size else np.nan
-    logger.info("calibration: %d held-out cells, %.4f of them labelled right", held.size, right)
+    logger.info("%.1f %% of %d held-out cells labelled right", 100 * right, held.size)
     return pd.concat([table, score_columns(scores, columns)], axis=1)

@@ -132,7 +132,8 @@ def vote(
         }
     )
     right = (calibration["label"] == calibration["predicted"])[is_held].sum()
-    logger.info("%d held-out cells, %d of them labelled right", len(held), right)
+    share = 100 * right / max(len(held), 1)
+    logger.info("%.1f %% of %d held-out cells labelled right", share, len(held))
     return (
         pd.concat([predictions, score_columns(scores, names)], axis=1),
         pd.concat([calibration, score_columns(again, names)], axis=1),

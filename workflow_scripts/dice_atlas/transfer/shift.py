@@ -100,7 +100,8 @@ def shift_table(tables: Mapping[str, pd.DataFrame], final: str) -> pd.DataFrame:
         row["low_p"] = low_p(measures["support"], held, query)
         row["shift"] = row["score_held_out"] - row["score"]
         row["apart"] = is_apart(row)
-        logger.info("%s: shift %.3f%s", name, row["shift"], ", apart" if row["apart"] else "")
+        place = "lies apart from" if row["apart"] else "is like"
+        logger.info("%s %s the reference (shift %.3f)", name, place, row["shift"])
         rows.append(row)
     apart = [row["sample"] for row in rows if row["apart"]]
     if apart:
