@@ -24,7 +24,7 @@ TRANSFER = {
 
 
 def demo_table(metrics: pd.DataFrame) -> str:
-    """The demo's query metrics, PCA, DICE, the linear voter and the consensus, as a Markdown table."""
+    """The query metrics of the demo, by space and voter, as a Markdown table."""
     query = metrics[metrics["cells"] == "query"].drop_duplicates(["embedding", "metric"])
     values = query.set_index(["embedding", "metric"])["value"]
     lines = [
