@@ -103,6 +103,14 @@ def say_results():
         if str(path).endswith(("report.html", "atlas.h5ad", "synthetic.h5ad"))
     ]
     lines = [f"    {path}" for path in dict.fromkeys(made) if os.path.exists(path)]
+    atlas = out("atlas.h5ad")
+    lines += [
+        f"    {out(path)} is older than the atlas; to renew it: the target export_{name}"
+        for name, path in EXPORTS.items()
+        if atlas in made
+        and os.path.exists(out(path))
+        and os.path.getmtime(out(path)) < os.path.getmtime(atlas)
+    ]
     seconds = time.time() - STARTED
     minutes, rest = divmod(round(seconds), 60)
     took = f"{minutes} min {rest} s" if minutes else f"{rest} s"
