@@ -10,7 +10,7 @@ from dice_atlas.benchmark.tables import ALL
 pytestmark = pytest.mark.workflow
 
 # Of each kind one; tests/unit/test_baselines.py has them all.
-METHODS = ["pca", "knn_10", "lda", "alra", "dice_exact", "dice_no_labels", "dice_gibbs"]
+METHODS = ["pca", "knn_10", "dice_exact", "dice_no_labels", "dice_gibbs"]
 SWEEPS = {"rho": [0.5, 4], "k": [5], "types": 1}
 
 
@@ -22,7 +22,7 @@ def finished(make_copy, small):
         "tiny", **(small | gibbs),
         benchmark={
             "name": "tiny", "seeds": 1, "methods": METHODS, "sweeps": SWEEPS,
-            "scopes": ["mapped", "joint"],
+            "scopes": ["mapped"],
         },
     )  # fmt: skip
     copy.run("--configfile", "tiny.yaml", "--", "benchmark")
@@ -41,7 +41,7 @@ def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
             values = own.loc[own["metric"] == metric, "value"]
             assert np.isfinite(values).all()
             assert values.nunique() > 5
-    variants = {"base", "k-5", "missing-1", "extra-1", "scope-mapped", "scope-joint"}
+    variants = {"base", "k-5", "missing-1", "extra-1", "scope-mapped"}
     assert set(scores["variant"]) == variants
     # rho of the default is 0.5.
     value = base.set_index(["protocol", "method", "metric"])["value"]["blind"]
@@ -79,7 +79,6 @@ def test_tables_and_figures(finished):
         "missing-1",
         "extra-1",
         "scope-mapped",
-        "scope-joint",
     }
     swept = variants[variants["variant"] != "missing-1"]
     assert set(swept["method"]) == {"pca", "dice_exact"}
