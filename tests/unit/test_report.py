@@ -26,7 +26,16 @@ from dice_atlas.features import correctors
 from dice_atlas.files import write_table
 from dice_atlas.numerics import blocks
 from dice_atlas.plots import placement, points, style
-from dice_atlas.report import annotation, expression, figures, findings, html, maps, methods
+from dice_atlas.report import (
+    annotation,
+    expression,
+    figures,
+    findings,
+    html,
+    lying_apart,
+    maps,
+    methods,
+)
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.transfer.conformal import best_scores, class_thresholds
@@ -568,6 +577,28 @@ def test_synthetic_cells_of_rare_labels_are_shown_beside_other_remedies(make_fil
     assert rest in resting
 
 
+def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files, monkeypatch):
+    by_risk = {"unassigned_below": None, "risk": 0.1}
+    monkeypatch.setitem(CONFIG, "annotate", {**CONFIG["annotate"], **by_risk})
+    data = read_report_data(make_files(), 2)
+    (one,) = lying_apart.entries(data)
+    assert one.text.endswith(
+        "Neither the risk asked for (10%) nor the coverage of the prediction sets (90%) is "
+        "promised there."
+    )
+    assert (
+        one.action == "Look at the markers of its labels; lower annotate.risk and see what is left."
+    )
+    data.obs.loc[data.obs["sample"] == "q2", "cell_type_p_reference"] = np.nan
+    (one,) = lying_apart.entries(replace(data))
+    assert "the mean score is 0.70" in one.text
+    assert "cannot be told there (no p_reference)" in one.text
+    data.obs["cell_type_p_reference"] = np.nan
+    both = list(lying_apart.entries(replace(data)))
+    assert [dict(entry.pick)["sample"] for entry in both] == [("q2",), ("q1",)]
+    assert lying_apart.samples(replace(data)) == ["q1", "q2"]
+
+
 def test_odd_references_are_named(make_files):
     data = read_report_data(make_files(), 2)
     assert not [*findings.repeated(data), *findings.labelled(data)]
@@ -669,6 +700,14 @@ def test_the_rules_of_unassigned_cells_are_said_as_they_are(make_files, monkeypa
         data.__dict__["least_score"] = least
         assert findings.unassigned_rules(data) == said
         assert "inf" not in methods.transfer(data)
+    data = read_report_data(files, 2)
+    data.__dict__["least_score"] = 0.4321
+    data.config["annotate"]["outside_below"] = 0.05
+    data.__dict__.pop("settings", None)
+    assert findings.unassigned_rules(data) == "score below 0.43, or p_reference below 0.05"
+    data.obs["cell_type_p_reference"] = np.nan
+    data.__dict__.pop("query")
+    assert findings.unassigned_rules(data) == "score below 0.43 (p_reference not available)"
     data.config["annotate"]["per"] = "sample"
     data.__dict__.pop("settings")
     assert "sample by sample" in findings.unassigned_rules(data)

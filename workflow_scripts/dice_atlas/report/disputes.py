@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dice_atlas.names import AGREEING, DOUBTS, NO_DOUBT, UNASSIGNED
+from dice_atlas.report import lying_apart
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import Finding, listed, pick, plural
 from dice_atlas.report.tables import BY_TYPE_NOTE, confident, percent
@@ -15,22 +16,6 @@ SECOND_SHARE = 0.25
 LEAST_CELLS = 20
 # So much of the wrong labels have one possible label: the sets do not see the errors.
 MOSTLY = 0.5
-
-
-def apart(data: ReportData) -> list[str]:
-    """Query samples that lie apart from the reference, by anchors, voters or scores."""
-    table = of_transfer(data.shift)
-    shifted = table.loc[table["apart"] == "True", "sample"]
-    return list(dict.fromkeys([*without_support(data), *map(str, shifted)]))
-
-
-def without_support(data: ReportData) -> list[str]:
-    """Query samples in which types that the reference lacks cannot be told."""
-    if not data.has_support or not len(of_transfer(data.calibration)):
-        return []
-    missing = data.query["cell_type_p_reference"].isna()
-    unknown = missing.groupby(data.query["sample"].astype(str)).all()
-    return list(unknown.index[unknown])
 
 
 def short_types(data: ReportData) -> list[tuple[str, float, int]]:
@@ -53,7 +38,9 @@ def falls_short(data: ReportData) -> bool:
         coverage = data.settings.calls.coverage
         n = len(data.query)
         coverage -= 2 * float(np.sqrt(coverage * (1 - coverage) / max(n, 1)))
-    return bool(apart(data) or short_types(data) or (held is not None and held < coverage))
+    return bool(
+        lying_apart.samples(data) or short_types(data) or (held is not None and held < coverage)
+    )
 
 
 def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
