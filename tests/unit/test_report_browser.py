@@ -128,6 +128,20 @@ def test_a_gene_changes_the_colours_and_an_unknown_one_is_told(open_page):
     assert picture(page) == before
 
 
+def test_esc_in_the_box_of_genes_brings_back_the_colours_before(open_page):
+    page = open_page(selection(("cluster", ["1"])))
+    page.select_option("#color-by", "cluster")
+    page.wait_for_selector("#legend button[data-value='1']")
+    before, chosen = picture(page), selected(page)
+    page.fill("#gene", "g7")
+    page.press("#gene", "Enter")
+    page.wait_for_selector("#legend .ramp")
+    page.press("#gene", "Escape")
+    page.wait_for_selector("#legend button[data-value='1']")
+    assert (page.input_value("#gene"), page.input_value("#color-by")) == ("", "cluster")
+    assert (picture(page), selected(page)) == (before, chosen)
+
+
 def test_the_legend_selects_adds_and_clears(open_page, report):
     page, (_, data) = open_page(), report
     counts = data.obs["cell_type"].value_counts()
@@ -179,6 +193,13 @@ def test_matrices_tables_and_the_list_select_their_cells(open_page, report):
     entry.locator("button").click()
     doubts = (data.query["cell_type_doubt"] != NO_DOUBT).sum()
     page.wait_for_selector(f"#selected-count:text-is('{doubts}')")
+    # It colours too, in plain words, and pressed again it still shows them.
+    assert page.input_value("#color-by") == "cell_type_doubt"
+    said = page.inner_text("#legend button[data-value='several_labels'] .name")
+    assert said == "several labels"
+    entry.locator("button").click()
+    page.wait_for_timeout(100)
+    assert selected(page) == doubts
     assert entry.inner_text().splitlines()[1].startswith(f"{doubts} query cells")
 
 

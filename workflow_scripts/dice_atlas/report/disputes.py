@@ -137,6 +137,7 @@ def doubtful(data: ReportData) -> Iterator[str | Finding]:
             f"{'; '.join(found).replace('`', '')}.",
             pick=pick(role="query", cell_type_doubt=[name for name in DOUBTS if counts.get(name)]),
             action="Colour by reason for doubt.",
+            color="cell_type_doubt",
         )
 
 
