@@ -28,6 +28,7 @@ from dice_atlas.numerics import blocks
 from dice_atlas.plots import placement, points, style
 from dice_atlas.report import (
     annotation,
+    disputes,
     expression,
     figures,
     findings,
@@ -449,7 +450,7 @@ def test_captions_speak_of_what_is_there(make_files, tmp_path, transfer, monkeyp
 
 # What is true of labels that were transferred alone.
 OF_A_TRANSFER = (
-    "Transferred labels against", "prediction set holds", "confident", "cell_type_score",
+    "Transferred labels against", "prediction set holds", "possible label", "cell_type_score",
     "the transferred label", "changed none", "for comparison", "Clusters describe the cells",
 )  # fmt: skip
 
@@ -500,7 +501,7 @@ def test_the_summary_is_counted_from_the_cells(make_files):
         kind != "unassigned" and kind == names
         for kind, names in zip(query["cell_type"], query["cell_type_set"], strict=True)
     )
-    assert f"{sure / 140:.0%} of the query cells have a confident label" in text
+    assert f"{sure / 140:.0%} of the query cells have one possible label" in text
     assert "10% are unassigned" in text
     assert (
         "Of the 126 query cells with a given truth that the reference has, 80% have the right label"
@@ -597,6 +598,42 @@ def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files,
     both = list(lying_apart.entries(replace(data)))
     assert [dict(entry.pick)["sample"] for entry in both] == [("q2",), ("q1",)]
     assert lying_apart.samples(replace(data)) == ["q1", "q2"]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_no_label_is_called_confident_where_the_guarantee_is_not_given(make_files, tmp_path, apart):
+    files = make_files(truth=False)
+    if not apart:
+        path = files["shift"][0]
+        path.write_text(path.read_text().replace("True", "False"))
+    words = rendered(files, tmp_path).words
+    assert ("guarantees of risk and coverage are not given for q2: it lies apart" in words) == apart
+    for sure in ("confident labels", "a confident label", "anchors confident median", "reliable ."):
+        assert (sure in words) != apart, sure
+    for careful in ("have one possible label (assigned", "anchors one possible label median",
+                    "assigned label: one possible label"):  # fmt: skip
+        assert (careful in words) == apart, careful
+
+
+def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_files):
+    data = read_report_data(make_files(), 2)
+    assert "have one possible label; of these, 100% are right" in findings.answer(data)
+    # A third of the cells has a truth by another name, and a fifth of the others a wrong one.
+    sure = data.query.index[page_tables.confident(data.query)]
+    data.truth[sure[::3]] = "T lymphocyte"
+    data.truth[sure[1::3]] = "NA"
+    known = data.truth[sure[np.arange(len(sure)) % 3 > 0]]
+    right = (data.query["cell_type"][known.index] == known).mean()
+    assert (
+        f"; of the {len(known)} of these with a true type that the reference has, {right:.0%} are "
+        "right"
+    ) in findings.answer(data)
+    (tile,) = [remark for _, what, remark in findings.facts(data) if what == "labels right"]
+    assert tile == "of 126 with a true type that the reference has"
+    of_types = {"cells": "query", "embedding": "dice", "value": 0.0, "note": "1180 cell(s)"}
+    rows = [{**of_types, "metric": f"set_coverage:{name}"} for name in ("T lymphocyte", "NA")]
+    data.metrics = pd.concat([data.metrics, pd.DataFrame(rows)])
+    assert disputes.short_types(data) == [("NA", 0.0, 1180)]
 
 
 def test_odd_references_are_named(make_files):

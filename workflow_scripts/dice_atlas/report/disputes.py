@@ -23,11 +23,14 @@ def short_types(data: ReportData) -> list[tuple[str, float, int]]:
     coverage, found = data.settings.calls.coverage, []
     table = data.metrics[data.metrics["embedding"] == data.settings.voters.final]
     for row in table[table["metric"].str.startswith("set_coverage:")].itertuples():
+        label = row.metric.removeprefix("set_coverage:")
         cells = BY_TYPE_NOTE.match(str(row.note))
         n = int(cells[1]) if cells else 0
         slack = 2 * np.sqrt(coverage * (1 - coverage) / max(n, 1))
-        if n >= LEAST_CELLS and row.value < coverage - slack:
-            found.append((row.metric.removeprefix("set_coverage:"), float(row.value), n))
+        # No set can hold a name that the reference lacks: another entry tells of these.
+        known = label in data.reference_types
+        if known and n >= LEAST_CELLS and row.value < coverage - slack:
+            found.append((label, float(row.value), n))
     return found
 
 
@@ -44,7 +47,7 @@ def falls_short(data: ReportData) -> bool:
 
 
 def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
-    """Share of right labels among some query cells that have a truth, and their number.
+    """Share of right labels among some query cells whose true type the reference has; how many.
 
     Parameters
     ----------
@@ -53,13 +56,13 @@ def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
     Returns
     -------
     tuple or None
-        None where no such cell has a truth.
+        None where there are no such cells.
     """
     if data.truth is None:
         return None
     cells = data.query[chosen]
     truth = data.truth.reindex(cells.index).fillna("")
-    known = truth != ""
+    known = truth.isin(data.reference_types)
     if not known.any():
         return None
     return float((cells["cell_type"][known] == truth[known]).mean()), int(known.sum())
@@ -70,7 +73,7 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
     if data.truth is None:
         return
     truth = data.truth.reindex(data.query.index).fillna("")
-    known = (truth != "") & truth.isin(data.reference["cell_type"])
+    known = truth.isin(data.reference_types)
     labelled = known & (data.query["cell_type"] != UNASSIGNED)
     wrong = labelled & (data.query["cell_type"] != truth)
     sure = int((wrong & confident(data.query)).sum())

@@ -76,7 +76,13 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         right = data.metric("accuracy_known", data.settings.voters.final)
         if right is not None:
             cells = known_cells(data)
-            found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
+            found.append(
+                (
+                    percent(right, cells),
+                    "labels right",
+                    f"of {cells:,} with a true type that the reference has",
+                )
+            )
     if data.by_markers:
         given = (data.obs["cell_type"] != UNASSIGNED).mean()
         found.append((percent(given, len(data.obs)), "have a label", "most by marker lists"
@@ -120,7 +126,12 @@ def answer(data: ReportData) -> str:
     right = disputes.right_of(data, one)
     if right is not None:
         share, n = right
-        text += f"; of the {n:,} of these with a truth, {percent(share, n)} are right"
+        whose = (
+            "of these"
+            if n == one.sum()
+            else f"of the {n:,} of these with a true type that the reference has"
+        )
+        text += f"; {whose}, {percent(share, n)} are right"
     if "cell_type_doubt" in query:
         n = int((query["cell_type_doubt"] != NO_DOUBT).sum())
         text += f". {n:,} have a reason for doubt"
@@ -139,7 +150,7 @@ def truth_cells(data: ReportData) -> pd.Series:
 def known_cells(data: ReportData) -> int:
     """Query cells whose truth is a label of the reference."""
     cells = truth_cells(data)
-    return int(cells[cells.index.isin(data.reference["cell_type"])].sum())
+    return int(cells[cells.index.isin(data.reference_types)].sum())
 
 
 def summary(data: ReportData) -> str:
@@ -162,10 +173,11 @@ def summary(data: ReportData) -> str:
     query, final = data.query, data.settings.voters.final
     lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
+    sure = "one possible label" if disputes.falls_short(data) else "a confident label"
     text += (
         f"The query's labels come from {plural(types, 'cell type')} of the reference; they are "
         f"those {by_whom(final)}. "
-        f"{percent(confident(query).mean(), total)} of the query cells have a confident label "
+        f"{percent(confident(query).mean(), total)} of the query cells have {sure} "
         f"(assigned, and the only one in the cell's prediction set at "
         f"{data.settings.calls.coverage:.0%} coverage); "
         f"{percent(lost, total)} are unassigned."
@@ -488,7 +500,7 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
     n = known_cells(data)
     final, coverage = data.settings.voters.final, data.settings.calls.coverage
     lacking = truth_cells(data)
-    lacking = lacking[~lacking.index.isin(data.reference["cell_type"])]
+    lacking = lacking[~lacking.index.isin(data.reference_types)]
     if len(lacking):
         text = (
             f"{lacking.sum():,} query cells have a truth that the reference lacks: "

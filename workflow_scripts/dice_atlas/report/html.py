@@ -13,7 +13,7 @@ from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.points import MOST_POINTS
-from dice_atlas.report import annotation, conditions, marker_lists, tables
+from dice_atlas.report import annotation, conditions, disputes, lying_apart, marker_lists, tables
 from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.finding import pick_json
@@ -57,8 +57,9 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
     called += [MARKERS] if data.marker_calls is not None else []
     frequent = "most frequent label" if data.labels and not data.by_markers else ""
     metrics, embeddings = data.metrics, list(EMBEDDINGS)
+    sure = "one possible label" if cautious(data) else "confident"
     return {
-        "types": tables.type_table(data) if data.transferred else None,
+        "types": tables.type_table(data, sure) if data.transferred else None,
         "levels": tables.level_table(data),
         "agreement": tables.agreement_table(data) if data.transferred else None,
         "label_genes": tables.label_gene_table(data, n_markers) if data.transferred else None,
@@ -79,6 +80,11 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "qc": tables.qc_table(data.qc),
         "files": tables.file_table(data.provenance["inputs"]),
     }
+
+
+def cautious(data: ReportData) -> bool:
+    """Whether no label may be called confident."""
+    return data.transferred and disputes.falls_short(data)
 
 
 def confusion_table(data: ReportData) -> tables.Table | None:
@@ -151,6 +157,8 @@ def render(
         facts=facts(data),
         answer=answer(data),
         summary=summary(data),
+        cautious=cautious(data),
+        apart=lying_apart.samples(data) if data.transferred else [],
         findings=[(one, pick_json(one.pick) if one.pick else "") for one in look_first(data)],
         payload=payload,
         viewer=settings.viewer,
