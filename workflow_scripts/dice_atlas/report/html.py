@@ -18,7 +18,7 @@ from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.finding import pick_json
 from dice_atlas.report.findings import answer, facts, look_first, summary, unassigned_rules
-from dice_atlas.report.methods import REFERENCES, methods
+from dice_atlas.report.methods import methods, references
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
 from dice_atlas.texts import shown
 from dice_atlas.viewer.columns import Orders
@@ -148,6 +148,7 @@ def render(
     str
         HTML.
     """
+    told = methods(data)
     environment = page_environment(templates)
     return environment.get_template(Path(templates[0]).name).render(
         title=settings.title or name,
@@ -163,10 +164,10 @@ def render(
         payload=payload,
         viewer=settings.viewer,
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
-        methods=methods(data),
+        methods=told,
         list_coverage=marker_lists.coverage(data) if data.marker_calls is not None else "",
         list_genes=marker_lists.missing_genes(data) if data.marker_calls is not None else "",
-        references=REFERENCES | (conditions.REFERENCES if data.conditions else {}),
+        references=references(told),
         tables=all_tables(data, settings.n_markers),
         n_markers=settings.n_markers,
         n_dots=dot_genes(data, settings.n_markers)[1],
