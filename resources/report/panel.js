@@ -99,7 +99,7 @@ function secondInWords(i) {
 
 function ruleInWords(i) {
   const rule = text("cell_type_rule", i), [, least] = rule.match(/below_([\d.e-]+)$/) ?? [];
-  if (rule.startsWith("score_below")) return `the score of its best label, ${text("cell_type_score", i)}, is below ${least}.`;
+  if (rule.startsWith("score_below")) return `its best label, ${text("cell_type_best", i)}, has a score of ${text("cell_type_score", i)}, below ${least}.`;
   if (rule.startsWith("p_reference")) return `few of the cells around it have an anchor (p_reference below ${least}), so the reference may lack its type.`;
   if (rule === "no_labelled_anchor") return "no labelled reference cell is among its anchors.";
   if (rule === "no_score_meets_risk") return "no score meets the risk asked for.";

@@ -206,8 +206,10 @@ def test_matrices_tables_and_the_list_select_their_cells(open_page, report):
 def test_a_cell_says_who_it_is_and_why_its_label_is_sure_or_not(open_page, report):
     page, (_, data) = open_page(), report
     obs = data.obs.reset_index(names="cell")
+    lost = obs.loc[(obs["cell_type_doubt"] == "unassigned") & (obs["role"] == "query")].iloc[0]
+    best = lost["cell_type_best"]
     for name, said in {
-        "unassigned": "No label: the score of its best label, 0.3, is below 0.5.",
+        "unassigned": f"No label: its best label, {best}, has a score of 0.3, below 0.5.",
         "several_labels": "not sure: its prediction set also holds",
         "none": ", sure: it is the only label in the prediction set",
     }.items():

@@ -26,6 +26,7 @@ TITLES = {
     "truth": "truth (given)",
     "right": "label against truth",
     "cell_type_doubt": "reason for doubt",
+    "cell_type_best": "best label",
     "cell_type_second": "second label",
     "cell_type_set": "prediction set",
     "cell_type_rule": "why unassigned",
@@ -68,7 +69,7 @@ ALWAYS = ("sample", "role", "cell_type", "cluster")
 # A column of more names than this is none to colour by.
 MOST_VALUES = 10_000
 # Values of a column that are labels.
-LABELS = ("cell_type", "truth", "cell_type_second")
+LABELS = ("cell_type", "truth", "cell_type_best", "cell_type_second")
 DOUBT_COLORS = ("#47505C", "#660A0A", "#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
 # Reasons for doubt as the page writes them; the table and the atlas have the names.
 DOUBT_WORDS = {name: name.replace("_", " ") for name in names.DOUBTS} | {
