@@ -245,7 +245,7 @@ async function fillGenes(shown, own) {
   );
   place.replaceChildren(
     el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "gene"), el("th", { scope: "col", class: "n" }, "selected"), el("th", { scope: "col", class: "n" }, "others"))), el("tbody", {}, ...body)),
-    el("p", { class: "soft" }, `Share of cells with the gene, of the ${count(genes.size)} genes in this page.`),
+    el("p", { class: "soft" }, `Share of cells with the gene, of the ${count(head.selected)} selected genes in this page.`),
   );
 }
 

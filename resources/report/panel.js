@@ -46,7 +46,8 @@ function composition(column, mask) {
   return [...counts.keys()].filter((k) => counts[k]).map((k) => [k, counts[k]]).sort((a, b) => b[1] - a[1]);
 }
 
-// Genes whose share of cells with a count differs most between the selected and the other cells.
+// Genes whose share of cells with a count differs most between the selected and the other cells. Of
+// the genes that were selected for the page alone: all that fill it would take seconds.
 async function differingGenes(mask, others, stale) {
   const selected = [], rest = [];
   for (let i = 0; i < n; i++) if (mask[i]) selected.push(i); else if (others[i]) rest.push(i);
@@ -56,7 +57,7 @@ async function differingGenes(mask, others, stale) {
     for (const i of cells) if (geneLevel(packed, i)) found++;
     return found / cells.length;
   };
-  const rows = [], names = [...genes.keys()];
+  const rows = [], names = [...genes.keys()].slice(0, head.selected);
   for (let start = 0; start < names.length; start += 64) {
     if (stale()) return [];
     const part = names.slice(start, start + 64);
