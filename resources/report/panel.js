@@ -89,7 +89,9 @@ function why(i) {
   if (doubt === "few_anchors") reasons.push(`only ${text("cell_type_n_anchors", i)} anchors support it`);
   const voters = votersInWords(i, label);
   const score = `Score ${text("cell_type_score", i)}${secondInWords(i)}.`;
-  if (doubt === SURE) return `${label}, sure: it is the only label in the prediction set${voters ? "" : ", no voter has another"}, and its cluster does not speak against it. ${score}`;
+  // Where the guarantee of the sets is not given, no label is called sure.
+  const sure = "cautious" in $("explore").dataset ? "one possible label" : "sure";
+  if (doubt === SURE) return `${label}, ${sure}: it is the only label in the prediction set${voters ? "" : ", no voter has another"}, and its cluster does not speak against it. ${score}`;
   return `${label}, not sure${reasons.length ? `: ${reasons.join("; ")}` : ""}.${voters} ${score}`;
 }
 

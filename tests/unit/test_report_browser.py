@@ -211,7 +211,8 @@ def test_a_cell_says_who_it_is_and_why_its_label_is_sure_or_not(open_page, repor
     for name, said in {
         "unassigned": f"No label: its best label, {best}, has a score of 0.3, below 0.5.",
         "several_labels": "not sure: its prediction set also holds",
-        "none": ", sure: it is the only label in the prediction set",
+        # A sample of the fixture lies apart: no label is called sure.
+        "none": ", one possible label: it is the only label in the prediction set",
     }.items():
         i = int(obs.index[(obs["cell_type_doubt"] == name) & (obs["role"] == "query")][0])
         page.goto(page.url.split("#")[0] + selection(("@cell", [i])))
