@@ -9,6 +9,8 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const FIRST_COLOR = columns.get("cell_type").values.length > 1 ? "cell_type" : "cluster";
 // `turn` and `panelTurn` tell an answer that came late from one to the latest question.
 let mask = null, turn = 0, panelTurn = 0, hovered = -1;
+// The column that gave the colours last: what a gene gives way to.
+let lastColumn = FIRST_COLOR;
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -92,12 +94,14 @@ function repaint() {
 }
 
 // ---- the selection
-async function select(selection, { add = false } = {}) {
-  const already = state.selection.length === selection.length && sameSelection(state.selection, selection);
+// What is selected already is cleared, or taken away with `add`; not with `keep`.
+async function select(selection, { add = false, keep = false } = {}) {
+  const already = !keep && state.selection.length === selection.length && sameSelection(state.selection, selection);
   if (add) {
     const [one] = selection;
     const there = state.selection.findIndex((other) => sameSelection(one, other));
-    state.selection = there >= 0 ? state.selection.filter((_, k) => k !== there) : [...state.selection, ...selection];
+    if (there < 0) state.selection = [...state.selection, ...selection];
+    else if (!keep) state.selection = state.selection.filter((_, k) => k !== there);
   } else state.selection = already ? [] : selection;
   main.marked = state.selection.length === 1 && state.selection[0][0][0] === "@cell" ? state.selection[0][0][1][0] : -1;
   await refresh({ recolor: false });
@@ -142,7 +146,7 @@ function renderLegend() {
       "button",
       { type: "button", "aria-pressed": String(pressed), "data-value": value, title: value, onclick: (event) => select([own], { add: event.shiftKey }) },
       el("span", { class: value === UNASSIGNED ? "key cross" : "key", style: value === UNASSIGNED ? `color: ${color}` : `background: ${color}`, "aria-hidden": "true" }),
-      el("span", { class: "name" }, value),
+      el("span", { class: "name" }, wordOf(column, value)),
       el("span", { class: "number" }, count(counts[k])),
     );
   });
@@ -182,7 +186,7 @@ async function aboutCell(i) {
   const names = await loadNames(), list = el("dl", { class: "values" });
   for (const column of columns.values()) {
     const value = text(column.name, i);
-    if (value) list.append(el("dt", { title: column.about }, column.title), el("dd", {}, value));
+    if (value) list.append(el("dt", { title: column.about }, column.title), el("dd", {}, wordOf(column, value)));
   }
   return el("div", {}, el("p", { class: "barcode" }, names[i]), el("p", { id: "why" }, why(i)), list);
 }
@@ -241,13 +245,14 @@ async function fillGenes(shown, own) {
   );
   place.replaceChildren(
     el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "gene"), el("th", { scope: "col", class: "n" }, "selected"), el("th", { scope: "col", class: "n" }, "others"))), el("tbody", {}, ...body)),
-    el("p", { class: "soft" }, `Share of cells with the gene, of the ${count(genes.size)} genes in this page.`),
+    el("p", { class: "soft" }, `Share of cells with the gene, of the ${count(head.selected)} selected genes in this page.`),
   );
 }
 
 // ---- colours
 async function colorBy(name) {
   state.color = name;
+  if (columns.has(name)) lastColumn = name;
   $("color-by").value = columns.has(name) ? name : "";
   $("gene").value = genes.has(name) ? name : "";
   $("gene-note").textContent = "";
@@ -256,10 +261,20 @@ async function colorBy(name) {
 
 async function searchGene() {
   const asked = $("gene").value.trim();
-  if (!asked) return columns.has(state.color) ? undefined : colorBy(FIRST_COLOR);
+  if (!asked) return columns.has(state.color) ? undefined : colorBy(lastColumn);
   const name = geneNames.get(asked.toUpperCase());
   if (name) await colorBy(name);
   else $("gene-note").textContent = `${asked} is not among the ${count(genes.size)} genes of this page. Name it in report.genes to have it.`;
+}
+
+// Esc empties the box and brings back the colours before the gene; the selection stays.
+async function geneKey(event) {
+  if (event.key === "Enter") await searchGene();
+  if (event.key !== "Escape") return;
+  event.stopPropagation();
+  $("gene").value = "";
+  $("gene-note").textContent = "";
+  await searchGene();
 }
 
 // ---- the address
@@ -280,6 +295,7 @@ async function readAddress() {
   const parts = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
   const color = parts.get("color");
   state.color = columns.has(color) || genes.has(color) ? color : FIRST_COLOR;
+  if (columns.has(state.color)) lastColumn = state.color;
   state.selection = readSelection(parts.get("select") ?? "[]");
   state.queryOnly = parts.get("query") === "1";
   state.least = Math.max(0, Math.min(1, Number(parts.get("least")) || 0));
@@ -314,7 +330,7 @@ function hover(event) {
   const list = el("dl", { class: "values" });
   for (const name of rows) {
     const value = text(name, i);
-    if (value) list.append(el("dt", {}, columns.get(name).title), el("dd", {}, value));
+    if (value) list.append(el("dt", {}, columns.get(name).title), el("dd", {}, wordOf(columns.get(name), value)));
   }
   if (genes.has(state.color)) {
     const gene = state.color;
@@ -419,11 +435,14 @@ function wirePicks() {
   for (const place of document.querySelectorAll("[data-pick]")) {
     const selection = [JSON.parse(place.dataset.pick)];
     if (!readSelection(JSON.stringify(selection)).length) continue;
+    // A button says "show": it never clears, though another finding may be about the same cells.
+    const keep = place.tagName === "BUTTON";
     const pickCells = async (event) => {
-      await select(selection, { add: event.shiftKey });
+      if (columns.has(place.dataset.color)) await colorBy(place.dataset.color);
+      await select(selection, { add: event.shiftKey, keep });
       if (!place.closest(".viewer")) $("explore").scrollIntoView({ block: "start" });
     };
-    if (place.tagName === "BUTTON") {
+    if (keep) {
       place.addEventListener("click", pickCells);
       continue;
     }
@@ -463,7 +482,7 @@ function wireControls() {
   $("color-by").addEventListener("change", (event) => colorBy(event.target.value));
   $("gene-list").append(...[...genes.keys()].map((name) => el("option", { value: name })));
   $("gene").addEventListener("change", searchGene);
-  $("gene").addEventListener("keydown", (event) => event.key === "Enter" && searchGene());
+  $("gene").addEventListener("keydown", geneKey);
   for (const map of head.maps) $("which-map").append(el("option", { value: map.key }, map.title));
   $("which-map").hidden = head.maps.length < 2;
   $("which-map").addEventListener("change", async (event) => { await showMap(event.target.value); repaint(); writeAddress(); });

@@ -77,6 +77,8 @@ function numeric(name, i) {
   return levelValue(column, column.data[i]);
 }
 
+// A value as a reader sees it; the tables keep the value itself.
+const wordOf = (column, value) => column.words?.[value] ?? value;
 const percent = (share) => (share > 0 && share < 0.01 ? "<1%" : share < 1 && share > 0.99 ? ">99%" : `${Math.round(100 * share)}%`);
 const count = (value) => value.toLocaleString("en");
 

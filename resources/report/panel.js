@@ -46,7 +46,8 @@ function composition(column, mask) {
   return [...counts.keys()].filter((k) => counts[k]).map((k) => [k, counts[k]]).sort((a, b) => b[1] - a[1]);
 }
 
-// Genes whose share of cells with a count differs most between the selected and the other cells.
+// Genes whose share of cells with a count differs most between the selected and the other cells. Of
+// the genes that were selected for the page alone: all that fill it would take seconds.
 async function differingGenes(mask, others, stale) {
   const selected = [], rest = [];
   for (let i = 0; i < n; i++) if (mask[i]) selected.push(i); else if (others[i]) rest.push(i);
@@ -56,7 +57,7 @@ async function differingGenes(mask, others, stale) {
     for (const i of cells) if (geneLevel(packed, i)) found++;
     return found / cells.length;
   };
-  const rows = [], names = [...genes.keys()];
+  const rows = [], names = [...genes.keys()].slice(0, head.selected);
   for (let start = 0; start < names.length; start += 64) {
     if (stale()) return [];
     const part = names.slice(start, start + 64);
@@ -88,7 +89,9 @@ function why(i) {
   if (doubt === "few_anchors") reasons.push(`only ${text("cell_type_n_anchors", i)} anchors support it`);
   const voters = votersInWords(i, label);
   const score = `Score ${text("cell_type_score", i)}${secondInWords(i)}.`;
-  if (doubt === SURE) return `${label}, sure: it is the only label in the prediction set${voters ? "" : ", no voter has another"}, and its cluster does not speak against it. ${score}`;
+  // Where the guarantee of the sets is not given, no label is called sure.
+  const sure = "cautious" in $("explore").dataset ? "one possible label" : "sure";
+  if (doubt === SURE) return `${label}, ${sure}: it is the only label in the prediction set${voters ? "" : ", no voter has another"}, and its cluster does not speak against it. ${score}`;
   return `${label}, not sure${reasons.length ? `: ${reasons.join("; ")}` : ""}.${voters} ${score}`;
 }
 
@@ -99,7 +102,7 @@ function secondInWords(i) {
 
 function ruleInWords(i) {
   const rule = text("cell_type_rule", i), [, least] = rule.match(/below_([\d.e-]+)$/) ?? [];
-  if (rule.startsWith("score_below")) return `the score of its best label, ${text("cell_type_score", i)}, is below ${least}.`;
+  if (rule.startsWith("score_below")) return `its best label, ${text("cell_type_best", i)}, has a score of ${text("cell_type_score", i)}, below ${least}.`;
   if (rule.startsWith("p_reference")) return `few of the cells around it have an anchor (p_reference below ${least}), so the reference may lack its type.`;
   if (rule === "no_labelled_anchor") return "no labelled reference cell is among its anchors.";
   if (rule === "no_score_meets_risk") return "no score meets the risk asked for.";

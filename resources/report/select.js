@@ -59,7 +59,7 @@ function nameOf(selection) {
       .map(([name, values]) => {
         if (name === "@cell") return values.length === 1 ? "one cell" : `${values.length} cells`;
         if (name.startsWith("@")) return "lasso";
-        const shown = values.map((value) => value || "(none)");
+        const shown = values.map((value) => wordOf(columns.get(name), value) || "(none)");
         const more = shown.length > 3 ? `, ${shown.length - 3} more` : "";
         return `${columns.get(name).title}: ${shown.slice(0, 3).join(", ")}${more}`;
       })

@@ -166,6 +166,16 @@ def test_cell_types_without_a_transfer():
     assert found["cell_type_n_anchors"].tolist() == [0, 0, 0]
 
 
+def test_the_best_label_is_that_of_the_highest_score_assigned_or_not(written):
+    atlas = ad.read_h5ad(written)
+    query = (atlas.obs["role"] == "query").to_numpy()
+    names = np.asarray(atlas.uns["cell_type_scores_names"], dtype=object)
+    best = names[np.asarray(atlas.obsm["cell_type_scores"])[query].argmax(axis=1)]
+    assert list(atlas.obs["cell_type_best"][query].astype(str)) == list(best)
+    assert (atlas.obs["cell_type"][query] == "unassigned").any()
+    assert (atlas.obs["cell_type_best"][~query].astype(str) == "").all()
+
+
 def test_calls_must_be_of_the_query_cells():
     obs = obs_of(["B", "", ""], ["reference", "query", "query"])
     calls = pd.DataFrame({"cell": ["c1"], "cell_type": ["B"]})

@@ -128,6 +128,20 @@ def test_a_gene_changes_the_colours_and_an_unknown_one_is_told(open_page):
     assert picture(page) == before
 
 
+def test_esc_in_the_box_of_genes_brings_back_the_colours_before(open_page):
+    page = open_page(selection(("cluster", ["1"])))
+    page.select_option("#color-by", "cluster")
+    page.wait_for_selector("#legend button[data-value='1']")
+    before, chosen = picture(page), selected(page)
+    page.fill("#gene", "g7")
+    page.press("#gene", "Enter")
+    page.wait_for_selector("#legend .ramp")
+    page.press("#gene", "Escape")
+    page.wait_for_selector("#legend button[data-value='1']")
+    assert (page.input_value("#gene"), page.input_value("#color-by")) == ("", "cluster")
+    assert (picture(page), selected(page)) == (before, chosen)
+
+
 def test_the_legend_selects_adds_and_clears(open_page, report):
     page, (_, data) = open_page(), report
     counts = data.obs["cell_type"].value_counts()
@@ -179,16 +193,26 @@ def test_matrices_tables_and_the_list_select_their_cells(open_page, report):
     entry.locator("button").click()
     doubts = (data.query["cell_type_doubt"] != NO_DOUBT).sum()
     page.wait_for_selector(f"#selected-count:text-is('{doubts}')")
+    # It colours too, in plain words, and pressed again it still shows them.
+    assert page.input_value("#color-by") == "cell_type_doubt"
+    said = page.inner_text("#legend button[data-value='several_labels'] .name")
+    assert said == "several labels"
+    entry.locator("button").click()
+    page.wait_for_timeout(100)
+    assert selected(page) == doubts
     assert entry.inner_text().splitlines()[1].startswith(f"{doubts} query cells")
 
 
 def test_a_cell_says_who_it_is_and_why_its_label_is_sure_or_not(open_page, report):
     page, (_, data) = open_page(), report
     obs = data.obs.reset_index(names="cell")
+    lost = obs.loc[(obs["cell_type_doubt"] == "unassigned") & (obs["role"] == "query")].iloc[0]
+    best = lost["cell_type_best"]
     for name, said in {
-        "unassigned": "No label: the score of its best label, 0.3, is below 0.5.",
+        "unassigned": f"No label: its best label, {best}, has a score of 0.3, below 0.5.",
         "several_labels": "not sure: its prediction set also holds",
-        "none": ", sure: it is the only label in the prediction set",
+        # A sample of the fixture lies apart: no label is called sure.
+        "none": ", one possible label: it is the only label in the prediction set",
     }.items():
         i = int(obs.index[(obs["cell_type_doubt"] == name) & (obs["role"] == "query")][0])
         page.goto(page.url.split("#")[0] + selection(("@cell", [i])))

@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -209,6 +210,29 @@ def test_genes_are_those_asked_for_then_markers_of_labels_and_variable_ones():
     order = genes.gene_order(MARKERS, label_genes, ["FOXP3", "none"], VAR)
     assert order == ["Foxp3", "A", "C", "B", "D", "E", "G"]
     assert genes.gene_order(MARKERS, None, [], VAR) == ["A", "C", "B", "D", "E", "G"]
+
+
+def test_further_genes_are_those_of_many_cells():
+    var = VAR.assign(n_cells=[9, 1, 40, 30, 7, 50, 2])
+    assert genes.further_genes(["C", "Foxp3"], var, 200) == ["D", "A", "E", "G"]
+
+
+def test_the_page_says_which_genes_it_holds(files, made):
+    """Of the fixture all genes are selected; with fewer of them variable, others fill the page."""
+    assert (made.genes, made.further) == (12, 0)
+    assert json.loads(made.head)["selected"] == 12
+    assert made.which_genes == "all selected genes"
+    part = replace(made, genes=5)
+    assert part.which_genes == "the first of 12 selected genes, as many as fit"
+    filled = replace(made, genes=2100, selected=2000, further=900)
+    assert filled.which_genes == (
+        "all 2,000 selected genes, and as many others found in at least 1% of the cells as fit "
+        "(100)"
+    )
+    whole = replace(filled, genes=2900)
+    assert whole.which_genes == (
+        "all 2,000 selected genes, and all others found in at least 1% of the cells"
+    )
 
 
 def test_only_so_many_values_are_held(monkeypatch):

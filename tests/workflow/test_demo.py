@@ -16,7 +16,8 @@ pytestmark = pytest.mark.workflow
 OBS = [
     "sample", "role", "batch", "n_genes", "total_counts", "percent_mito", "doublet_score",
     "predicted_doublet", "cell_type", "cell_type_score", "cell_type_set", "cell_type_entropy",
-    "cell_type_n_anchors", "cell_type_second", "cell_type_p_reference", "cell_type_rule",
+    "cell_type_n_anchors", "cell_type_best", "cell_type_second", "cell_type_p_reference",
+    "cell_type_rule",
     "cell_type_in_pca", "cell_type_in_dice", "cell_type_in_linear", "cell_type_ontology_term_id",
     "dice_label_set", "dice_label_entropy", "dice_uncertainty", "dice_residual", "cluster",
     "leiden_0.05", "leiden_2",

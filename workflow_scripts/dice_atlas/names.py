@@ -42,6 +42,10 @@ LABEL = {
         "where the label comes from: `given`, `transferred` or `markers`; empty for an unassigned "
         "cell; only with `annotate.markers`"
     ),
+    "cell_type_best": (
+        "the label with the highest score, which an `unassigned` cell has too; empty without "
+        "evidence for one"
+    ),
     "cell_type_second": "the second best label; empty without evidence for one",
     "cell_type_at_1": (
         "the label at level 1, the coarsest; `cell_type_at_2` ... at the next; only with levels"

@@ -22,6 +22,7 @@ CALLED = {
     "cell_type_set": ("prediction_set", ""),
     "cell_type_entropy": ("entropy", np.nan),
     "cell_type_n_anchors": ("n_anchors", 0),
+    "cell_type_best": ("predicted", ""),
     "cell_type_second": ("second", ""),
     "cell_type_second_score": ("second_score", np.nan),
     "cell_type_p_reference": ("p_reference", np.nan),

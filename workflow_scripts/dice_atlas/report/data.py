@@ -164,6 +164,11 @@ class ReportData:
         return self.obs[self.obs["role"] == "reference"]
 
     @property
+    def reference_types(self) -> set[str]:
+        """Cell types that reference cells have."""
+        return {*self.reference["cell_type"]} - {UNASSIGNED}
+
+    @property
     def transferred(self) -> bool:
         """Whether labels were transferred."""
         return self.calibration is not None

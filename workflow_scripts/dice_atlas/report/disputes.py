@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dice_atlas.names import AGREEING, DOUBTS, NO_DOUBT, UNASSIGNED
+from dice_atlas.report import lying_apart
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import Finding, listed, pick, plural
 from dice_atlas.report.tables import BY_TYPE_NOTE, confident, percent
@@ -17,32 +18,19 @@ LEAST_CELLS = 20
 MOSTLY = 0.5
 
 
-def apart(data: ReportData) -> list[str]:
-    """Query samples that lie apart from the reference, by anchors, voters or scores."""
-    table = of_transfer(data.shift)
-    shifted = table.loc[table["apart"] == "True", "sample"]
-    return list(dict.fromkeys([*without_support(data), *map(str, shifted)]))
-
-
-def without_support(data: ReportData) -> list[str]:
-    """Query samples in which types that the reference lacks cannot be told."""
-    if not data.has_support or not len(of_transfer(data.calibration)):
-        return []
-    missing = data.query["cell_type_p_reference"].isna()
-    unknown = missing.groupby(data.query["sample"].astype(str)).all()
-    return list(unknown.index[unknown])
-
-
 def short_types(data: ReportData) -> list[tuple[str, float, int]]:
     """Types whose sets hold the truth less often than asked, beyond chance: share and cells."""
     coverage, found = data.settings.calls.coverage, []
     table = data.metrics[data.metrics["embedding"] == data.settings.voters.final]
     for row in table[table["metric"].str.startswith("set_coverage:")].itertuples():
+        label = row.metric.removeprefix("set_coverage:")
         cells = BY_TYPE_NOTE.match(str(row.note))
         n = int(cells[1]) if cells else 0
         slack = 2 * np.sqrt(coverage * (1 - coverage) / max(n, 1))
-        if n >= LEAST_CELLS and row.value < coverage - slack:
-            found.append((row.metric.removeprefix("set_coverage:"), float(row.value), n))
+        # No set can hold a name that the reference lacks: another entry tells of these.
+        known = label in data.reference_types
+        if known and n >= LEAST_CELLS and row.value < coverage - slack:
+            found.append((label, float(row.value), n))
     return found
 
 
@@ -53,11 +41,13 @@ def falls_short(data: ReportData) -> bool:
         coverage = data.settings.calls.coverage
         n = len(data.query)
         coverage -= 2 * float(np.sqrt(coverage * (1 - coverage) / max(n, 1)))
-    return bool(apart(data) or short_types(data) or (held is not None and held < coverage))
+    return bool(
+        lying_apart.samples(data) or short_types(data) or (held is not None and held < coverage)
+    )
 
 
 def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
-    """Share of right labels among some query cells that have a truth, and their number.
+    """Share of right labels among some query cells whose true type the reference has; how many.
 
     Parameters
     ----------
@@ -66,13 +56,13 @@ def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
     Returns
     -------
     tuple or None
-        None where no such cell has a truth.
+        None where there are no such cells.
     """
     if data.truth is None:
         return None
     cells = data.query[chosen]
     truth = data.truth.reindex(cells.index).fillna("")
-    known = truth != ""
+    known = truth.isin(data.reference_types)
     if not known.any():
         return None
     return float((cells["cell_type"][known] == truth[known]).mean()), int(known.sum())
@@ -83,7 +73,7 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
     if data.truth is None:
         return
     truth = data.truth.reindex(data.query.index).fillna("")
-    known = (truth != "") & truth.isin(data.reference["cell_type"])
+    known = truth.isin(data.reference_types)
     labelled = known & (data.query["cell_type"] != UNASSIGNED)
     wrong = labelled & (data.query["cell_type"] != truth)
     sure = int((wrong & confident(data.query)).sum())
@@ -150,6 +140,7 @@ def doubtful(data: ReportData) -> Iterator[str | Finding]:
             f"{'; '.join(found).replace('`', '')}.",
             pick=pick(role="query", cell_type_doubt=[name for name in DOUBTS if counts.get(name)]),
             action="Colour by reason for doubt.",
+            color="cell_type_doubt",
         )
 
 

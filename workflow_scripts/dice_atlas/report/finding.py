@@ -23,12 +23,14 @@ class Finding:
     grade : one of `GRADES`.
     pick : the cells that it is about; none: no cells in particular.
     action : what to do, in one sentence; may be "".
+    color : the column that its button colours the map by; "": the colours stay.
     """
 
     text: str
     grade: str = "check"
     pick: Pick = ()
     action: str = ""
+    color: str = ""
 
 
 def pick(**columns: str | list[str]) -> Pick:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dice_atlas.holdout import repeated_cells
 from dice_atlas.names import FEW_ANCHORS, NO_DOUBT, SCORE, SPACES, UNASSIGNED, split_set
-from dice_atlas.report import disputes, marker_lists
+from dice_atlas.report import disputes, lying_apart, marker_lists
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import GRADES, Finding, graded, listed, pick, plural
 from dice_atlas.report.tables import confident, percent
@@ -76,7 +76,13 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         right = data.metric("accuracy_known", data.settings.voters.final)
         if right is not None:
             cells = known_cells(data)
-            found.append((percent(right, cells), "labels right", f"of {cells:,} with a truth"))
+            found.append(
+                (
+                    percent(right, cells),
+                    "labels right",
+                    f"of {cells:,} with a true type that the reference has",
+                )
+            )
     if data.by_markers:
         given = (data.obs["cell_type"] != UNASSIGNED).mean()
         found.append((percent(given, len(data.obs)), "have a label", "most by marker lists"
@@ -97,9 +103,13 @@ def unassigned_rules(data: ReportData) -> str:
         rules = ["no score meets the risk asked for"]
     else:
         rules = [f"score below {least:.2g}"] if least else []
+    without = ""
     if calls.outside_below and data.has_support:
-        rules.append(f"p_reference below {calls.outside_below:g}")
-    return ", or ".join(rules) or "no rule applies"
+        if data.query["cell_type_p_reference"].notna().any():
+            rules.append(f"p_reference below {calls.outside_below:g}")
+        else:
+            without = " (p_reference not available)"
+    return (", or ".join(rules) or "no rule applies") + without
 
 
 def answer(data: ReportData) -> str:
@@ -116,11 +126,16 @@ def answer(data: ReportData) -> str:
     right = disputes.right_of(data, one)
     if right is not None:
         share, n = right
-        text += f"; of the {n:,} of these with a truth, {percent(share, n)} are right"
+        whose = (
+            "of these"
+            if n == one.sum()
+            else f"of the {n:,} of these with a true type that the reference has"
+        )
+        text += f"; {whose}, {percent(share, n)} are right"
     if "cell_type_doubt" in query:
         n = int((query["cell_type_doubt"] != NO_DOUBT).sum())
         text += f". {n:,} have a reason for doubt"
-    apart = disputes.apart(data)
+    apart = lying_apart.samples(data)
     if apart:
         text += f". {listed(apart)} lie{'s' if len(apart) == 1 else ''} apart from the reference"
     return f"{text}."
@@ -135,7 +150,7 @@ def truth_cells(data: ReportData) -> pd.Series:
 def known_cells(data: ReportData) -> int:
     """Query cells whose truth is a label of the reference."""
     cells = truth_cells(data)
-    return int(cells[cells.index.isin(data.reference["cell_type"])].sum())
+    return int(cells[cells.index.isin(data.reference_types)].sum())
 
 
 def summary(data: ReportData) -> str:
@@ -158,10 +173,11 @@ def summary(data: ReportData) -> str:
     query, final = data.query, data.settings.voters.final
     lost, total = (query["cell_type"] == UNASSIGNED).mean(), len(query)
     types = data.reference.loc[data.reference["cell_type"] != UNASSIGNED, "cell_type"].nunique()
+    sure = "one possible label" if disputes.falls_short(data) else "a confident label"
     text += (
         f"The query's labels come from {plural(types, 'cell type')} of the reference; they are "
         f"those {by_whom(final)}. "
-        f"{percent(confident(query).mean(), total)} of the query cells have a confident label "
+        f"{percent(confident(query).mean(), total)} of the query cells have {sure} "
         f"(assigned, and the only one in the cell's prediction set at "
         f"{data.settings.calls.coverage:.0%} coverage); "
         f"{percent(lost, total)} are unassigned."
@@ -211,7 +227,7 @@ def look_first(data: ReportData) -> list[Finding]:
         checks.append((marker_lists.warnings, "check"))
     if data.transferred and len(data.query):
         checks += [
-            (shifted, "serious"),
+            (lying_apart.entries, "serious"),
             (outside, "serious"),
             (against_truth, "serious"),
             (disputes.sure_and_wrong, "serious"),
@@ -399,49 +415,11 @@ def unassigned(data: ReportData) -> Iterator[str | Finding]:
             )
 
 
-def shifted(data: ReportData) -> Iterator[str | Finding]:
-    """Samples that lie apart from the reference, by voters and scores."""
-    table = of_transfer(data.shift)
-    for row in table[table["apart"] == "True"].itertuples():
-        seen = [f"the mean score is {row.score:.2f} ({row.score_held_out:.2f})"]
-        if not np.isnan(row.agreement):
-            seen.insert(
-                0, f"voters agree in {row.agreement:.0%} of cases ({row.agreement_held_out:.0%})"
-            )
-        if not np.isnan(row.support):
-            seen.append(f"the anchor support is {row.support:.2f} ({row.support_held_out:.2f})")
-        yield Finding(
-            f"Sample {row.sample} lies apart from the reference: {'; '.join(seen)}. In brackets: "
-            "held-out reference cells with the same labels. "
-            f"{promised(data)} is not promised there.",
-            "serious",
-            pick(role="query", sample=str(row.sample)),
-        )
-
-
-def promised(data: ReportData) -> str:
-    """What was calibrated on held-out cells."""
-    calls = data.settings.calls
-    coverage = f"the coverage of the prediction sets ({calls.coverage:.0%})"
-    if calls.unassigned_below is not None:
-        return coverage.capitalize()
-    return f"Neither the risk asked for ({calls.risk:.0%}) nor {coverage}"
-
-
 def outside(data: ReportData) -> Iterator[str | Finding]:
     """Samples and clusters with many query cells whose type the reference may lack."""
     query = data.query
     if not data.has_support:
         return
-    apart = disputes.without_support(data)
-    if apart:
-        yield Finding(
-            "These samples lie apart from the reference as a whole (another technology or "
-            "quality): cells of types that it lacks cannot be told there, and prediction sets "
-            f"promise less: {listed(apart)}.",
-            "serious",
-            pick(role="query", sample=apart),
-        )
     unlike = query["cell_type_p_reference"] < UNLIKE
     for key, meaning in (
         ("sample", "types that the reference lacks, or a strong batch effect"),
@@ -522,7 +500,7 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
     n = known_cells(data)
     final, coverage = data.settings.voters.final, data.settings.calls.coverage
     lacking = truth_cells(data)
-    lacking = lacking[~lacking.index.isin(data.reference["cell_type"])]
+    lacking = lacking[~lacking.index.isin(data.reference_types)]
     if len(lacking):
         text = (
             f"{lacking.sum():,} query cells have a truth that the reference lacks: "

@@ -13,12 +13,12 @@ from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.points import MOST_POINTS
-from dice_atlas.report import annotation, conditions, marker_lists, tables
+from dice_atlas.report import annotation, conditions, disputes, lying_apart, marker_lists, tables
 from dice_atlas.report.data import ReportData, read_report_data
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.finding import pick_json
 from dice_atlas.report.findings import answer, facts, look_first, summary, unassigned_rules
-from dice_atlas.report.methods import REFERENCES, methods
+from dice_atlas.report.methods import methods, references
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
 from dice_atlas.texts import shown
 from dice_atlas.viewer.columns import Orders
@@ -57,8 +57,9 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
     called += [MARKERS] if data.marker_calls is not None else []
     frequent = "most frequent label" if data.labels and not data.by_markers else ""
     metrics, embeddings = data.metrics, list(EMBEDDINGS)
+    sure = "one possible label" if cautious(data) else "confident"
     return {
-        "types": tables.type_table(data) if data.transferred else None,
+        "types": tables.type_table(data, sure) if data.transferred else None,
         "levels": tables.level_table(data),
         "agreement": tables.agreement_table(data) if data.transferred else None,
         "label_genes": tables.label_gene_table(data, n_markers) if data.transferred else None,
@@ -79,6 +80,11 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "qc": tables.qc_table(data.qc),
         "files": tables.file_table(data.provenance["inputs"]),
     }
+
+
+def cautious(data: ReportData) -> bool:
+    """Whether no label may be called confident."""
+    return data.transferred and disputes.falls_short(data)
 
 
 def confusion_table(data: ReportData) -> tables.Table | None:
@@ -142,6 +148,7 @@ def render(
     str
         HTML.
     """
+    told = methods(data)
     environment = page_environment(templates)
     return environment.get_template(Path(templates[0]).name).render(
         title=settings.title or name,
@@ -151,14 +158,16 @@ def render(
         facts=facts(data),
         answer=answer(data),
         summary=summary(data),
+        cautious=cautious(data),
+        apart=lying_apart.samples(data) if data.transferred else [],
         findings=[(one, pick_json(one.pick) if one.pick else "") for one in look_first(data)],
         payload=payload,
         viewer=settings.viewer,
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
-        methods=methods(data),
+        methods=told,
         list_coverage=marker_lists.coverage(data) if data.marker_calls is not None else "",
         list_genes=marker_lists.missing_genes(data) if data.marker_calls is not None else "",
-        references=REFERENCES | (conditions.REFERENCES if data.conditions else {}),
+        references=references(told),
         tables=all_tables(data, settings.n_markers),
         n_markers=settings.n_markers,
         n_dots=dot_genes(data, settings.n_markers)[1],

@@ -1,6 +1,7 @@
 """The methods section: what was done, with the settings of the run, as paragraphs to copy."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
 from dice_atlas.report import marker_lists
+from dice_atlas.report.conditions import REFERENCES as CONDITION_REFERENCES
 from dice_atlas.report.conditions import methods_text
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import plural
@@ -61,6 +63,17 @@ def methods(data: ReportData) -> list[str]:
     if data.conditions:
         found.append(methods_text(data.conditions))
     return [*found, *approximated(data)]
+
+
+def references(texts: Sequence[str]) -> list[str]:
+    """Of all references those that the methods section cites, by the first author's name."""
+    said = " ".join(texts)
+    found = []
+    for text in (REFERENCES | CONDITION_REFERENCES).values():
+        author = re.escape(re.split("[, ]", text)[0])
+        if re.search(rf"\b{author} (et al|and )", said):
+            found.append(text)
+    return found
 
 
 def approximated(data: ReportData) -> list[str]:

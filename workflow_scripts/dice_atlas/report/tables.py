@@ -217,14 +217,19 @@ def confident(query: pd.DataFrame) -> np.ndarray:
     ).to_numpy()
 
 
-def type_table(data: ReportData) -> Table | None:
-    """One row per cell type: the reference's cells, the query's, and how sure their labels are."""
+def type_table(data: ReportData, sure_title: str = "confident") -> Table | None:
+    """One row per cell type: the reference's cells, the query's, and how sure their labels are.
+
+    Parameters
+    ----------
+    sure_title : what a label is called that is the only one in its set.
+    """
     query, reference = data.query, data.reference
     if query.empty:
         return None
     columns = [
         "cell type", "reference cells", "query cells", "share of query", "median score",
-        "median entropy", "median anchors", "confident", "median uncertainty",
+        "median entropy", "median anchors", sure_title, "median uncertainty",
     ]  # fmt: skip
     rows: list[list[str]] = []
     picks: dict[tuple[int, int], str] = {}

@@ -26,6 +26,7 @@ TITLES = {
     "truth": "truth (given)",
     "right": "label against truth",
     "cell_type_doubt": "reason for doubt",
+    "cell_type_best": "best label",
     "cell_type_second": "second label",
     "cell_type_set": "prediction set",
     "cell_type_rule": "why unassigned",
@@ -68,8 +69,13 @@ ALWAYS = ("sample", "role", "cell_type", "cluster")
 # A column of more names than this is none to colour by.
 MOST_VALUES = 10_000
 # Values of a column that are labels.
-LABELS = ("cell_type", "truth", "cell_type_second")
+LABELS = ("cell_type", "truth", "cell_type_best", "cell_type_second")
 DOUBT_COLORS = ("#47505C", "#660A0A", "#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
+# Reasons for doubt as the page writes them; the table and the atlas have the names.
+DOUBT_WORDS = {name: name.replace("_", " ") for name in names.DOUBTS} | {
+    "own_label_not_in_set": "own label not in its set",
+    NO_DOUBT: "no doubt",
+}
 RIGHT_COLORS = {"right": "#0072B2", "wrong": "#D55E00", UNASSIGNED: "#47505C"}
 # A number that is above 0 everywhere and whose largest value is so many medians.
 WIDE = 20.0
@@ -206,7 +212,9 @@ def entry(name: str) -> dict[str, object]:
     short = name.replace("cell_type_in_", "label of ")
     short = short.replace("cell_type_at_", "label at level ").replace(RESOLUTION, "clusters at ")
     title = TITLES.get(name, short.replace("_", " "))
-    about = {"name": name, "title": shown(title), "group": group_of(name)}
+    about: dict[str, object] = {"name": name, "title": shown(title), "group": group_of(name)}
+    if name == "cell_type_doubt":
+        about["words"] = DOUBT_WORDS
     return {**about, "about": ABOUT.get(name, "").replace("`", "")}
 
 

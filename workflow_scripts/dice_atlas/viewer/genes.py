@@ -12,6 +12,8 @@ from dice_atlas.tables import read_part
 
 # Markers of each cluster that come before the genes of the labels.
 MARKERS = 20
+# Further genes are those that at least this share of the cells has: rarer ones say little on a map.
+LEAST_SHARE = 0.01
 # Values that are held at once (8 bytes each): what more genes hold could not be in the page anyway.
 MOST_VALUES = 30_000_000
 
@@ -42,6 +44,12 @@ def gene_order(
     order = dict.fromkeys(map(str, [*named, *by_rank, *of_labels, *variable]))
     there = set(map(str, var.index))
     return [gene for gene in order if gene in there]
+
+
+def further_genes(order: Sequence[str], var: pd.DataFrame, n_cells: int) -> list[str]:
+    """Genes beside those of `gene_order`, which fill the page: found in the most cells first."""
+    found = var["n_cells"].drop(list(order)).sort_values(ascending=False, kind="stable")
+    return list(found.index[found >= LEAST_SHARE * n_cells])
 
 
 def as_many_as_fit(genes: Sequence[str], var: pd.DataFrame, share: float) -> list[str]:

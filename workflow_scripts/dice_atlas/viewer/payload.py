@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,13 @@ from dice_atlas.tables import read_part
 from dice_atlas.texts import shown
 from dice_atlas.viewer.cells import drawn_cells, plane
 from dice_atlas.viewer.columns import GROUPS, Orders, categories, numbers, with_added
-from dice_atlas.viewer.genes import as_many_as_fit, gene_order, read_expression
+from dice_atlas.viewer.genes import (
+    LEAST_SHARE,
+    as_many_as_fit,
+    further_genes,
+    gene_order,
+    read_expression,
+)
 from dice_atlas.viewer.packing import Blob, compress, pack_gene, pack_places
 
 logger = logging.getLogger(__name__)
@@ -50,6 +56,7 @@ class Payload:
     head : JSON that may stand inside a script element.
     blob : base64 of the arrays.
     cells, drawn, genes : numbers of cells of the atlas, and of cells and genes in the page.
+    selected, further : numbers of genes that were chosen for the page, and of those that fill it.
     all_doubtful : whether all cells whose label is not sure are in the page.
     missing : genes that were asked for and that the atlas lacks.
     maps : obsm keys of the maps.
@@ -60,9 +67,23 @@ class Payload:
     cells: int
     drawn: int
     genes: int
+    selected: int
+    further: int
     all_doubtful: bool
     missing: tuple[str, ...]
     maps: tuple[str, ...]
+
+    @property
+    def which_genes(self) -> str:
+        """Which genes the page holds, in words."""
+        if self.genes < self.selected:
+            return f"the first of {self.selected:,} selected genes, as many as fit"
+        if not self.further:
+            return "all selected genes"
+        more, rest = self.genes - self.selected, f"found in at least {LEAST_SHARE:.0%} of the cells"
+        if more == self.further:
+            return f"all {self.selected:,} selected genes, and all others {rest}"
+        return f"all {self.selected:,} selected genes, and as many others {rest} as fit ({more:,})"
 
     def has_map(self, key: str) -> bool:
         """Whether the page has the map of an embedding (its obsm key)."""
@@ -115,31 +136,32 @@ def make_payload(atlas: str | Path, cells: Cells, settings: ViewerSettings) -> P
     columns.sort(key=lambda column: order.index(str(column["group"])))
     names = "\n".join(shown(str(name)) for name in obs.index[rows])
     ids = blob.add(np.frombuffer(names.encode(), dtype=np.uint8))
-    genes = list(packed_genes(atlas, cells, rows, settings, blob))
-    var = set(read_part(atlas, "var").index.astype(str).str.upper())
-    missing = tuple(gene for gene in settings.genes if gene.upper() not in var)
+    var = read_part(atlas, "var")
+    var.index = var.index.astype(str)
+    selected = gene_order(cells.markers, cells.label_genes, settings.genes, var)
+    further = further_genes(selected, var, len(obs))
+    fitting = as_many_as_fit([*selected, *further], var, len(rows) / len(obs))
+    genes = list(packed_genes(atlas, fitting, rows, settings, blob))
+    upper = set(var.index.str.upper())
+    missing = tuple(gene for gene in settings.genes if gene.upper() not in upper)
     if missing:
         logger.warning("report.genes: the atlas lacks %s", ", ".join(missing))
     head = {"cells": len(obs), "n": len(rows), "maps": maps, "columns": columns, "ids": ids,
-            "genes": genes}  # fmt: skip
+            "genes": genes, "selected": min(len(selected), len(genes))}  # fmt: skip
     logger.info(
         "the page holds %d of %d cells, %d genes; %.1f MB", len(rows), len(obs), len(genes),
         blob.size * LETTERS / 1e6,
     )  # fmt: skip
     return Payload(
-        as_script(head), blob.text(), len(obs), len(rows), len(genes), all_doubtful, missing,
-        tuple(str(one["key"]) for one in maps),
+        as_script(head), blob.text(), len(obs), len(rows), len(genes), len(selected), len(further),
+        all_doubtful, missing, tuple(str(one["key"]) for one in maps),
     )  # fmt: skip
 
 
 def packed_genes(
-    atlas: str | Path, cells: Cells, rows: np.ndarray, settings: ViewerSettings, blob: Blob
+    atlas: str | Path, order: Sequence[str], rows: np.ndarray, settings: ViewerSettings, blob: Blob
 ) -> Iterator[list[object]]:
     """Name, least and largest value and place of each gene, until the page is full."""
-    var = read_part(atlas, "var")
-    var.index = var.index.astype(str)
-    order = gene_order(cells.markers, cells.label_genes, settings.genes, var)
-    order = as_many_as_fit(order, var, len(rows) / len(cells.obs)) if order else []
     room = settings.max_mb * 1e6 / LETTERS
     expression: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
     if order and blob.size < room:
