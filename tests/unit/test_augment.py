@@ -187,10 +187,10 @@ def test_the_synthetic_share_of_a_score_is_that_of_the_weights():
 
 def test_the_atlas_has_the_share_of_query_cells_alone():
     obs = pd.DataFrame({"role": ["reference", "query"], "label": ["a", ""]}, index=["r", "q"])
-    columns = ("cell_type", "score", "prediction_set", "entropy", "n_anchors", "second",
-               "p_reference", "rule")  # fmt: skip
-    calls = pd.DataFrame([["q", "a", 0.9, "a", 0.1, 3, "", 0.5, "", 0.25]],
-                         columns=["cell", *columns, "synthetic"])  # fmt: skip
+    call = {"cell": "q", "cell_type": "a", "predicted": "a", "score": 0.9, "prediction_set": "a",
+            "entropy": 0.1, "n_anchors": 3, "second": "", "second_score": 0.0, "p_reference": 0.5,
+            "rule": "", "synthetic": 0.25}  # fmt: skip
+    calls = pd.DataFrame([call])
     table = cell_types(obs, calls)
     assert table.loc["q", "cell_type_synthetic"] == 0.25
     assert np.isnan(table.loc["r", "cell_type_synthetic"])
