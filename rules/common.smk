@@ -71,22 +71,26 @@ from dice_atlas.errors import InputError
 from dice_atlas.inputs import note_read, require_same, require_unchanged
 from dice_atlas.logs import last_words
 from dice_atlas.settings import (
+    require_single_keys,
+    validate_config,
+)
+from dice_atlas.settings_files import (
+    require_gene_names,
+    require_marker_lists,
+    require_saved_generator,
+    require_saved_prior,
+    require_scvi,
+    require_tables,
+)
+from dice_atlas.sheet_settings import (
     compared_samples,
     require_augmentable,
     require_batch_keys,
     require_comparable,
     require_counts,
-    require_gene_names,
     require_learnable,
-    require_marker_lists,
     require_roles,
-    require_saved_generator,
-    require_saved_prior,
-    require_scvi,
     require_sets,
-    require_single_keys,
-    require_tables,
-    validate_config,
 )
 from dice_atlas.conditions.settings import Grouping
 from dice_atlas.counts.formats import label_columns, member_files

@@ -32,7 +32,9 @@ import scipy.sparse as sp
 import yaml
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.holdout import calibration_cells
-from dice_atlas.settings import validate_config
+from dice_atlas.settings import (
+    validate_config,
+)
 from dice_atlas.transfer.anchors import top_dim_features
 from dice_atlas.transfer.calls import call, transfer
 from dice_atlas.transfer.conformal import conformal_p_values

@@ -7,18 +7,22 @@ import yaml
 from dice_atlas.conditions.design import compared_units
 from dice_atlas.conditions.settings import Grouping
 from dice_atlas.settings import (
-    require_augmentable,
-    require_batch_keys,
-    require_comparable,
+    require_single_keys,
+    validate_config,
+)
+from dice_atlas.settings_files import (
     require_gene_names,
-    require_learnable,
-    require_roles,
     require_saved_generator,
     require_saved_prior,
     require_scvi,
-    require_single_keys,
     require_tables,
-    validate_config,
+)
+from dice_atlas.sheet_settings import (
+    require_augmentable,
+    require_batch_keys,
+    require_comparable,
+    require_learnable,
+    require_roles,
 )
 from dice_atlas.synthesis.settings import CellRequest
 

@@ -3,7 +3,9 @@
 import pandas as pd
 from dice_atlas.marker_lists.genes import found_genes, gene_table
 from dice_atlas.marker_lists.lists import read_marker_list
-from dice_atlas.settings import require_marker_lists
+from dice_atlas.settings_files import (
+    require_marker_lists,
+)
 
 from catalogue import Entry
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from dice_atlas.export.targets import require_fields
-from dice_atlas.settings import require_sets
 from dice_atlas.sheet import read_sheet, require_files
+from dice_atlas.sheet_settings import (
+    require_sets,
+)
 
 from catalogue import Entry
 

@@ -15,12 +15,14 @@ from dice_atlas.counts.labels import read_labels
 from dice_atlas.settings import (
     config_schema,
     repeated_keys,
-    require_batch_keys,
-    require_roles,
-    require_sets,
     validate_config,
 )
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
+from dice_atlas.sheet_settings import (
+    require_batch_keys,
+    require_roles,
+    require_sets,
+)
 from dice_atlas.texts import hidden
 from fuzzing import DAMAGES, cases, damaged, listing, refused
 from hypothesis import given

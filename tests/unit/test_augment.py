@@ -16,7 +16,9 @@ from dice_atlas.names import SYNTHETIC
 from dice_atlas.numerics.scaling import Scaling
 from dice_atlas.scoring import augment as scoring
 from dice_atlas.scoring.augment import FOLDS, fold_of, oversampled, score_augment
-from dice_atlas.settings import require_augmentable
+from dice_atlas.sheet_settings import (
+    require_augmentable,
+)
 from dice_atlas.synthesis import rare_classes
 from dice_atlas.synthesis.latents import ClassGaussians, draw_gaussian
 from dice_atlas.synthesis.rare_classes import as_sample, augment, latents_of

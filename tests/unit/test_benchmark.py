@@ -12,7 +12,9 @@ from dice_atlas.benchmark.tables import ALL, paired_differences, summarize, vari
 from dice_atlas.errors import InputError
 from dice_atlas.features.latents import LatentSettings
 from dice_atlas.features.normalize import Normalization
-from dice_atlas.settings import require_sets
+from dice_atlas.sheet_settings import (
+    require_sets,
+)
 from factories import CLUSTER, batch_settings, blobs
 from scipy import stats
 from sklearn.metrics import silhouette_samples

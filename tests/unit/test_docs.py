@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dice_atlas.settings import validate_config
+from dice_atlas.settings import (
+    validate_config,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("config/*.md")])

@@ -31,7 +31,7 @@ RANKS = (
     ("scoring", "atlas", "plots", "conditions"),
     ("report", "viewer", "benchmark", "export"),
     # What the Snakefile reads before any job.
-    ("inputs", "schemas", "spreadsheet", "settings", "sheet"),
+    ("inputs", "schemas", "spreadsheet", "settings", "settings_files", "sheet_settings", "sheet"),
 )
 RANK = {room: i for i, rooms in enumerate(RANKS) for room in rooms}
 MOST_LINES = 25
@@ -231,7 +231,7 @@ NOT_SECTIONS = {
     "synthesis/saved.py": {"card"},
 }
 # Their subject is the config itself, as it came and as it is written down.
-RAW = ("settings.py", "sheet.py", "atlas/provenance.py")
+RAW = ("settings.py", "settings_files.py", "sheet_settings.py", "sheet.py", "atlas/provenance.py")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(LIBRARY)))

@@ -15,7 +15,9 @@ from dice_atlas.errors import InputError
 from dice_atlas.features.normalize import normalize_samples
 from dice_atlas.features.selection import select_genes
 from dice_atlas.features.variable_genes import moments, normalized_dispersion
-from dice_atlas.settings import require_counts
+from dice_atlas.sheet_settings import (
+    require_counts,
+)
 from dice_atlas.tables import read_part
 from dice_atlas.transfer.dataset import read_expression, reference_features
 from factories import qc_settings

@@ -18,20 +18,24 @@ from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, VOTERS
 from dice_atlas.numerics.neighbors import EXACT_UP_TO
 from dice_atlas.report.methods import LIKELIHOODS
 from dice_atlas.settings import (
-    compared_samples,
     config_schema,
-    require_batch_keys,
-    require_comparable,
-    require_gene_names,
-    require_learnable,
-    require_losses,
-    require_roles,
-    require_saved_generator,
-    require_saved_prior,
     require_single_keys,
     validate_config,
 )
+from dice_atlas.settings_files import (
+    require_gene_names,
+    require_losses,
+    require_saved_generator,
+    require_saved_prior,
+)
 from dice_atlas.sheet import REQUIRED_COLUMNS
+from dice_atlas.sheet_settings import (
+    compared_samples,
+    require_batch_keys,
+    require_comparable,
+    require_learnable,
+    require_roles,
+)
 from dice_atlas.synthesis.settings import GENERATOR
 from dice_atlas.transfer.settings import SUPPORT, AnchorSettings, ReductionSettings, WeightSettings
 from dice_atlas.transfer.spaces import REDUCTIONS, ExpressionSpace
