@@ -40,7 +40,7 @@ def test_every_method_is_scored_by_both_protocols_on_the_same_cells(finished):
         for metric in ("ari", "clisi", "silhouette", "nmi_max", "v_measure", "clisi_nn9"):
             values = own.loc[own["metric"] == metric, "value"]
             assert np.isfinite(values).all()
-            assert values.nunique() > 5
+            assert values.nunique() > 3
     variants = {"base", "k-5", "missing-1", "extra-1", "scope-mapped"}
     assert set(scores["variant"]) == variants
     # rho of the default is 0.5.
