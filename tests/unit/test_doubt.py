@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from dice_atlas.atlas.doubt import cluster_labels, doubts
 from dice_atlas.names import DOUBTS, NO_DOUBT
-from dice_atlas.report import disputes, findings
+from dice_atlas.report import disputes, findings, lying_apart
 from dice_atlas.report.data import read_report_data
 from dice_atlas.report.finding import GRADES, pick_json
 from dice_atlas.report.html import all_tables
@@ -127,7 +127,7 @@ def test_the_tile_does_not_call_labels_confident_where_sets_fall_short(data):
     # The fixture's sets hold the truth in 50 %, and its sample q2 lies apart.
     alike = data.shift.assign(apart="False")
     held = data.metrics[data.metrics["metric"] != "set_coverage_known"]
-    assert disputes.apart(data) == ["q2"]
+    assert lying_apart.samples(data) == ["q2"]
     assert "one possible label" in tiles(shift=alike)
     assert "one possible label" in tiles(metrics=held)
     assert "confident labels" in tiles(metrics=held, shift=alike)
@@ -194,8 +194,9 @@ def test_the_answer_counts_cells(data):
     one = (
         (query["cell_type"] != "unassigned") & (query["cell_type_set"] == query["cell_type"])
     ).sum()
+    # All of them have a truth.
     assert text.startswith(
-        f"140 query cells got 3 cell types. {one} have one possible label; of the "
+        f"140 query cells got 3 cell types. {one} have one possible label; of these, 100% are right"
     )
     doubt = (query["cell_type_doubt"] != NO_DOUBT).sum()
     assert text.endswith(f"{doubt} have a reason for doubt. q2 lies apart from the reference.")
