@@ -285,6 +285,8 @@ JUDGED = not config["synthesis"]["path"] and config["synthesis"]["test_share"] >
 # What each stage of the label transfer depends on, so that nothing else reruns it.
 CALL_SETTINGS = ("risk", "unassigned_below", "outside_below", "coverage")
 WEIGHT_SETTINGS = ("k.weight", "sd.weight", "seurat_version", "exact_up_to")
+ANCHOR_SETTINGS = ("k.anchor", "k.filter", "k.score", "max.features", *WEIGHT_SETTINGS)
+REDUCTION_SETTINGS = ("reduction", "nfeatures", "dims")
 
 
 def templates(page, parts=()):
@@ -371,19 +373,11 @@ def of_every_transfer(name):
 
 def anchor_settings(wildcards):
     """What the anchors of a space depend on; a denoised space has its own reduction and genes."""
-    dropped = {
-        "voters",
-        "consensus",
-        "final",
-        "per",
-        "ontology",
-        "markers",
-        *CALL_SETTINGS,
+    kept = {
+        *ANCHOR_SETTINGS,
+        *(() if wildcards.space == "dice" else REDUCTION_SETTINGS),
     }
-    dropped |= {"tables", "celltypist", "celltypist_python", "rename", "parents"}
-    if wildcards.space == "dice":
-        dropped |= {"reduction", "dims", "nfeatures"}
-    return {k: v for k, v in config["annotate"].items() if k not in dropped}
+    return {k: v for k, v in config["annotate"].items() if k in kept}
 
 
 def annotation_file(name):
@@ -571,6 +565,12 @@ def refuse_synthesis_without_counts():
             raise Refusal(str(error)) from None
 
 
+def named(rule, wildcards):
+    """A job as people call it."""
+    values = ", ".join(wildcards.values())
+    return f"{rule} ({values})" if values else rule
+
+
 def failures():
     """What the jobs that failed in this run said last, a few lines each."""
     said = []
@@ -581,8 +581,7 @@ def failures():
             for log in map(str, job.log)
             if os.path.exists(log) and os.path.getmtime(log) > STARTED - 1
         ]
-        values = ", ".join(job.wildcards_dict.values())
-        where = f"{job.rule.name} ({values})" if values else job.rule.name
+        where = named(job.rule.name, job.wildcards_dict)
         said += [f"{where}: {last_words(log)}\n    log: {log}" for log in logs]
     return said
 

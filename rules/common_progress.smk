@@ -38,12 +38,6 @@ def said(line):
     logger.info(line, extra={"of_progress": True})
 
 
-def named(rule, wildcards):
-    """A job as people call it."""
-    values = ", ".join(wildcards.values())
-    return f"{rule} ({values})" if values else rule
-
-
 class JobLines(logging.Handler):
     """A line for each job that is done: its result and its seconds; each warning once."""
 

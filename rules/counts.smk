@@ -68,7 +68,7 @@ rule read_truth:
 rule check:
     input:
         counts=every_sample("samples/{sample}/counts.h5ad"),
-        truth=[out("truth.tsv.gz")] if TRUTHS else [],
+        truth=truth_files(),
     log:
         log_of("check"),
     conda:

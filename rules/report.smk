@@ -97,7 +97,7 @@ rule render_report:
         condition_genes=conditions("genes.tsv.gz"),
         condition_shares=conditions("composition.tsv"),
         condition_types=conditions("types.tsv"),
-        truth=[out("truth.tsv.gz")] if TRUTHS else [],
+        truth=truth_files(),
         templates=templates("report.html.j2", VIEWER_PARTS),
     output:
         report=report(
