@@ -6,10 +6,9 @@ from dice_atlas.tables import read_text_table
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
-        table = overview(snakemake.input.counts)
+        seen = overview(snakemake.input.counts)
         known = [read_text_table(path)["truth"] for path in snakemake.input.truth]
-        said = remarks(snakemake.input.counts, table, *known)
-        text = "\n".join([table.to_string(index=False), "", *said])
+        text = "\n".join([seen.table.to_string(index=False), "", *remarks(seen, *known)])
         log.info("\n%s", text)
         print(f"\n{text}\n", flush=True)
-        log.info("%d samples were read", len(table))
+        log.info("%d samples were read", len(seen.table))

@@ -34,13 +34,13 @@ def paths(tmp_path):
 
 
 def test_each_sample_has_its_row(paths):
-    table = overview(paths)
+    table = overview(paths).table
     assert table.set_index("sample").loc["r"].tolist() == ["reference", "h5ad X", 60, 10, "70%", 55]
     assert table.set_index("sample").loc["q"].tolist() == ["query", "h5ad X", 5, 14, "50%", 0]
 
 
 def test_what_may_be_wrong_is_named(paths):
-    found = remarks(paths, overview(paths))
+    found = remarks(overview(paths))
     assert found[0] == "7 genes are in all samples."
     assert found[1].startswith("Look at r: 70% of its genes are in all samples.")
     assert found[2].startswith("Look at q: 50%")
@@ -48,8 +48,8 @@ def test_what_may_be_wrong_is_named(paths):
     assert found[4].endswith("coarse: T 10.")
     assert found[5].startswith("A whole run of 65 cells takes roughly 2 min of one core")
     truth = pd.Series(["T"] * 3 + ["B cell"] * 2)
-    assert "lacks: B cell 2." in remarks(paths, overview(paths), truth)[5]
-    assert remarks(paths, overview(paths), truth[:3]) == found
+    assert "lacks: B cell 2." in remarks(overview(paths), truth)[5]
+    assert remarks(overview(paths), truth[:3]) == found
 
 
 @pytest.mark.parametrize("label", ["unlabelled", "Unknown", "NA", "doublet", "low quality"])
@@ -57,7 +57,7 @@ def test_a_label_that_is_no_type_is_named(paths, label):
     data = ad.read_h5ad(paths[0])
     data.obs["label"] = data.obs["label"].astype(str).replace("T", label)
     data.write_h5ad(paths[0])
-    found = remarks(paths, overview(paths))
+    found = remarks(overview(paths))
     assert any(text.startswith(f"Look at {label} 10: cells of the query would") for text in found)
 
 

@@ -132,11 +132,17 @@ def full_disk(path: str | Path) -> str:
 def entries_of(path: str | Path) -> list[tuple[str, str]]:
     """Level and message of each entry of a job's log, in order; none of a log that is not there."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        text = read_log(path)
     except OSError:
         return []
+    # What stands before the first entry, then level and message of each.
     _, *entries = ENTRY.split(text)
-    return [(level, text.strip()) for level, text in zip(entries[::2], entries[1::2], strict=True)]
+    return [(level, said.strip()) for level, said in zip(entries[::2], entries[1::2], strict=True)]
+
+
+def read_log(path: str | Path) -> str:
+    """The text of a log, which another program may have written."""
+    return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
 def last_result(path: str | Path) -> str:
@@ -160,11 +166,8 @@ def last_words(path: str | Path) -> str:
     ----------
     path : of the log, which `job_log` or another program wrote.
     """
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
-    # What stands before the first entry, then level and message of each.
-    _, *entries = ENTRY.split(text)
-    pairs = zip(entries[::2], entries[1::2], strict=True)
-    errors = [message.strip() for level, message in pairs if level == "ERROR"]
+    text, entries = read_log(path), entries_of(path)
+    errors = [message for level, message in entries if level == "ERROR"]
     if errors and "Traceback (most recent call last)" in errors[-1]:
         reason = errors[-1].splitlines()[-1]
         return f"{reason}; this is a fault of the workflow: please report it, with the log"

@@ -51,6 +51,14 @@ def read_part(path: str | Path, key: str) -> Any:
         return read_elem(file[key])
 
 
+def common_names(names: Iterable[pd.Index]) -> pd.Index:
+    """Names that all of some indexes have, in the order of the first."""
+    first, *others = names
+    for other in others:
+        first = first[first.isin(other)]
+    return first
+
+
 def sample_role(path: str | Path) -> str:
     """Role of all cells of a sample's h5ad: reference or query."""
     return str(read_part(path, "obs")["role"].iloc[0])

@@ -10,16 +10,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from dice_atlas.conditions.design import compared_units
-from dice_atlas.conditions.settings import (
-    CERTAIN,
-    EXPECTED,
-    LABEL,
-    Grouping,
-)
+from dice_atlas.conditions.settings import CERTAIN, EXPECTED, LABEL, Grouping
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.names import SEPARATOR, split_set
 from dice_atlas.numerics.blocks import read_blocks
-from dice_atlas.tables import read_part
+from dice_atlas.tables import common_names, read_part
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +96,7 @@ def sum_cells(
 
 def common_genes(samples: Sequence[Path]) -> pd.Index:
     """Genes that all samples measured, in the first one's order: elsewhere a 0 means nothing."""
-    genes = [pd.Index(read_part(path, "var").index.astype(str)) for path in samples]
-    common = genes[0]
-    for others in genes[1:]:
-        common = common[common.isin(others)]
-    return common
+    return common_names(read_part(path, "var").index.astype(str) for path in samples)
 
 
 def sum_pseudobulk(

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from functools import reduce
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from dice_atlas.tables import read_part
+from dice_atlas.tables import common_names, read_part
 
 # CPU seconds of a whole run, and MiB of its largest job: so much for any, so much per cell. Up to
 # 100,000 cells; docs/scale.md has the measurements, a test compares them.
 START_SECONDS, SECONDS_PER_CELL = 100, 0.0105
 START_MIB, MIB_PER_CELL = 500, 0.0155
-# Reference cells of a label below which its prediction sets have no threshold of their own.
+# Labels of fewer cells: at the default coverage, their prediction sets share a threshold, about.
 FEW_CELLS = 40
 # Genes of a sample that the others lack: beyond this share it is said.
 SHARE_LOST = 0.2
@@ -25,17 +25,35 @@ NO_TYPE = re.compile(
 )
 
 
-def overview(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """One row per sample: what its file is, cells, genes, labels.
+@dataclass(frozen=True)
+class Overview:
+    """What the samples are.
+
+    Attributes
+    ----------
+    table : one row per sample: what its file is, cells, genes, labels.
+    genes : number of genes that all samples have.
+    labels : cells of each label, most first.
+    """
+
+    table: pd.DataFrame
+    genes: int
+    labels: pd.Series
+
+
+def overview(paths: Sequence[str | Path]) -> Overview:
+    """Look at the samples.
 
     Parameters
     ----------
     paths : counts.h5ad of all samples.
     """
-    rows, shared = [], common(paths)
-    for path in paths:
+    names = [read_part(path, "var").index for path in paths]
+    shared, rows, labels = len(common_names(names)), [], []
+    for path, genes in zip(paths, names, strict=True):
         obs, source = read_part(path, "obs"), read_part(path, "uns/source")
-        genes = read_part(path, "var").index
+        own = obs["label"].astype(str)
+        labels.append(own[own != ""])
         rows.append(
             {
                 "sample": obs["sample"].iloc[0],
@@ -43,39 +61,29 @@ def overview(paths: Sequence[str | Path]) -> pd.DataFrame:
                 "read as": source["format"],
                 "cells": len(obs),
                 "genes": len(genes),
-                "shared genes": f"{len(shared) / len(genes):.0%}",
-                "labelled": int((obs["label"] != "").sum()),
+                "shared genes": f"{shared / len(genes):.0%}",
+                "labelled": len(labels[-1]),
             }
         )
-    return pd.DataFrame(rows)
+    return Overview(pd.DataFrame(rows), shared, pd.concat(labels).value_counts())
 
 
-def common(paths: Sequence[str | Path]) -> pd.Index:
-    """Genes that all samples have."""
-    names = [read_part(path, "var").index for path in paths]
-    return reduce(lambda first, second: first.intersection(second), names)
-
-
-def remarks(
-    paths: Sequence[str | Path], table: pd.DataFrame, truth: pd.Series | None = None
-) -> list[str]:
+def remarks(seen: Overview, truth: pd.Series | None = None) -> list[str]:
     """Sentences about genes, labels, truth, time and memory; "Look at" begins what may be wrong.
 
     Parameters
     ----------
-    paths : counts.h5ad of all samples.
-    table : their `overview`.
+    seen : see `overview`.
     truth : of the query cells that have one.
     """
-    found = [f"{len(common(paths)):,} genes are in all samples."]
+    table, counts = seen.table, seen.labels
+    found = [f"{seen.genes:,} genes are in all samples."]
     for row in table.to_dict("records"):
         if float(row["shared genes"].rstrip("%")) < 100 * (1 - SHARE_LOST):
             found.append(
                 f"Look at {row['sample']}: {row['shared genes']} of its genes are in all samples. "
                 "Do the samples name their genes alike?"
             )
-    labels = pd.concat([read_part(path, "obs")["label"].astype(str) for path in paths])
-    counts = labels[labels != ""].value_counts()
     if len(counts):
         found.append(f"{len(counts)} labels: {_listed(counts.head(8))}{_more(counts, 8)}.")
     rare = counts[counts < FEW_CELLS]

@@ -24,7 +24,7 @@ from dice_atlas.features.variable_genes import (
     variance_standardized,
 )
 from dice_atlas.names import LOG1P
-from dice_atlas.tables import require_columns
+from dice_atlas.tables import common_names, require_columns
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +51,13 @@ def common_genes(names: Mapping[str, pd.Index]) -> pd.Index:
     InputError
         Fewer than 50 genes are common, or less than a fifth of the smallest sample's.
     """
-    samples = list(names)
-    common = names[samples[0]]
-    for name in samples[1:]:
-        common = common[common.isin(names[name])]
+    common = common_names(names.values())
     smallest = min(len(index) for index in names.values())
     if len(common) >= MIN_COMMON and len(common) >= MIN_COMMON_SHARE * smallest:
         return common
     first, second = _least_alike(names)
     raise InputError(
-        f"{len(common)} genes are common to the {len(samples)} samples, of {smallest} in the "
+        f"{len(common)} genes are common to the {len(names)} samples, of {smallest} in the "
         f"smallest (needed: {MIN_COMMON} and {MIN_COMMON_SHARE:.0%} of the smallest sample's). "
         f"{first} has genes such as {_examples(names[first], names[second])}, {second} such as "
         f"{_examples(names[second], names[first])}. {_cause(names[first], names[second])}"

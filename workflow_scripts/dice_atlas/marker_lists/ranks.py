@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 
 from dice_atlas.errors import InputError
 from dice_atlas.numerics.blocks import read_blocks
-from dice_atlas.tables import read_part
+from dice_atlas.tables import common_names, read_part
 
 # Genes behind these are all alike: so many are detected in a good cell.
 MOST_RANKS = 1500
@@ -91,9 +91,7 @@ def cell_scores(ranks: Ranks, weights: np.ndarray) -> np.ndarray:
 def common_genes(samples: Sequence[str | Path]) -> pd.DataFrame:
     """var of the genes that all samples have, in the order of the first (`gene_id`)."""
     tables = [read_part(path, "var") for path in samples]
-    kept = tables[0].index.astype(str)
-    for table in tables[1:]:
-        kept = kept[kept.isin(table.index.astype(str))]
+    kept = common_names(table.index.astype(str) for table in tables)
     ids = tables[0]["gene_id"].astype(str)
     return pd.DataFrame({"gene_id": ids.to_numpy()}, index=ids.index.astype(str)).loc[kept]
 
