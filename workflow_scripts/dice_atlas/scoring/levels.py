@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from dice_atlas.names import SCORE, UNASSIGNED, split_set
+from dice_atlas.names import UNASSIGNED, split_set
 from dice_atlas.transfer.level_calls import held_out_calls
 from dice_atlas.transfer.levels import Levels
+from dice_atlas.transfer.scores import scored_labels
 from dice_atlas.transfer.settings import CallSettings
 
 HELD_OUT, QUERY, BACKOFF = "held out", "query", "back-off"
@@ -41,7 +42,7 @@ def level_table(
     level (`reached`). What needs a truth is NaN, or that of the query cells that have one.
     """
     held = held_out_calls(calibration, settings, levels)
-    labels = [name.removeprefix(SCORE) for name in calibration if name.startswith(SCORE)]
+    labels = scored_labels(calibration)
     rows = list(level_rows(HELD_OUT, held, held["label"], labels, levels)) if len(held) else []
     known = pd.Series(dtype=object)
     if len(truth):

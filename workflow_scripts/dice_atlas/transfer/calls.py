@@ -9,7 +9,7 @@ import pandas as pd
 
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
-from dice_atlas.names import SCORE, SYNTHETIC, UNASSIGNED, joined
+from dice_atlas.names import SYNTHETIC, UNASSIGNED, joined
 from dice_atlas.transfer.anchors import Anchors
 from dice_atlas.transfer.conformal import (
     ROUNDING,
@@ -19,6 +19,7 @@ from dice_atlas.transfer.conformal import (
 )
 from dice_atlas.transfer.labels import LabelScores, transfer_labels
 from dice_atlas.transfer.novelty import reference_p_values
+from dice_atlas.transfer.scores import score_names, scored_labels
 from dice_atlas.transfer.settings import CallSettings, WeightSettings
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,8 @@ def call(
     InputError
         The two tables do not hold the same query cells in the same order.
     """
-    columns = [name for name in predictions if name.startswith(SCORE)]
-    labels = [name.removeprefix(SCORE) for name in columns]
+    columns = score_names(predictions)
+    labels = scored_labels(predictions)
     held = calibration[calibration["role"] == "reference"]
     n_held, outside_below = len(held), settings.outside_below
     if n_held:
@@ -166,8 +167,8 @@ def calls_table(
     least_score, outside_below : least score, and least of these p-values, of an assigned cell.
     without : see `call`.
     """
-    columns = [name for name in predictions if name.startswith(SCORE)]
-    labels = np.array([name.removeprefix(SCORE) for name in columns], dtype=object)
+    columns = score_names(predictions)
+    labels = np.array(scored_labels(predictions), dtype=object)
     scores = predictions[columns].to_numpy(dtype=float)
     order = np.argsort(-scores, axis=1, kind="stable")
     rows = np.arange(len(predictions))

@@ -14,8 +14,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from dice_atlas.holdout import require_same_cells
-from dice_atlas.names import SCORE
-from dice_atlas.transfer.scores import winners
+from dice_atlas.transfer.scores import score_columns, score_names, scored_labels, winners
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +92,8 @@ def combine(
         The predictions are not of the same cells in the same order.
     """
     first, *others = predictions
-    columns = [name for name in predictions[first] if name.startswith(SCORE)]
-    labels = [name.removeprefix(SCORE) for name in columns]
+    columns = score_names(predictions[first])
+    labels = scored_labels(predictions[first])
     for voter in others:
         pair = f"predictions.tsv.gz of {voter} and of {first}"
         require_same_cells(predictions[voter]["cell"], predictions[first]["cell"], pair)
@@ -183,7 +182,7 @@ def mean_probabilities(
 
 
 def _with_scores(cells: pd.DataFrame, scores: np.ndarray, labels: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame(scores, columns=[SCORE + label for label in labels])
+    table = score_columns(scores, labels)
     return pd.concat(
         [cells.reset_index(drop=True).assign(predicted=winners(scores, labels)), table], axis=1
     )

@@ -11,9 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dice_atlas.names import SCORE
 from dice_atlas.tables import read_text_table
-from dice_atlas.transfer.scores import read_annotation, score_columns, winners
+from dice_atlas.transfer.scores import (
+    read_annotation,
+    score_columns,
+    score_names,
+    scored_labels,
+    winners,
+)
 
 LEVEL = "level_"  # begins the columns of label_levels.tsv
 
@@ -57,19 +62,16 @@ class Levels:
         Numbers of anchors and parts of synthetic cells are those of the label that was best before;
         they are 0 where another one is best now.
         """
-        columns = [name for name in table if name.startswith(SCORE)]
-        old = [name.removeprefix(SCORE) for name in columns]
-        new = self.at(level or self.finest, old)
-        if new == old:
+        columns, level = score_names(table), level or self.finest
+        old = scored_labels(table)
+        if self.at(level, old) == old:
             return table
-        labels = list(dict.fromkeys(new))
-        member = pd.Index(labels).get_indexer(new)[:, None] == np.arange(len(labels))
-        scores = table[columns].to_numpy(dtype=float) @ member
+        scores, labels = self.summed(table[columns].to_numpy(dtype=float), old, level)
         best = winners(scores, labels)
-        same = best == self.at(level or self.finest, table["predicted"])
+        same = best == self.at(level, table["predicted"])
         merged = table.drop(columns=columns).assign(predicted=best)
         if "label" in merged:
-            merged["label"] = self.at(level or self.finest, table["label"])
+            merged["label"] = self.at(level, table["label"])
         if "score" in merged:
             merged["score"] = scores.max(axis=1, initial=0.0)
         for name in {"n_anchors", "synthetic"} & {*merged}:
@@ -78,12 +80,11 @@ class Levels:
 
     def merged_fields(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table `label`, `score:<label>` of another tool with the names of the finest level."""
-        wide = [name for name in table if name.startswith(SCORE)]
+        wide = score_names(table)
         renamed = table.drop(columns=wide).assign(label=self.renamed(table["label"]))
         if not wide:
             return renamed
-        old = [name.removeprefix(SCORE) for name in wide]
-        scores, names = self.merged_shares(table[wide].to_numpy(dtype=float), old)
+        scores, names = self.merged_shares(table[wide].to_numpy(dtype=float), scored_labels(table))
         return pd.concat([renamed, score_columns(scores, names).set_index(table.index)], axis=1)
 
     def read_scores(self, path: str | Path) -> pd.DataFrame:
@@ -94,9 +95,16 @@ class Levels:
         self, shares: np.ndarray, labels: Iterable[str]
     ) -> tuple[np.ndarray, list[str]]:
         """Shares of labels (cells x labels) with the names of the finest level, and these names."""
-        old, new = list(labels), self.renamed(labels)
-        if new.tolist() == old:
+        old = list(map(str, labels))
+        if self.at(self.finest, old) == old:
             return shares, old
-        names = list(dict.fromkeys(new.tolist()))
+        return self.summed(shares, old, self.finest)
+
+    def summed(
+        self, values: np.ndarray, labels: Sequence[str], level: int
+    ) -> tuple[np.ndarray, list[str]]:
+        """Values of labels (cells x labels) added up by the names of a level, and these names."""
+        new = self.at(level, labels)
+        names = list(dict.fromkeys(new))
         member = pd.Index(names).get_indexer(new)[:, None] == np.arange(len(names))
-        return shares @ member.astype(shares.dtype), names
+        return values @ member.astype(values.dtype), names

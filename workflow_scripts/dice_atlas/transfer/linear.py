@@ -13,7 +13,7 @@ from dice_atlas.holdout import calibration_cells
 from dice_atlas.numerics.blocks import row_slices
 from dice_atlas.numerics.scaling import Scaling, fit_scaling, scale
 from dice_atlas.numerics.sketch import subsample_per_label
-from dice_atlas.transfer.scores import score_columns, winners
+from dice_atlas.transfer.scores import votes_calibration, votes_table
 from dice_atlas.transfer.settings import MOST_CELLS
 
 logger = logging.getLogger(__name__)
@@ -106,35 +106,15 @@ def vote(
     if not names:
         raise InputError("no reference cell has a label: name the reference's labels column")
     scores = linear_scores(expression, labels, known, query, names, seed)
-    predictions = pd.DataFrame(
-        {
-            "cell": cells.index[query],
-            "predicted": winners(scores, names),
-            "score": scores.max(axis=1, initial=0.0),
-            "n_anchors": 0,
-        }
-    )
     of_reference = cells.iloc[reference]
     held = reference[calibration_cells(of_reference["cell_key"], of_reference["label"], listed)]
     asked = np.concatenate([held, query]) if len(held) else held
     again = np.empty((0, len(names)))
     if len(held):
         again = linear_scores(expression, labels, np.setdiff1d(known, held), asked, names, seed)
-    is_held = np.arange(len(asked)) < len(held)
-    calibration = pd.DataFrame(
-        {
-            "cell": cells.index[asked],
-            "sample": cells["sample"].to_numpy(dtype=object)[asked],
-            "role": np.where(is_held, "reference", "query"),
-            "label": np.where(is_held, labels[asked], ""),
-            "predicted": winners(again, names),
-            "support": np.nan,
-        }
-    )
-    right = (calibration["label"] == calibration["predicted"])[is_held].sum()
+    calibration = votes_calibration(cells.iloc[asked], len(held), labels[asked], again, names)
+    of_held = calibration[: len(held)]
+    right = (of_held["label"] == of_held["predicted"]).sum()
     share = 100 * right / max(len(held), 1)
     logger.info("%.1f %% of %d held-out cells labelled right", share, len(held))
-    return (
-        pd.concat([predictions, score_columns(scores, names)], axis=1),
-        pd.concat([calibration, score_columns(again, names)], axis=1),
-    )
+    return votes_table(cells.index[query], scores, names), calibration

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dice_atlas.names import CONSENSUS, SCORE
+from dice_atlas.names import CONSENSUS
 from dice_atlas.transfer.conformal import conformal_p_values
+from dice_atlas.transfer.scores import best_scores
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,6 @@ LOW_P = 0.05
 # more; other studies have less than 0.87 of it (twelve sets, docs/annotation.md).
 GAP = 0.05
 LEAST_PART = 0.9
-
-
-def best_scores(table: pd.DataFrame) -> np.ndarray:
-    """Score of the best label of each cell, 0 without any."""
-    columns = [name for name in table if name.startswith(SCORE)]
-    return table[columns].to_numpy(dtype=float).max(axis=1, initial=0.0)
 
 
 def agreements(tables: Mapping[str, pd.DataFrame], cells: pd.Index) -> np.ndarray:

@@ -12,7 +12,13 @@ from dice_atlas.holdout import calibration_cells
 from dice_atlas.names import SCORE
 from dice_atlas.texts import with_near
 from dice_atlas.transfer.levels import Levels
-from dice_atlas.transfer.scores import score_columns, winners
+from dice_atlas.transfer.scores import (
+    score_names,
+    scored_labels,
+    votes_calibration,
+    votes_table,
+    winners,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,8 @@ def read_voter_table(path: str, setting: str) -> pd.DataFrame:
             f"{' '.join(cells[twice].iloc[0])!r}), expected one row per cell; if they are of "
             "several samples, add a column `sample` with their names in the sheet"
         )
-    for name in [name for name in table if name == "score" or name.startswith(SCORE)]:
+    wide = score_names(table)
+    for name in [name for name in table if name == "score" or name in wide]:
         values = pd.to_numeric(table[name], errors="coerce")
         wrong = ~values.between(0, 1) & ((table[name] != "") | (name != "score"))
         if wrong.any():
@@ -63,8 +70,7 @@ def read_voter_table(path: str, setting: str) -> pd.DataFrame:
 
 def labels_in(table: pd.DataFrame) -> set[str]:
     """All labels that a table names."""
-    wide = [name.removeprefix(SCORE) for name in table if name.startswith(SCORE)]
-    return {*table["label"], *wide} - {""}
+    return {*table["label"], *scored_labels(table)} - {""}
 
 
 def rows_of_cells(
@@ -128,9 +134,9 @@ def scores_of(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     table : see `read_voter_table`, with the names of the reference's labels.
     labels : of the reference.
     """
-    wide = [name for name in table if name.startswith(SCORE)]
+    wide = scored_labels(table)
     if wide:
-        known = [name for name in wide if name.removeprefix(SCORE) in labels]
+        known = [label for label in wide if label in labels]
         if len(known) < len(wide):
             logger.info(
                 "%d labels of the table are none of the reference: their scores are left out",
@@ -208,23 +214,8 @@ def vote(
             "scores are taken as they are", setting,
         )  # fmt: skip
     asked = np.concatenate([held, query]) if held.size else held
-    predictions = pd.DataFrame(
-        {"cell": cells.index[query], "predicted": best[query],
-         "score": scores[query].max(axis=1, initial=0.0), "n_anchors": 0}
-    )  # fmt: skip
-    is_held = np.arange(asked.size) < held.size
-    calibration = pd.DataFrame(
-        {
-            "cell": cells.index[asked],
-            "sample": cells["sample"].to_numpy(dtype=object)[asked],
-            "role": np.where(is_held, "reference", "query"),
-            "label": np.where(is_held, truth[asked], ""),
-            "predicted": best[asked],
-            "support": np.nan,
-        }
-    )
     logger.info("%d of %d query cells have a label", (best[query] != "").sum(), query.size)
     return (
-        pd.concat([predictions, score_columns(scores[query], labels)], axis=1),
-        pd.concat([calibration, score_columns(scores[asked], labels)], axis=1),
+        votes_table(cells.index[query], scores[query], labels),
+        votes_calibration(cells.iloc[asked], held.size, truth[asked], scores[asked], labels),
     )
