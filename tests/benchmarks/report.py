@@ -19,6 +19,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from dice_atlas.report.data import read_report_data
 from dice_atlas.report.html import ReportSettings, write_report
 from dice_atlas.tables import read_part
 from playwright.sync_api import Page, sync_playwright
@@ -147,7 +148,8 @@ def measure(n: int | None, n_genes: int, folder: Path) -> dict[str, float]:
         started = time.perf_counter()
     settings = ReportSettings.from_config(report, 0)
     page = folder / f"{n}.html"
-    write_report(files, page, folder / "figures", settings, "benchmark")
+    data = read_report_data(files, settings.n_markers)
+    write_report(data, files, page, folder / "figures", settings, "benchmark")
     seconds = time.perf_counter() - started
     runs = [figures_of(page) for _ in range(REPEATS)]
     middle = {key: round(median(run[key] for run in runs)) for key in runs[0]}

@@ -224,7 +224,6 @@ NOT_SECTIONS = {
     "report/html.py": {"files"},
     "report/maps.py": {"entries"},
     "report/methods.py": {"dice"},
-    "report/slides.py": {"files"},
     "report/synthesis.py": {"files"},
     "report/tables.py": {"inputs"},
     "schemas.py": {"rule"},

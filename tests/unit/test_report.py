@@ -39,6 +39,7 @@ from dice_atlas.report import (
 )
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
+from dice_atlas.report.figure_data import table_of
 from dice_atlas.transfer.conformal import best_scores, class_thresholds
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
 from dice_atlas.viewer import cells
@@ -254,6 +255,11 @@ def write_truth(folder, obs):
     return [folder / "truth.tsv.gz"]
 
 
+def texts_of(data):
+    """The texts of the findings."""
+    return [one.text for one in findings.look_first(data)]
+
+
 def make_report_files(
     folder,
     root,
@@ -343,7 +349,8 @@ class Page(HTMLParser):
 
 def rendered(files, folder, compare=None) -> Page:
     settings = html.ReportSettings.from_config(CONFIG["report"], 0)
-    html.write_report(files, folder / "report.html", folder / "figures", settings, "small", compare)
+    data = read_report_data(files, settings.n_markers, compare)
+    html.write_report(data, files, folder / "report.html", folder / "figures", settings, "small")
     return Page((folder / "report.html").read_text())
 
 
@@ -482,6 +489,13 @@ def test_marker_lists_are_shown_for_what_they_are(make_files, tmp_path, transfer
     ):  # fmt: skip
         assert part in page.words, part
     assert (tmp_path / "figures/marker_lists.png").exists()
+    data = read_report_data(files, 2)
+    assert table_of("marker_lists", None, data)["effect"].tolist() == [
+        3.0, 2.0, 1.0, 2.0, 1.0, 0.0, 1.0, 0.0, -1.0
+    ]  # fmt: skip
+    # The figure's data are those of the labels that it shows.
+    drawn = table_of("confusion", None, data)
+    assert drawn["cells"].sum() == (140 if transfer else 35 + 105)
     assert (
         "Of the 140 query cells with a given truth, 25% have the right label" in page.words
     ) == (not transfer)
@@ -515,7 +529,7 @@ def test_the_summary_is_counted_from_the_cells(make_files):
 
 def test_warnings_name_what_deserves_a_look(make_files):
     data = read_report_data(make_files(gibbs=True), 2)
-    text = " ".join(findings.warnings(data))
+    text = " ".join(texts_of(data))
     for part in (
         "Sample q1: 25% of its cells look like doublets (marked, not removed)",
         "Sample q2: only 60 of 200 cells",
@@ -538,7 +552,7 @@ def test_warnings_name_what_deserves_a_look(make_files):
     assert "Sample r: only" not in text
     assert "lie apart" not in text
     data.obs.loc[data.obs["sample"] == "q1", "cell_type_p_reference"] = np.nan
-    apart = " ".join(findings.warnings(replace(data)))
+    apart = " ".join(texts_of(replace(data)))
     assert "lie apart from the reference as a whole (another technology or quality)" in apart
     assert "promise less: q1." in apart
     # The fixture's truth of these cells is "unassigned".
@@ -729,7 +743,7 @@ def test_voters_without_anchors_are_not_spoken_of_as_if_they_had_some(
     data.calibration["support"] = np.nan if final == "linear" else 0.5
     data.obs["cell_type_n_anchors"] = 0
     data.obs["cell_type_p_reference"] = np.nan if final == "linear" else 0.5
-    texts = " ".join([*findings.warnings(data), findings.unassigned_rules(data)])
+    texts = " ".join([*texts_of(data), findings.unassigned_rules(data)])
     assert "anchors" not in texts
     assert ("p_reference" in texts) == (final == "consensus")
     assert "lie apart" not in texts

@@ -30,10 +30,11 @@ def report(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp("browser")
     files = make_report_files(folder, root)
     settings = html.ReportSettings.from_config(CONFIG["report"], 0)
+    page, data = folder / "report.html", read_report_data(files, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "DPI", 50)
-        html.write_report(files, folder / "report.html", folder / "figures", settings, "small")
-    return folder / "report.html", read_report_data(files, 2)
+        html.write_report(data, files, page, folder / "figures", settings, "small")
+    return page, data
 
 
 @pytest.fixture(scope="module")

@@ -35,10 +35,11 @@ def test_figures_for_slides_are_complete_readable_and_their_data_true(files, tmp
     folder = tmp_path / "figures"
     folder.mkdir()
     # Drawn once for all that is looked at: this takes seconds.
-    slides.write_slides(files, 2, folder, SETTINGS)
+    data = read_report_data(files, 2)
+    slides.write_slides(data, 2, folder, SETTINGS)
     every_figure_is_there_as_vector_with_its_data(folder)
     letters_stay_letters_and_points_are_one_image(folder)
-    the_data_are_what_is_drawn(read_report_data(files, 2), folder)
+    the_data_are_what_is_drawn(data, folder)
 
 
 def every_figure_is_there_as_vector_with_its_data(folder):
@@ -109,7 +110,8 @@ def test_equal_figures_are_equal_files(files, tmp_path, suffix):
 
 
 def test_no_format_no_files(files, tmp_path):
-    slides.write_slides(files, 2, tmp_path / "none", slides.SlideSettings((), 60))
+    data = read_report_data(files, 2)
+    slides.write_slides(data, 2, tmp_path / "none", slides.SlideSettings((), 60))
     assert not (tmp_path / "none").exists()
 
 

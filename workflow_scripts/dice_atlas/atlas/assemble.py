@@ -114,14 +114,12 @@ def assemble(
     if "dice_coordinates" in denoised.uns:
         uns["dice_coordinates"] = denoised.uns["dice_coordinates"]
     if "label_posterior" in denoised.obsm:
-        shares, labels = denoised.obsm["label_posterior"], denoised.uns["dice"]["labels"]
-        shares, denoised.uns["dice"]["labels"] = levels.merged_shares(shares, labels)
-        denoised.obsm["label_posterior"] = shares
-    posterior, calls = posterior_columns(denoised, settings.coverage), None
-    if "label_posterior" in denoised.obsm:
-        obsm["dice_label_posterior"] = denoised.obsm["label_posterior"]
-        labels = denoised.uns["dice"]["labels"]
+        given = denoised.obsm["label_posterior"], denoised.uns["dice"]["labels"]
+        shares, labels = levels.merged_shares(*given)
+        denoised.obsm["label_posterior"], denoised.uns["dice"]["labels"] = shares, labels
+        obsm["dice_label_posterior"] = shares
         uns["dice_label_posterior_names"] = np.asarray(labels, dtype=object)
+    posterior, calls = posterior_columns(denoised, settings.coverage), None
     by_voter = read_by_voter(files.calls, *CALLED_NUMBERS)
     if files.predictions:
         calls = by_voter[settings.voters.final]
@@ -132,6 +130,7 @@ def assemble(
     obs = obs.drop(columns="label").join(cell_types(obs, calls))
     if calls is not None and levels.finest > 1:
         obs = obs.join(level_columns(obs["cell_type"], calls, levels))
+    # Of the labelled reference, before marker lists name further cells.
     approximated = approximations(obs, settings, read_card(files.card))
     if files.markers:
         markers = ad.read_h5ad(files.markers)

@@ -10,18 +10,16 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import write_elem
 
+from dice_atlas.atlas.matrices import colors_of_categories
 from dice_atlas.counts.genes import is_ensembl, read_names
 from dice_atlas.errors import InputError
-from dice_atlas.export.targets import FIELDS, ORGANISM, require_fields
+from dice_atlas.export.targets import COUNTS, EMBEDDED, FIELDS, ORGANISM, require_fields
 from dice_atlas.files import atomic_path
-from dice_atlas.names import EMBEDDINGS
 from dice_atlas.numerics.blocks import SparseAppender, read_blocks, stored_values
-from dice_atlas.plots.categories import category_colors
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
 
-COUNTS = "layers/counts"
 # Tables of genes that come with the library, by organism.
 SPECIES = {"NCBITaxon:9606": "human", "NCBITaxon:10090": "mouse"}
 # Columns that CELLxGENE writes itself, or wrote once; an author's own are called author_<name>.
@@ -29,7 +27,6 @@ THEIRS = (
     "assay", "cell_type", "development_stage", "disease", "ethnicity", "organism",
     "self_reported_ethnicity", "sex", "tissue", "observation_joinid",
 )  # fmt: skip
-EMBEDDED = (*EMBEDDINGS.values(), "X_umap")
 
 
 def write_cellxgene(atlas: str | Path, path: str | Path, title: str) -> None:
@@ -130,13 +127,8 @@ def as_schema_wants(obs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, np.ndarr
         primary = kept["role"].astype(str) == "query"
     ids = kept["cell_type_ontology_term_id"].astype(str).replace("", "unknown")
     kept = kept.assign(is_primary_data=primary, cell_type_ontology_term_id=pd.Categorical(ids))
-    colors = {
-        f"{renamed.get(column, column)}_colors": np.array(
-            [own[name] for name in obs[column].cat.categories], dtype=object
-        )
-        for column, own in category_colors(obs).items()
-        if isinstance(obs[column].dtype, pd.CategoricalDtype)
-    }
+    keys = {f"{name}_colors": f"{new}_colors" for name, new in renamed.items()}
+    colors = {keys.get(key, key): own for key, own in colors_of_categories(obs).items()}
     return kept.rename(columns=renamed), colors
 
 

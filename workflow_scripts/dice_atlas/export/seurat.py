@@ -7,14 +7,12 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
+from dice_atlas.export.targets import COUNTS, EMBEDDED
 from dice_atlas.files import atomic_path, gzip_stream
-from dice_atlas.names import EMBEDDINGS
 from dice_atlas.numerics.blocks import read_blocks, stored_values
 from dice_atlas.plots.categories import category_colors
 from dice_atlas.tables import read_part
 
-COUNTS = "layers/counts"
-REDUCTIONS = (*EMBEDDINGS.values(), "X_umap")
 # Classes of R by numpy's kinds.
 CLASSES = {"b": "logical", "i": "integer", "u": "integer", "f": "numeric"}
 
@@ -31,7 +29,7 @@ def write_seurat(atlas: str | Path, script: str | Path, folder: str | Path) -> N
     obs, var = read_part(atlas, "obs"), read_part(atlas, "var")
     with h5py.File(atlas) as file:
         counts = COUNTS in file
-        reductions = [key for key in REDUCTIONS if key in file["obsm"]]
+        reductions = [key for key in EMBEDDED if key in file["obsm"]]
     config = json.loads(read_part(atlas, "uns/dice_atlas")["config"])
     filled = {
         "has_counts": "TRUE" if counts else "FALSE",

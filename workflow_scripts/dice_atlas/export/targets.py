@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from dice_atlas.errors import InputError, bullets
+from dice_atlas.names import EMBEDDINGS
 
 # Exports that config can name: what they write under results/<atlas>/.
 TARGETS = {
@@ -10,6 +11,9 @@ TARGETS = {
     "cellxgene": "export/atlas.cellxgene.h5ad",
     "zarr": "export/atlas.zarr",
 }
+# Where the atlas has what they write.
+COUNTS = "layers/counts"
+EMBEDDED = (*EMBEDDINGS.values(), "X_umap")
 ORGANISM = "organism_ontology_term_id"
 # Columns of the sheet that CELLxGENE's schema (7.1) asks for, and values that they may have.
 FIELDS = {

@@ -164,6 +164,13 @@ class ReportData:
         return self.obs[self.obs["role"] == "reference"]
 
     @property
+    def query_truth(self) -> pd.Series:
+        """Given truth of the query cells, "" where there is none."""
+        if self.truth is None:
+            return pd.Series("", index=self.query.index)
+        return self.truth.reindex(self.query.index).fillna("")
+
+    @property
     def reference_types(self) -> set[str]:
         """Cell types that reference cells have."""
         return {*self.reference["cell_type"]} - {UNASSIGNED}

@@ -18,6 +18,11 @@ LEAST_CELLS = 20
 MOSTLY = 0.5
 
 
+def least_share(coverage: float, n: int) -> float:
+    """Share of `n` sets below which they hold the truth less often than asked, beyond chance."""
+    return coverage - 2 * float(np.sqrt(coverage * (1 - coverage) / max(n, 1)))
+
+
 def short_types(data: ReportData) -> list[tuple[str, float, int]]:
     """Types whose sets hold the truth less often than asked, beyond chance: share and cells."""
     coverage, found = data.settings.calls.coverage, []
@@ -26,23 +31,19 @@ def short_types(data: ReportData) -> list[tuple[str, float, int]]:
         label = row.metric.removeprefix("set_coverage:")
         cells = BY_TYPE_NOTE.match(str(row.note))
         n = int(cells[1]) if cells else 0
-        slack = 2 * np.sqrt(coverage * (1 - coverage) / max(n, 1))
         # No set can hold a name that the reference lacks: another entry tells of these.
         known = label in data.reference_types
-        if known and n >= LEAST_CELLS and row.value < coverage - slack:
+        if known and n >= LEAST_CELLS and row.value < least_share(coverage, n):
             found.append((label, float(row.value), n))
     return found
 
 
 def falls_short(data: ReportData) -> bool:
     """Whether sets promise less than they should, so that no label may be called confident."""
-    held, coverage = data.metric("set_coverage_known", data.settings.voters.final), 0.0
-    if held is not None:
-        coverage = data.settings.calls.coverage
-        n = len(data.query)
-        coverage -= 2 * float(np.sqrt(coverage * (1 - coverage) / max(n, 1)))
+    held = data.metric("set_coverage_known", data.settings.voters.final)
+    least = least_share(data.settings.calls.coverage, len(data.query))
     return bool(
-        lying_apart.samples(data) or short_types(data) or (held is not None and held < coverage)
+        lying_apart.samples(data) or short_types(data) or (held is not None and held < least)
     )
 
 
@@ -60,8 +61,7 @@ def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
     """
     if data.truth is None:
         return None
-    cells = data.query[chosen]
-    truth = data.truth.reindex(cells.index).fillna("")
+    cells, truth = data.query[chosen], data.query_truth[chosen]
     known = truth.isin(data.reference_types)
     if not known.any():
         return None
@@ -72,7 +72,7 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
     """Most of the wrong labels have one possible label: the sets do not tell of the errors."""
     if data.truth is None:
         return
-    truth = data.truth.reindex(data.query.index).fillna("")
+    truth = data.query_truth
     known = truth.isin(data.reference_types)
     labelled = known & (data.query["cell_type"] != UNASSIGNED)
     wrong = labelled & (data.query["cell_type"] != truth)
@@ -181,7 +181,7 @@ def beyond_chance(data: ReportData, voter: str) -> bool:
     name = f"cell_type_in_{voter}"
     if data.truth is None or name not in data.query:
         return True
-    truth = data.truth.reindex(data.query.index).fillna("")
+    truth = data.query_truth
     own = data.query["cell_type"].astype(str) == truth
     other = data.query[name].astype(str) == truth
     known = truth != ""

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from dice_atlas.plots.points import drawn_rows
 from dice_atlas.report import annotation, maps
 from dice_atlas.report.data import ReportData
+from dice_atlas.report.marker_lists import of_lists
 
 
 def table_of(name: str, figure: Figure, data: ReportData) -> pd.DataFrame:
@@ -38,10 +39,12 @@ def table_of(name: str, figure: Figure, data: ReportData) -> pd.DataFrame:
         counts = pd.crosstab(data.obs["cluster"], data.obs["cell_type"])
         return shares(counts, "cluster", "cell_type")
     if name == "confusion":
-        counts = annotation.confusion_counts(data.confusion, data.settings.voters.final)
+        counts = annotation.confusion_counts(data.confusion, data.labelled_by)
         return shares(counts, "truth", "label")
     if name == "markers":
         return data.expression
+    if name == "marker_lists":
+        return of_lists(data.marker_scores)
     return pd.DataFrame(points_of(figure), columns=["panel", "series", "x", "y"])
 
 

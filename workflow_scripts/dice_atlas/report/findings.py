@@ -27,13 +27,6 @@ BY_WHOM = {
     "linear": "of the linear model",
     "consensus": "of the consensus",
 }
-
-
-def by_whom(voter: str) -> str:
-    """Whose labels they are, in words."""
-    return BY_WHOM.get(voter, f"of the table {voter}")
-
-
 # Where a reader is told. Not tests: places to look at.
 MUCH_LOST = 0.5
 FEW_COMMON = 0.5
@@ -48,6 +41,11 @@ LEAST_STABILITY = 0.5
 MOSTLY = 0.5
 # Smaller differences of two scores are none.
 CLEARLY = 0.01
+
+
+def by_whom(voter: str) -> str:
+    """Whose labels they are, in words."""
+    return BY_WHOM.get(voter, f"of the table {voter}")
 
 
 def facts(data: ReportData) -> list[tuple[str, str, str]]:
@@ -240,11 +238,6 @@ def look_first(data: ReportData) -> list[Finding]:
         ]
     found = [one for check, grade in checks for one in graded(check(data), grade)]
     return sorted(found, key=lambda one: GRADES.index(one.grade))
-
-
-def warnings(data: ReportData) -> list[str]:
-    """The texts of `look_first`."""
-    return [one.text for one in look_first(data)]
 
 
 def synthetic(data: ReportData) -> Iterator[str]:
@@ -517,7 +510,7 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
             "note",
         )
     held = data.metric("set_coverage_known", final)
-    if held is not None and held < coverage - 2 * np.sqrt(coverage * (1 - coverage) / max(n, 1)):
+    if held is not None and held < disputes.least_share(coverage, n):
         yield (
             f"Prediction sets hold the truth in {percent(held, n)} of the cells, less than the "
             f"{coverage:.0%} asked for: the query is not quite like the reference."

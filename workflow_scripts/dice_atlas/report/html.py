@@ -9,12 +9,11 @@ from typing import Any
 
 import jinja2
 
-from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.points import MOST_POINTS
 from dice_atlas.report import annotation, conditions, disputes, lying_apart, marker_lists, tables
-from dice_atlas.report.data import ReportData, read_report_data
+from dice_atlas.report.data import ReportData
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.finding import pick_json
 from dice_atlas.report.findings import answer, facts, look_first, summary, unassigned_rules
@@ -184,30 +183,28 @@ def render(
 def cells_of(data: ReportData) -> Cells:
     """What the map's data are made of."""
     orders = Orders(data.labels, data.samples)
-    tables_of_genes = data.markers, data.label_genes
-    return Cells(data.obs, data.umap, data.truth, *tables_of_genes, orders)
+    return Cells(data.obs, data.umap, data.truth, data.markers, data.label_genes, orders)
 
 
 def write_report(
+    data: ReportData,
     files: Mapping[str, Any],
     page: Path,
     folder: Path,
     settings: ReportSettings,
     name: str,
-    compare: CompareSettings | None = None,
 ) -> None:
     """Draw the figures and write the page.
 
     Parameters
     ----------
+    data : see `read_report_data`.
     files : the rule's named inputs.
     page : HTML file to write.
     folder : where the figures go, as PNG files.
     settings : of the page.
     name : of the atlas.
-    compare : settings of the comparison of conditions, if there is one.
     """
-    data = read_report_data(files, settings.n_markers, compare)
     payload = make_payload(files["atlas"], cells_of(data), settings.viewer)
     figures = draw(data, settings.n_markers, folder)
     qc_figures = {Path(path).parent.name: path for path in files["qc_figures"]}

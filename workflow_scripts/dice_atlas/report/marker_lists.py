@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 
 from dice_atlas.marker_lists.calls import LEAST, LIMIT, SEVERAL
 from dice_atlas.marker_lists.evidence import LISTS
+from dice_atlas.marker_lists.genes import FEW_GENES
 from dice_atlas.names import UNASSIGNED, split_set
 from dice_atlas.plots.style import FULL_WIDTH, LINE, ink_on, styled
 from dice_atlas.report.data import ReportData
+from dice_atlas.report.finding import plural
 from dice_atlas.report.tables import Table, number, percent
 
 # Effects from here on have the darkest colour.
 STRONG = 4.0
-FEW_GENES = 3
 
 
 def of_lists(table: pd.DataFrame | None) -> pd.DataFrame:
@@ -105,8 +106,8 @@ def coverage(data: ReportData) -> str:
     cells, total = int(calls.loc[named, "cells"].sum()), int(calls["cells"].sum())
     kinds = calls.loc[named, "label"].nunique()
     return (
-        f"Marker lists label {int(named.sum())} of {len(calls)} clusters with {kinds} "
-        f"{'type' if kinds == 1 else 'types'}: {percent(cells / total, total)} of all cells."
+        f"Marker lists label {int(named.sum())} of {len(calls)} clusters with "
+        f"{plural(kinds, 'type')}: {percent(cells / total, total)} of all cells."
     )
 
 
@@ -159,9 +160,9 @@ def methods(data: ReportData) -> str:
     """Paragraph of the methods."""
     lists = of_lists(data.marker_scores)["type"].nunique()
     text = (
-        f"Clusters were labelled by marker lists of {plural_types(lists)}. Genes were ranked "
-        "within each cell (UCell's statistic, Andreatta and Carmona 2021). In each cluster the "
-        "mean rank of a gene, less its mean over the clusters, was divided by its standard "
+        f"Clusters were labelled by marker lists of {plural(lists, 'cell type')}. Genes were "
+        "ranked within each cell (UCell's statistic, Andreatta and Carmona 2021). In each cluster "
+        "the mean rank of a gene, less its mean over the clusters, was divided by its standard "
         "deviation over all cells; a list's effect is the sum over its genes divided by the root "
         "of their number, less the same of genes that the type lacks (as in ScType, Ianevski et "
         f"al. 2022). P values come from {LISTS:,} random lists of genes with similar mean ranks "
@@ -173,8 +174,3 @@ def methods(data: ReportData) -> str:
     if data.transferred:
         text += " These labels were compared with the transferred ones and changed none of them."
     return text
-
-
-def plural_types(n: int) -> str:
-    """The number of types in words."""
-    return f"{n} cell type{'' if n == 1 else 's'}"

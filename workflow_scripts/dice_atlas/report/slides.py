@@ -10,11 +10,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.files import write_table
 from dice_atlas.plots.style import styled
 from dice_atlas.report import maps
-from dice_atlas.report.data import ReportData, read_report_data
+from dice_atlas.report.data import ReportData
 from dice_atlas.report.figure_data import table_of
 from dice_atlas.report.figures import drawings
 
@@ -64,26 +63,18 @@ def single_maps(data: ReportData) -> dict[str, Callable[[], Figure]]:
     return {f"umap_{column}": partial(draw, data, seed, column) for column, draw in columns.items()}
 
 
-def write_slides(
-    files: Mapping[str, Any],
-    n_markers: int,
-    folder: Path,
-    settings: SlideSettings,
-    compare: CompareSettings | None = None,
-) -> None:
+def write_slides(data: ReportData, n_markers: int, folder: Path, settings: SlideSettings) -> None:
     """Write all figures beside those of the page.
 
     Parameters
     ----------
-    files : the rule's named inputs.
+    data : see `read_report_data`.
     n_markers : markers of each cluster in the dot plot.
     folder : where the page's figures are.
     settings : of the files.
-    compare : settings of the comparison of conditions, if there is one.
     """
     if not settings.formats:
         return
-    data = read_report_data(files, n_markers, compare)
     single = single_maps(data)
     for name, drawing in {**drawings(data, n_markers), **single}.items():
         figure = drawing()

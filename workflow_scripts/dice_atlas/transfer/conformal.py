@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dice_atlas.transfer.scores import score_names
+from dice_atlas.transfer.scores import top_scores
 from dice_atlas.transfer.settings import CallSettings
 
 logger = logging.getLogger(__name__)
@@ -179,9 +179,9 @@ def risk_threshold(score: np.ndarray, right: np.ndarray, risk: float) -> float:
 
 def best_scores(calibration: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Score of the predicted label, and whether it is right, of held-out reference cells."""
-    columns = score_names(calibration)
-    score = calibration[columns].to_numpy(dtype=float).max(axis=1, initial=0)
-    return score, (calibration["predicted"] == calibration["label"]).to_numpy(dtype=bool)
+    return top_scores(calibration), (calibration["predicted"] == calibration["label"]).to_numpy(
+        dtype=bool
+    )
 
 
 def score_threshold(calibration: pd.DataFrame, settings: CallSettings) -> float:

@@ -6,7 +6,7 @@ import pandas as pd
 from dice_atlas.names import UNASSIGNED, split_set
 from dice_atlas.transfer.calls import NO_ANCHOR, call
 from dice_atlas.transfer.levels import Levels
-from dice_atlas.transfer.scores import best_scores
+from dice_atlas.transfer.scores import top_scores
 from dice_atlas.transfer.settings import CallSettings
 
 # Columns of a coarse level in calls.tsv.gz, and what they are of the call at that level.
@@ -92,7 +92,7 @@ def held_out_calls(
     fold, parts = np.arange(len(held)) % folds, []
     for part in range(folds) if len(held) >= folds else ():
         asked = held[fold == part].assign(role="query", n_anchors=0)
-        asked["score"] = best_scores(asked)
+        asked["score"] = top_scores(asked)
         table = pd.concat([held[fold != part], asked], ignore_index=True)
         truth = asked["label"].to_numpy()
         asked = asked.reset_index(drop=True)

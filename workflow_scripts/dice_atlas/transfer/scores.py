@@ -28,7 +28,7 @@ def scored_labels(table: pd.DataFrame) -> list[str]:
     return [name.removeprefix(SCORE) for name in score_names(table)]
 
 
-def best_scores(table: pd.DataFrame) -> np.ndarray:
+def top_scores(table: pd.DataFrame) -> np.ndarray:
     """Score of the best label of each cell, 0 without any."""
     return table[score_names(table)].to_numpy(dtype=float).max(axis=1, initial=0.0)
 

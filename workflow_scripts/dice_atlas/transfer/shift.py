@@ -15,7 +15,7 @@ import pandas as pd
 
 from dice_atlas.names import CONSENSUS
 from dice_atlas.transfer.conformal import conformal_p_values
-from dice_atlas.transfer.scores import best_scores
+from dice_atlas.transfer.scores import top_scores
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def shift_table(tables: Mapping[str, pd.DataFrame], final: str) -> pd.DataFrame:
     label, sample = own["predicted"].to_numpy(dtype=str), own["sample"].to_numpy(dtype=str)
     measures = {
         "agreement": agreements(voters, pd.Index(own["cell"])),
-        "score": best_scores(own),
+        "score": top_scores(own),
         "support": own["support"].to_numpy(dtype=float),
     }
     rows = []
