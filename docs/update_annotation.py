@@ -6,7 +6,7 @@ python docs/update_annotation.py
 from pathlib import Path
 
 import pandas as pd
-from update_benchmarks import markdown, named, replace_block
+from update_benchmarks import markdown, named, rewrite
 
 DOCS = Path(__file__).resolve().parent
 PAGE, FOLDER = DOCS / "annotation.md", DOCS / "benchmarks"
@@ -177,21 +177,26 @@ def markers_missing(table: pd.DataFrame) -> str:
     return named(some.assign(type=some["type"].str.replace("|", " or ")), columns)
 
 
+# Blocks of the page: the file in docs/benchmarks and what is made of it.
+BLOCKS = {
+    "labels": ("annotation", labels), "sets": ("annotation", sets),
+    "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
+    "levels": ("annotation_levels", levels), "celltypist": ("annotation_celltypist", celltypist),
+    "shift": ("annotation_shift", shift),
+    "markers": ("markers", markers), "markers_null": ("markers_null", markers_null),
+    "markers_missing": ("markers_missing", markers_missing),
+}  # fmt: skip
+
+
 def main() -> None:
     """Rewrite docs/annotation.md in place."""
-    text = PAGE.read_text()
-    for block, (name, make) in {
-        "labels": ("annotation", labels), "sets": ("annotation", sets),
-        "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
-        "levels": ("annotation_levels", levels),
-        "celltypist": ("annotation_celltypist", celltypist),
-        "shift": ("annotation_shift", shift),
-        "markers": ("markers", markers), "markers_null": ("markers_null", markers_null),
-        "markers_missing": ("markers_missing", markers_missing),
-    }.items():  # fmt: skip
-        table = pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str})
-        text = replace_block(text, block, make(table))
-    PAGE.write_text(text)
+    rewrite(
+        PAGE,
+        {
+            block: make(pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str}))
+            for block, (name, make) in BLOCKS.items()
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -197,15 +197,25 @@ def replace_block(text: str, name: str, body: str) -> str:
     return text
 
 
+def rewrite(page: Path, bodies: Mapping[str, str]) -> None:
+    """Put texts into a page, each between the markers of its name."""
+    text = page.read_text()
+    for name, body in bodies.items():
+        text = replace_block(text, name, body)
+    page.write_text(text)
+
+
 def main() -> None:
     """Rewrite docs/benchmarks.md in place; tables without a file stay as they are."""
-    path = DOCS / "benchmarks.md"
-    text = path.read_text()
-    for name, (file, make) in BLOCKS.items():
-        source = DOCS / "benchmarks" / f"{file}.tsv"
-        if source.exists():
-            text = replace_block(text, name, make(pd.read_csv(source, sep="\t")))
-    path.write_text(text)
+    sources = {name: DOCS / "benchmarks" / f"{file}.tsv" for name, (file, _) in BLOCKS.items()}
+    rewrite(
+        DOCS / "benchmarks.md",
+        {
+            name: make(pd.read_csv(sources[name], sep="\t"))
+            for name, (_, make) in BLOCKS.items()
+            if sources[name].exists()
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ python docs/update_conditions.py
 from pathlib import Path
 
 import pandas as pd
-from update_benchmarks import markdown, replace_block
+from update_benchmarks import markdown, rewrite
 
 DOCS = Path(__file__).resolve().parent
 PAGE, FOLDER = DOCS / "conditions.md", DOCS / "benchmarks"
@@ -100,16 +100,13 @@ def shifts(parts: list[tuple[str, pd.DataFrame]]) -> str:
 def main() -> None:
     """Rewrite docs/conditions.md in place."""
     own, other = read("planted"), read("predicted")
-    blocks = {
+    bodies = {
         "null": null(*read("null")),
         "planted": planted([("authors", own[0]), ("pbmc4k", other[0])]),
         "types": types(other[0]),
         "shares": shifts([("authors", own[1]), ("pbmc4k", other[1])]),
     }
-    text = PAGE.read_text()
-    for block, table in blocks.items():
-        text = replace_block(text, block, table)
-    PAGE.write_text(text)
+    rewrite(PAGE, bodies)
 
 
 if __name__ == "__main__":

@@ -70,10 +70,7 @@ else:
 from dice_atlas.errors import InputError
 from dice_atlas.inputs import note_read, require_same, require_unchanged
 from dice_atlas.logs import last_words
-from dice_atlas.settings import (
-    require_single_keys,
-    validate_config,
-)
+from dice_atlas.settings import require_single_keys, validate_config
 from dice_atlas.settings_files import (
     require_gene_names,
     require_marker_lists,

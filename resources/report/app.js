@@ -103,8 +103,14 @@ async function select(selection, { add = false, keep = false } = {}) {
     if (there < 0) state.selection = [...state.selection, ...selection];
     else if (!keep) state.selection = state.selection.filter((_, k) => k !== there);
   } else state.selection = already ? [] : selection;
-  main.marked = state.selection.length === 1 && state.selection[0][0][0] === "@cell" ? state.selection[0][0][1][0] : -1;
+  main.marked = markedCell();
   await refresh({ recolor: false });
+}
+
+// The cell that is selected alone; -1: none is.
+function markedCell() {
+  const [first] = state.selection;
+  return state.selection.length === 1 && first[0][0] === "@cell" ? first[0][1][0] : -1;
 }
 
 const clear = () => select([]);
@@ -303,8 +309,7 @@ async function readAddress() {
   await showMap(state.map);
   const view = (parts.get("view") ?? "").split(",").map(Number);
   if (view.length === 3 && view.every(Number.isFinite)) main.view = { zoom: Math.max(0.5, Math.min(200, view[0])), x: view[1], y: view[2] };
-  const [first] = state.selection;
-  main.marked = state.selection.length === 1 && first[0][0] === "@cell" ? first[0][1][0] : -1;
+  main.marked = markedCell();
   $("color-by").value = columns.has(state.color) ? state.color : "";
   $("gene").value = genes.has(state.color) ? state.color : "";
   $("query-only").checked = state.queryOnly;

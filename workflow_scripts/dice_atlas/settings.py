@@ -17,13 +17,7 @@ from dice_atlas.counts.criteria import schema_properties
 from dice_atlas.errors import InputError, bullets
 from dice_atlas.export.targets import TARGETS
 from dice_atlas.features.correctors import CORRECTORS
-from dice_atlas.names import (
-    CELLTYPIST,
-    CONSENSUS,
-    EMBEDDINGS,
-    MARKERS,
-    VOTERS,
-)
+from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, MARKERS, VOTERS
 from dice_atlas.schemas import LARGEST, as_number, is_unusable, is_valid, validator_of
 from dice_atlas.texts import hidden, shown
 

@@ -7,14 +7,32 @@ from typing import Any
 from dice_atlas.errors import InputError, dead_link, reading
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.marker_lists.lists import read_marker_list
-from dice_atlas.names import (
-    CELLTYPIST,
-)
+from dice_atlas.names import CELLTYPIST
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import unusable_path
 from dice_atlas.vocabulary import GENES
 
 LOSSES = ("step", "train_loss", "validation_loss")
+
+
+def require_file(setting: str, path: str, mend: str) -> None:
+    """Check that a file is there that a setting names.
+
+    Parameters
+    ----------
+    setting : its name.
+    path : of the file.
+    mend : ends the message.
+
+    Raises
+    ------
+    InputError
+        It is not, or Snakemake cannot take its path.
+    """
+    if why := unusable_path(path) or dead_link(path):
+        raise InputError(f"{setting}: {why}")
+    if not os.path.isfile(path):
+        raise InputError(f"{setting}: no such file: {path}; {mend}")
 
 
 def require_tables(annotate: dict[str, Any], python: str | None) -> None:
@@ -36,10 +54,7 @@ def require_tables(annotate: dict[str, Any], python: str | None) -> None:
     if CELLTYPIST in annotate["voters"]:
         files["annotate.celltypist"] = annotate["celltypist"]
     for setting, path in files.items():
-        if why := unusable_path(path) or dead_link(path):
-            raise InputError(f"{setting}: {why}")
-        if not os.path.isfile(path):
-            raise InputError(f"{setting}: no such file: {path}; correct the path")
+        require_file(setting, path, "correct the path")
     if CELLTYPIST in annotate["voters"] and python and not os.path.isfile(python):
         raise InputError(
             f"annotate.voters names {CELLTYPIST}, but annotate.celltypist_python is not there: "
@@ -172,17 +187,12 @@ def require_gene_names(path: str | None) -> None:
     InputError
         It is not.
     """
-    if path in GENES:
-        return
-    if path and unusable_path(path):
-        raise InputError(f"genes.names: {unusable_path(path)}")
-    if why := dead_link(path or ""):
-        raise InputError(f"genes.names: {why}")
-    if path and not os.path.isfile(path):
-        raise InputError(
-            f"genes.names: no such file: {path}; expected human, mouse, a table of Ensembl ids "
-            "and symbols, or an h5ad file whose var has both"
+    if path and path not in GENES:
+        expected = (
+            "expected human, mouse, a table of Ensembl ids and symbols, or an h5ad file whose var "
+            "has both"
         )
+        require_file("genes.names", path, expected)
 
 
 def require_marker_lists(path: str | None) -> None:
@@ -195,15 +205,8 @@ def require_marker_lists(path: str | None) -> None:
     """
     if not path:
         return
-    if unusable_path(path):
-        raise InputError(f"annotate.markers: {unusable_path(path)}")
-    if why := dead_link(path):
-        raise InputError(f"annotate.markers: {why}")
-    if not os.path.isfile(path):
-        raise InputError(
-            f"annotate.markers: no such file: {path}; expected a csv or tsv with the columns type "
-            "and gene; correct the path"
-        )
+    expected = "expected a csv or tsv with the columns type and gene; correct the path"
+    require_file("annotate.markers", path, expected)
     read_marker_list(path)
 
 

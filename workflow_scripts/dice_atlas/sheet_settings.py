@@ -5,10 +5,7 @@ from typing import Any
 
 from dice_atlas.conditions.settings import CompareSettings, require_units
 from dice_atlas.errors import InputError, bullets
-from dice_atlas.names import (
-    FROM_OBS,
-    LOG1P,
-)
+from dice_atlas.names import FROM_OBS, LOG1P
 
 
 def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> None:

@@ -7,9 +7,8 @@ from pydeseq2.default_inference import DefaultInference
 from pydeseq2.ds import DeseqStats
 
 from dice_atlas.conditions.design import EFFECT
+from dice_atlas.conditions.settings import LEAST_COUNT
 
-# Genes with so many counts in as many units as the smaller condition has are tested.
-LEAST_COUNT = 10
 # The trend of the dispersions is fitted over genes.
 LEAST_GENES = 10
 RESULTS = {

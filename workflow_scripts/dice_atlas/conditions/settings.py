@@ -13,6 +13,8 @@ WEIGHTINGS = ("label", "certain", "expected")
 LABEL, CERTAIN, EXPECTED = WEIGHTINGS
 # Conditions are compared where each has so many replicates.
 LEAST_REPLICATES = 2
+# Genes with so many counts in as many units as the smaller condition has are tested.
+LEAST_COUNT = 10
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dice_atlas.conditions.files import Conditions
-from dice_atlas.conditions.settings import CERTAIN, EXPECTED, LABEL
+from dice_atlas.conditions.settings import CERTAIN, EXPECTED, LABEL, LEAST_COUNT
 from dice_atlas.plots.style import BLUE, FULL_WIDTH, GREY, LINE, ORANGE, add_legend, styled
 from dice_atlas.report.tables import Table, number
 
@@ -168,9 +168,10 @@ def methods_text(found: Conditions) -> str:
         f"assigned {whose} cells were summed by replicate and cell type. Sums of at least "
         f"{settings.min_cells} cells were compared gene by gene with DESeq2's negative binomial "
         "model (Love et al. 2014; PyDESeq2, Muzellec et al. 2023; Wald test) on "
-        f"{design}, type by type, for genes with 10 counts or more in as many sums as the smaller "
-        "condition has. Shares of cell types were compared by a linear model of the log odds in "
-        "each replicate on the same design (in the manner of propeller, Phipson et al. 2022). P "
+        f"{design}, type by type, for genes with {LEAST_COUNT} counts or more in as many sums as "
+        "the smaller condition has. Shares of cell types were compared by a linear model of the "
+        "log odds in each replicate on the same design (in the manner of propeller, "
+        "Phipson et al. 2022). P "
         "values were adjusted by Benjamini and Hochberg within each type (genes) and over the "
         f"types (shares); findings have an adjusted p below {settings.fdr:g}. Everything was "
         "computed twice more: with only the cells whose prediction set holds exactly their label, "
