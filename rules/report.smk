@@ -53,6 +53,7 @@ rule write_atlas:
     output:
         atlas=out("atlas.h5ad"),
         cells=out("cells.tsv.gz"),
+        doubtful=out("doubtful.tsv.gz"),
     log:
         log_of("write_atlas"),
     benchmark:

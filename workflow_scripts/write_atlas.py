@@ -1,7 +1,7 @@
 """write_atlas: counts, expression, embeddings, labels and provenance of all cells in one h5ad."""
 
 from dice_atlas.atlas.assemble import StageFiles, assemble
-from dice_atlas.atlas.columns import cells_table
+from dice_atlas.atlas.columns import cells_table, doubtful_table
 from dice_atlas.atlas.matrices import add_graph, write_atlas
 from dice_atlas.atlas.provenance import provenance
 from dice_atlas.atlas.settings import AtlasSettings
@@ -24,4 +24,5 @@ if __name__ == "__main__":
             write_atlas(path, given.samples, obs, obsm, uns, genes, params.target_sum)
             add_graph(path, given.graph)
         write_table(cells_table(obs, obsm["X_umap"]), snakemake.output.cells)
+        write_table(doubtful_table(obs), snakemake.output.doubtful)
         log.info("%d cells", len(obs))

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from dice_atlas.atlas.columns import cells_table
+from dice_atlas.atlas.columns import cells_table, doubtful_table
+from dice_atlas.atlas.doubt import doubts
 from dice_atlas.atlas.matrices import add_graph
 from dice_atlas.errors import InputError
+from dice_atlas.names import DOUBTS, NO_DOUBT
 from dice_atlas.numerics.blocks import SparseAppender
 from dice_atlas.plots.categories import by_frequency, category_colors
 from dice_atlas.plots.style import (
@@ -165,3 +167,19 @@ def test_the_table_of_cells_has_every_column_and_the_map(path):
     assert table["cell"].tolist() == atlas.obs_names.tolist()
     np.testing.assert_array_equal(table[["umap1", "umap2"]], atlas.obsm["X_umap"])
     assert table["cell_type"].tolist() == atlas.obs["cell_type"].tolist()
+
+
+def test_the_table_of_doubtful_cells_holds_each_reason_with_its_evidence(path):
+    obs = ad.read_h5ad(path).obs
+    obs["cell_type_doubt"] = doubt = doubts(obs, "dice")
+    table = doubtful_table(obs)
+    assert sorted(table["cell"]) == sorted(obs.index[~np.isin(doubt, ["", NO_DOUBT])])
+    assert table["cell_type_doubt"].nunique() > 1
+    rank = table["cell_type_doubt"].map(list(DOUBTS).index)
+    assert rank.is_monotonic_increasing
+    for _, rows in table.groupby("cell_type_doubt"):
+        assert rows["cell_type_score"].is_monotonic_increasing
+    kept = table.set_index("cell")
+    for name in ("cell_type", "cell_type_set", "cell_type_second", "cluster"):
+        assert (kept[name] == obs.loc[kept.index, name]).all()
+    assert doubtful_table(obs.drop(columns="cell_type_doubt")).empty

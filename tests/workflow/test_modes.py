@@ -94,6 +94,7 @@ def test_without_a_reference_the_prior_is_trained_on_the_cells_themselves(copy, 
     assert cells["cell"].tolist() == atlas.obs_names.tolist()
     assert cells["leiden_1"].tolist() == atlas.obs["leiden_1"].tolist()
     assert {*atlas.obs, "umap1", "umap2"} < {*cells}
+    assert pd.read_csv(copy.folder / "results/alone/doubtful.tsv.gz", sep="\t").empty
     page = (copy.folder / "results/alone/report.html").read_text()
     assert "No labels were transferred" in page
     assert "Labels by marker lists" in page

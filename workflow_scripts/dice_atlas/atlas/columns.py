@@ -11,7 +11,7 @@ import pandas as pd
 from dice_atlas.counts.criteria import METRIC_NAMES
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from dice_atlas.errors import InputError
-from dice_atlas.names import GIVEN, MARKERS, SCORE, TRANSFERRED, UNASSIGNED
+from dice_atlas.names import DOUBTS, GIVEN, MARKERS, SCORE, TRANSFERRED, UNASSIGNED
 from dice_atlas.tables import read_part
 from dice_atlas.transfer.levels import Levels
 
@@ -204,6 +204,30 @@ def cells_table(obs: pd.DataFrame, umap: np.ndarray) -> pd.DataFrame:
     """One row per cell: its name, all columns of obs, and its place on the map (cells x 2)."""
     places = {"umap1": umap[:, 0], "umap2": umap[:, 1]}
     return obs.assign(**places).rename_axis("cell").reset_index()
+
+
+def doubtful_table(obs: pd.DataFrame) -> pd.DataFrame:
+    """One row per query cell with a reason to doubt its label: what a person looks at to decide.
+
+    Parameters
+    ----------
+    obs : of the atlas.
+
+    Returns
+    -------
+    DataFrame
+        `cell`, `sample`, `cell_type_doubt`, the label, the other columns of labels and confidence,
+        `cluster`; ordered by the reason and by the score, least first. Without a transfer no rows.
+    """
+    about = [name for name in obs if name.startswith("cell_type") and name != "cell_type_doubt"]
+    doubt = obs.get("cell_type_doubt", pd.Series("", index=obs.index)).astype(str)
+    score = pd.to_numeric(obs["cell_type_score"])
+    rank = doubt.map({name: i for i, name in enumerate(DOUBTS)})
+    order = pd.DataFrame({"rank": rank, "score": score}).dropna(subset="rank")
+    rows = order.sort_values(["rank", "score"], kind="stable").index
+    table = obs.assign(cell_type_doubt=doubt).loc[rows]
+    columns = ["sample", "cell_type_doubt", *about, "cluster"]
+    return table[columns].rename_axis("cell").reset_index()
 
 
 def embeddings(latents: ad.AnnData, denoised: ad.AnnData, umap: pd.DataFrame) -> dict:
