@@ -25,7 +25,7 @@ from dice_atlas.counts.criteria import METRICS, REASONS
 from dice_atlas.features import correctors
 from dice_atlas.files import write_table
 from dice_atlas.numerics import blocks
-from dice_atlas.plots import placement, points, style
+from dice_atlas.plots import categories, placement, points, style
 from dice_atlas.report import (
     annotation,
     disputes,
@@ -1019,6 +1019,31 @@ def test_ten_types_and_unassigned_are_told_apart_by_colour_blind_readers(vision)
     lab = seen_by(colors, VISION[vision])
     apart = deltaE_ciede2000(lab[:, None], lab[None])
     assert apart[np.triu_indices(11, 1)].min() >= 10
+
+
+def test_many_types_with_levels_are_shades_of_the_hue_of_their_parent():
+    sizes = {"T": 5, "B": 4, "Myeloid": 3, "NK": 1}
+    parents = {f"{one} {i}": one for one, n in sizes.items() for i in range(n)}
+    names = [name for i, name in enumerate(parents) for _ in range(20 - i)]
+    obs = pd.DataFrame({"cell_type": [*names, "unassigned", "T 0"]})
+    obs["cell_type_at_1"] = [*map(parents.get, names), "T", "B"]  # one cell's level differs
+    found = categories.category_colors(obs)
+    colors = found["cell_type"]
+    assert colors["NK 0"] == style.TYPE_COLORS[3]
+    assert found["cell_type_at_1"]["T"] == style.TYPE_COLORS[0]
+    assert colors["unassigned"] == style.UNASSIGNED_COLOR
+    seen = {name: rgb2lab(np.array([to_rgb(colors[name])]))[0] for name in parents}
+    for one in ("T", "B", "Myeloid"):
+        own = np.array([seen[name] for name in parents if parents[name] == one])
+        apart = deltaE_ciede2000(own[:, None], own[None])
+        assert apart[np.triu_indices(len(own), 1)].min() >= 10
+        hue = np.arctan2(own[:, 2], own[:, 1])
+        assert np.ptp(np.unwrap(np.sort(hue))) < 0.6  # radians of CIELAB
+        assert (np.diff(own[:, 0]) > 0).all()  # the most frequent is the darkest
+    few = obs[obs["cell_type"].isin(["T 0", "T 1", "B 0"])]
+    assert categories.category_colors(few)["cell_type"]["T 1"] == style.TYPE_COLORS[1]
+    flat = categories.category_colors(obs[["cell_type"]])["cell_type"]
+    assert [flat[name] for name in list(parents)[:12]] == list(style.TYPE_COLORS[:12])
 
 
 def test_points_drawn_are_a_seeded_subset():

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from dice_atlas.numerics import blocks
+from dice_atlas.plots.categories import category_colors
 from dice_atlas.report.data import read_report_data
 from dice_atlas.report.html import cells_of
 from dice_atlas.viewer import cells, columns, genes, packing, payload
@@ -158,7 +159,12 @@ def test_numbers_are_levels_of_their_range_or_of_its_logarithm():
 
 def test_clusters_at_every_resolution_have_the_order_and_colours_of_clusters():
     obs = pd.DataFrame({"cluster": ["10", "2", "2"], "leiden_0.4": ["2", "10", "10"]})
-    first, other = columns.categories(obs, np.arange(3), columns.Orders([], []), packing.Blob())
+    first, other = columns.categories(
+        obs,
+        np.arange(3),
+        columns.Orders([], [], category_colors(obs.assign(cell_type="T"))),
+        packing.Blob(),
+    )
     assert first["values"] == other["values"] == ["2", "10"]
     assert first["colors"] == other["colors"]
     assert (other["title"], other["group"]) == ("clusters at 0.4", "Cluster")
@@ -166,7 +172,12 @@ def test_clusters_at_every_resolution_have_the_order_and_colours_of_clusters():
 
 def test_many_categories_take_two_bytes():
     obs = pd.DataFrame({"donor": [f"d{i}" for i in range(300)]})
-    (entry,) = columns.categories(obs, np.arange(300), columns.Orders([], []), packing.Blob())
+    (entry,) = columns.categories(
+        obs,
+        np.arange(300),
+        columns.Orders([], [], category_colors(obs.assign(cell_type="T"))),
+        packing.Blob(),
+    )
     assert entry["part"][1] > 300
     assert packing.pack_codes(np.array([0, -1]), 300).tolist() == [0, 65535]
     assert packing.pack_codes(np.array([0, -1]), 254).tolist() == [0, 255]
@@ -303,7 +314,7 @@ def test_50_000_cells_and_1_000_genes_are_less_than_15_mb(tmp_path):
                        index=[f"G{i}" for i in range(n_genes)])  # fmt: skip
     umap = rng.normal(size=(n, 2)).astype(np.float32)
     ad.AnnData(matrix, obs=obs, var=var, obsm={"X_umap": umap}).write_h5ad(tmp_path / "a.h5ad")
-    orders = columns.Orders(sorted(set(label)), ["a", "b", "c"])
+    orders = columns.Orders(sorted(set(label)), ["a", "b", "c"], category_colors(obs))
     whole = payload.Cells(obs, umap, None, MARKERS, None, orders)
     made = payload.make_payload(tmp_path / "a.h5ad", whole, SETTINGS)
     assert made.genes == n_genes

@@ -10,6 +10,8 @@ FROM_OBS = "obs:"  # in a field of the sheet: begins the name of a column of the
 SEPARATOR = "|"  # joins the labels of a set
 SCORE = "score:"  # begins the column of a label's score
 RESOLUTION = "leiden_"  # begins the column of the clusters at a resolution
+IN_VOTER = "cell_type_in_"  # begins the column of the labels of a voter
+AT_LEVEL = "cell_type_at_"  # begins the column of the labels at a level
 SYNTHETIC = "synthetic|"  # begins the name of a synthetic reference cell; no sample's name has a |
 SPACES = ("pca", "dice")  # in which labels are transferred by anchors
 # What gives labels: anchors in a space, and a linear model of the expression.
@@ -34,7 +36,7 @@ LABEL = {
     "cell_type": "the label, or `unassigned`",
     "cell_type_rule": "why a cell is `unassigned`; else empty",
     "cell_type_ontology_term_id": "Cell Ontology id of the label; empty if its name has none",
-    **{f"cell_type_in_{voter}": f"the label of the voter `{voter}` alone" for voter in VOTERS},
+    **{f"{IN_VOTER}{voter}": f"the label of the voter `{voter}` alone" for voter in VOTERS},
     "cell_type_in_markers": (
         "the label of the cell's cluster by marker lists alone; only with `annotate.markers`"
     ),
@@ -114,7 +116,11 @@ CLUSTER = {
 }
 OBS = ORIGIN | QUALITY | LABEL | CONFIDENCE | POSTERIOR | CLUSTER
 # Columns of further voters, of levels and of resolutions begin so.
-OBS_PREFIXES = ("cell_type_in_", "cell_type_at_", RESOLUTION)
+OBS_PREFIXES = (IN_VOTER, AT_LEVEL, RESOLUTION)
+# Columns whose values are labels, beside those of voters and levels.
+OF_LABELS = (
+    "cell_type", "truth", "cell_type_best", "cell_type_second", "cell_type_backoff",
+)  # fmt: skip
 # Columns of obs between the rules, and names that anndata keeps for itself.
 INTERNAL = ("barcode", "cell", "cell_key", "label", "label_parents", "_index", "index")
 OBSM = {
@@ -151,6 +157,16 @@ DECIDED = {
 def joined(labels: Iterable[str]) -> str:
     """A set of labels as text, in alphabetical order."""
     return SEPARATOR.join(sorted(labels))
+
+
+def holds_labels(column: str) -> bool:
+    """Whether the values of a column of obs are labels."""
+    return column in OF_LABELS or column.startswith((IN_VOTER, AT_LEVEL))
+
+
+def is_cluster(column: str) -> bool:
+    """Whether a column of obs holds clusters, the chosen ones or those at a resolution."""
+    return column == "cluster" or column.startswith(RESOLUTION)
 
 
 def split_set(text: str) -> list[str]:

@@ -11,7 +11,16 @@ import pandas as pd
 from dice_atlas.counts.criteria import METRIC_NAMES
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from dice_atlas.errors import InputError
-from dice_atlas.names import DOUBTS, GIVEN, MARKERS, SCORE, TRANSFERRED, UNASSIGNED
+from dice_atlas.names import (
+    AT_LEVEL,
+    DOUBTS,
+    GIVEN,
+    IN_VOTER,
+    MARKERS,
+    SCORE,
+    TRANSFERRED,
+    UNASSIGNED,
+)
 from dice_atlas.tables import read_part
 from dice_atlas.transfer.levels import Levels
 
@@ -85,8 +94,8 @@ def labels_of_voters(cell_type: pd.Series, calls: Mapping[str, pd.DataFrame]) ->
     """
     table = pd.DataFrame(index=cell_type.index)
     for voter, own in calls.items():
-        table[f"cell_type_in_{voter}"] = cell_type
-        table.loc[own["cell"], f"cell_type_in_{voter}"] = own["cell_type"].to_numpy()
+        table[f"{IN_VOTER}{voter}"] = cell_type
+        table.loc[own["cell"], f"{IN_VOTER}{voter}"] = own["cell_type"].to_numpy()
     return table
 
 
@@ -101,8 +110,8 @@ def level_columns(cell_type: pd.Series, calls: pd.DataFrame, levels: Levels) -> 
     """
     query, table = calls["cell"], pd.DataFrame(index=cell_type.index)
     for level in range(1, levels.finest):
-        table[f"cell_type_at_{level}"] = levels.at(level, cell_type)
-        table.loc[query, f"cell_type_at_{level}"] = calls[f"at_{level}"].to_numpy()
+        table[f"{AT_LEVEL}{level}"] = levels.at(level, cell_type)
+        table.loc[query, f"{AT_LEVEL}{level}"] = calls[f"at_{level}"].to_numpy()
     table["cell_type_backoff"] = cell_type
     table.loc[query, "cell_type_backoff"] = calls["backoff"].to_numpy()
     table["cell_type_level"] = np.where(cell_type == UNASSIGNED, 0, levels.finest)
@@ -123,7 +132,7 @@ def marker_columns(obs: pd.DataFrame, markers: pd.DataFrame, transferred: bool) 
     given = (obs["role"] == "reference") if transferred else True
     given &= obs["cell_type"] != UNASSIGNED
     source = np.where(given, GIVEN, TRANSFERRED if transferred else MARKERS)
-    table = obs.assign(cell_type_in_markers=label, marker_score=markers["score"].to_numpy())
+    table = obs.assign(**{IN_VOTER + MARKERS: label, "marker_score": markers["score"].to_numpy()})
     if not transferred:
         table["cell_type"] = np.where(given, obs["cell_type"], label)
         table["cell_type_rule"] = np.where(given, obs["cell_type_rule"], rule)

@@ -7,14 +7,13 @@ from dice_atlas.names import (
     AGREEING,
     DOUBTS,
     FEW_ANCHORS,
+    IN_VOTER,
     MARKERS,
     NO_DOUBT,
     SPACES,
     UNASSIGNED,
     split_set,
 )
-
-VOTER = "cell_type_in_"
 
 
 def cluster_labels(obs: pd.DataFrame) -> pd.Series:
@@ -47,7 +46,7 @@ def doubts(obs: pd.DataFrame, final: str) -> np.ndarray:
     own = [name in split_set(text) for name, text in zip(label, sets, strict=True)]
     expected = obs["cluster"].astype(str).map(cluster_labels(obs))
     # Marker lists have names of their own, and no vote.
-    others = [name for name in obs if str(name).startswith(VOTER) and name != VOTER + MARKERS]
+    others = [name for name in obs if str(name).startswith(IN_VOTER) and name != IN_VOTER + MARKERS]
     differing = [
         (obs[name].astype(str) != label) & (obs[name].astype(str) != UNASSIGNED) for name in others
     ]

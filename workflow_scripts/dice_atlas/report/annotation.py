@@ -13,7 +13,6 @@ from dice_atlas.metrics.calibration import expected_calibration_error, reliabili
 from dice_atlas.names import UNASSIGNED
 from dice_atlas.plots.style import (
     BLUE,
-    CLUSTER_COLORS,
     FULL_WIDTH,
     GREY,
     LINE,
@@ -22,7 +21,6 @@ from dice_atlas.plots.style import (
     UNASSIGNED_COLOR,
     add_legend,
     ink_on,
-    palette,
     styled,
 )
 from dice_atlas.report.data import ReportData, of_transfer
@@ -39,9 +37,9 @@ FEW_CELLS = 5
 
 def composition(data: ReportData) -> Figure:
     """Share of every cell type (clusters, where there are no types) in every sample."""
-    key, names, colors = "cell_type", [*data.labels, UNASSIGNED], palette(data.labels)
+    key, names = "cell_type", [*data.labels, UNASSIGNED]
     if not data.labels:
-        key, names, colors = "cluster", data.clusters, palette(data.clusters, CLUSTER_COLORS)
+        key, names = "cluster", data.clusters
     counts = pd.crosstab(data.obs["sample"], data.obs[key]).reindex(data.samples[::-1])
     order = [name for name in names if name in counts]
     shares = counts[order].div(counts.sum(axis=1), axis=0)
@@ -57,7 +55,7 @@ def composition(data: ReportData) -> Figure:
         handles = []
         for name in order:
             bars = axes.barh(
-                ticks, shares[name], left=left, color=colors[name],
+                ticks, shares[name], left=left, color=data.colors[key][name],
                 edgecolor="white", linewidth=0.6, height=0.78,
             )  # fmt: skip
             handles.append(bars)

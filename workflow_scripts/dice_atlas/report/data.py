@@ -14,7 +14,7 @@ from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.counts.criteria import PATTERNS
 from dice_atlas.names import MARKERS, SPACES, UNASSIGNED
-from dice_atlas.plots.categories import by_frequency
+from dice_atlas.plots.categories import by_frequency, category_colors
 from dice_atlas.report.expression import expression_by_cluster
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
@@ -194,6 +194,11 @@ class ReportData:
     def labels(self) -> list[str]:
         """Cell types, most frequent first, without `unassigned`."""
         return by_frequency(self.obs["cell_type"])
+
+    @cached_property
+    def colors(self) -> dict[str, dict[str, str]]:
+        """Colour of each value, by column of obs."""
+        return category_colors(self.obs)
 
     @cached_property
     def clusters(self) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dice_atlas.names import AGREEING, DOUBTS, NO_DOUBT, UNASSIGNED
+from dice_atlas.names import AGREEING, DOUBTS, IN_VOTER, NO_DOUBT, UNASSIGNED
 from dice_atlas.report import lying_apart
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import Finding, listed, pick, plural
@@ -178,7 +178,7 @@ def beyond_chance(data: ReportData, voter: str) -> bool:
     Compared are the cells in which exactly one of the two is right (two standard errors of their
     difference). Without a truth by cell, or the voter's label, the difference counts as it is.
     """
-    name = f"cell_type_in_{voter}"
+    name = f"{IN_VOTER}{voter}"
     if data.truth is None or name not in data.query:
         return True
     truth = data.query_truth

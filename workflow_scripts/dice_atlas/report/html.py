@@ -182,7 +182,7 @@ def render(
 
 def cells_of(data: ReportData) -> Cells:
     """What the map's data are made of."""
-    orders = Orders(data.labels, data.samples)
+    orders = Orders(data.labels, data.samples, data.colors)
     return Cells(data.obs, data.umap, data.truth, data.markers, data.label_genes, orders)
 
 

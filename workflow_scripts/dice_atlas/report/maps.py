@@ -12,18 +12,15 @@ from dice_atlas.names import UNASSIGNED
 from dice_atlas.plots.placement import densest, write_names
 from dice_atlas.plots.points import drawn_rows, point_size
 from dice_atlas.plots.style import (
-    CLUSTER_COLORS,
     FULL_WIDTH,
     GREY,
     LINE,
     PALE,
     ROLE_COLORS,
-    SAMPLE_COLORS,
     SOFT,
     add_legend,
     figure_of,
     natural,
-    palette,
     styled,
 )
 from dice_atlas.report.data import ReportData
@@ -177,18 +174,18 @@ def umap_types(data: ReportData, seed: int, only: str | None = None) -> Figure:
     """Cell types (if there are any) and clusters, named on the map; or one of them alone."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
-    kinds = {"cluster": (data.clusters, palette(data.clusters, CLUSTER_COLORS))}
+    orders = {"cluster": data.clusters}
     if data.labels:
-        kinds = {"cell_type": ([*data.labels, UNASSIGNED], palette(data.labels)), **kinds}
-    kinds = {key: kind for key, kind in kinds.items() if only in (None, key)}
-    entries = {key: counted(data.obs[key], order) for key, (order, _) in kinds.items()}
-    width = map_width(len(kinds))
+        orders = {"cell_type": [*data.labels, UNASSIGNED], **orders}
+    orders = {key: order for key, order in orders.items() if only in (None, key)}
+    entries = {key: counted(data.obs[key], order) for key, order in orders.items()}
+    width = map_width(len(orders))
     if len(data.labels) > MANY_TYPES:
         width, entries["cluster"] = FULL_WIDTH - EDGE, {}
     with styled():
-        figure, axes = panels(points, len(kinds), legend_height(entries, width))
-        for panel, (key, (order, colors)) in zip(axes, kinds.items(), strict=True):
-            draw_categories(panel, points, obs[key], colors, entries[key], width)
+        figure, axes = panels(points, len(orders), legend_height(entries, width))
+        for panel, (key, order) in zip(axes, orders.items(), strict=True):
+            draw_categories(panel, points, obs[key], data.colors[key], entries[key], width)
             panel.set_title(kinds_of(data)[key])
             named = [name for name in order if name != UNASSIGNED]
             most = MOST_ON_MAP if key == "cell_type" else len(named)
@@ -220,8 +217,7 @@ def umap_origin(data: ReportData, seed: int, only: str | None = None) -> Figure:
         width = map_width(len(columns))
         figure, axes = panels(points, len(columns), legend_height(entries, width))
         for panel, (key, title) in zip(axes, columns.items(), strict=True):
-            colors = ROLE_COLORS if key == "role" else palette(orders[key], SAMPLE_COLORS)
-            draw_categories(panel, points, obs[key], colors, entries[key], width)
+            draw_categories(panel, points, obs[key], data.colors[key], entries[key], width)
             panel.set_title(title)
     return figure
 

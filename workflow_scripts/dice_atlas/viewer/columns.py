@@ -8,16 +8,18 @@ import pandas as pd
 
 from dice_atlas import names
 from dice_atlas.counts.criteria import METRICS
-from dice_atlas.names import NO_DOUBT, RESOLUTION, UNASSIGNED, split_set
-from dice_atlas.plots.style import (
-    CLUSTER_COLORS,
-    GREY,
-    ROLE_COLORS,
-    SAMPLE_COLORS,
-    TYPE_COLORS,
-    natural,
-    palette,
+from dice_atlas.names import (
+    AT_LEVEL,
+    IN_VOTER,
+    NO_DOUBT,
+    RESOLUTION,
+    UNASSIGNED,
+    holds_labels,
+    is_cluster,
+    split_set,
 )
+from dice_atlas.plots.categories import with_further
+from dice_atlas.plots.style import GREY, natural
 from dice_atlas.texts import shown
 from dice_atlas.viewer.packing import LEVELS, Blob, pack_codes, pack_numbers
 
@@ -68,8 +70,6 @@ LEFT_OUT = ("cell_type_ontology_term_id",)
 ALWAYS = ("sample", "role", "cell_type", "cluster")
 # A column of more names than this is none to colour by.
 MOST_VALUES = 10_000
-# Values of a column that are labels.
-LABELS = ("cell_type", "truth", "cell_type_best", "cell_type_second")
 DOUBT_COLORS = ("#47505C", "#660A0A", "#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
 # Reasons for doubt as the page writes them; the table and the atlas have the names.
 DOUBT_WORDS = {name: name.replace("_", " ") for name in names.DOUBTS} | {
@@ -83,10 +83,17 @@ WIDE = 20.0
 
 @dataclass(frozen=True)
 class Orders:
-    """Values in the order in which figures and tables show them: labels, samples."""
+    """Values in the order in which figures and tables show them, and their colours there.
+
+    Attributes
+    ----------
+    labels, samples : in order.
+    colors : by column and value, see `category_colors`.
+    """
 
     labels: Sequence[str]
     samples: Sequence[str]
+    colors: Mapping[str, Mapping[str, str]]
 
 
 def with_added(obs: pd.DataFrame, truth: pd.Series | None) -> pd.DataFrame:
@@ -107,7 +114,7 @@ def with_added(obs: pd.DataFrame, truth: pd.Series | None) -> pd.DataFrame:
 def values_of(name: str, column: pd.Series, orders: Orders) -> list[str]:
     """The values of a column of names, in the order of the legend; "" is none of them."""
     there = set(column.unique()) - {""}
-    if name in LABELS or name.startswith(("cell_type_in_", "cell_type_at_")):
+    if holds_labels(name):
         order = [label for label in [*orders.labels, UNASSIGNED] if label in there]
         return [*order, *natural([value for value in there if value not in set(order)])]
     if name == "sample":
@@ -122,20 +129,14 @@ def values_of(name: str, column: pd.Series, orders: Orders) -> list[str]:
 
 def colors_of(name: str, values: Sequence[str], orders: Orders) -> list[str]:
     """A colour for every value, the same as in the figures."""
-    if name == "role":
-        found: Mapping[str, str] = ROLE_COLORS
-    elif name == "right":
-        found = RIGHT_COLORS
+    if name == "right":
+        found: Mapping[str, str] = RIGHT_COLORS
     elif name == "cell_type_doubt":
         found = dict(zip(names.DOUBTS, DOUBT_COLORS, strict=True)) | {NO_DOUBT: "#BFC7D1"}
-    elif is_cluster(name):
-        found = palette(values, CLUSTER_COLORS)
-    elif name in ("sample", "batch"):
-        found = palette(values, SAMPLE_COLORS)
+    elif name in orders.colors and set(values) <= set(orders.colors[name]):
+        found = orders.colors[name]
     else:
-        types = palette(orders.labels)
-        further = [value for value in values if value not in types]
-        found = palette([*orders.labels, *further], TYPE_COLORS)
+        found = with_further(orders.colors.get("cell_type", {}), values)
     return [found.get(value, GREY) for value in values]
 
 
@@ -209,18 +210,13 @@ def numbers(obs: pd.DataFrame, rows: np.ndarray, blob: Blob) -> Iterator[dict[st
 
 def entry(name: str) -> dict[str, object]:
     """What every column has: its name, title, group and a sentence about it."""
-    short = name.replace("cell_type_in_", "label of ")
-    short = short.replace("cell_type_at_", "label at level ").replace(RESOLUTION, "clusters at ")
+    short = name.replace(IN_VOTER, "label of ")
+    short = short.replace(AT_LEVEL, "label at level ").replace(RESOLUTION, "clusters at ")
     title = TITLES.get(name, short.replace("_", " "))
     about: dict[str, object] = {"name": name, "title": shown(title), "group": group_of(name)}
     if name == "cell_type_doubt":
         about["words"] = DOUBT_WORDS
     return {**about, "about": ABOUT.get(name, "").replace("`", "")}
-
-
-def is_cluster(name: str) -> bool:
-    """Whether a column holds clusters, the chosen ones or those at a resolution."""
-    return name == "cluster" or name.startswith(RESOLUTION)
 
 
 def is_number(column: pd.Series) -> bool:
