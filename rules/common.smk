@@ -271,9 +271,14 @@ VIEWER_PARTS = tuple(
         "explore.html.j2",
         "explore.css",
         "data.js",
+        "colors.js",
         "map.js",
         "select.js",
+        "legend.js",
         "panel.js",
+        "pointers.js",
+        "export.js",
+        "page.js",
         "app.js",
     )
 )

@@ -36,8 +36,10 @@ function blend(under, color, opacity) {
 }
 
 class CellMap {
-  constructor(canvas) {
+  // `size`: { width, height, ratio } of a canvas that is not in the page; else it has that of its place.
+  constructor(canvas, size = null) {
     this.canvas = canvas;
+    this.fixed = size;
     this.context = canvas.getContext("2d");
     this.view = { zoom: 1, x: 0.5, y: 0.5 };
     this.marked = -1;
@@ -55,6 +57,12 @@ class CellMap {
     this.fit();
   }
 
+  // CSS pixels, and device pixels of each.
+  get size() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    return this.fixed ?? { width, height, ratio: window.devicePixelRatio || 1 };
+  }
+
   fit() {
     this.view = { zoom: 1, x: this.extent[0] / 2, y: this.extent[1] / 2 };
   }
@@ -66,17 +74,17 @@ class CellMap {
   }
 
   resize() {
-    const ratio = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
-    const height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
+    const { ratio } = this.size;
+    const width = Math.max(1, Math.round(this.size.width * ratio));
+    const height = Math.max(1, Math.round(this.size.height * ratio));
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
     return ratio;
   }
 
   radius(ratio) {
-    const area = this.canvas.clientWidth * this.canvas.clientHeight;
-    const base = Math.sqrt((area / Math.max(n, 1)) * 0.02);
+    const { width, height } = this.size;
+    const base = Math.sqrt(((width * height) / Math.max(n, 1)) * 0.02);
     return Math.max(0.9, Math.min(7, Math.max(0.9, Math.min(4.2, base)) * this.view.zoom ** 0.4)) * ratio;
   }
 
@@ -144,7 +152,7 @@ class CellMap {
 
   // Data coordinates of a place in CSS pixels of the canvas.
   toData(x, y) {
-    const ratio = window.devicePixelRatio || 1, scale = this.scale();
+    const { ratio } = this.size, scale = this.scale();
     return [
       this.view.x + (x * ratio - this.canvas.width / 2) / scale,
       this.view.y - (y * ratio - this.canvas.height / 2) / scale,
@@ -152,13 +160,13 @@ class CellMap {
   }
 
   move(dx, dy) {
-    const ratio = window.devicePixelRatio || 1, scale = this.scale();
+    const { ratio } = this.size, scale = this.scale();
     this.view.x -= (dx * ratio) / scale;
     this.view.y += (dy * ratio) / scale;
   }
 
   // Zoom about a place in CSS pixels, which stays where it is.
-  zoomAt(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
+  zoomAt(factor, x = this.size.width / 2, y = this.size.height / 2) {
     const [before, above] = this.toData(x, y);
     this.view.zoom = Math.max(0.5, Math.min(200, this.view.zoom * factor));
     const [after, under] = this.toData(x, y);
@@ -170,7 +178,7 @@ class CellMap {
   nearest(x, y, layers, most = HOVER) {
     if (!this.points) return -1;
     const [px, py] = this.toData(x, y);
-    const ratio = window.devicePixelRatio || 1;
+    const { ratio } = this.size;
     let best = -1, least = ((most * ratio) / this.scale()) ** 2;
     for (let i = 0; i < n; i++) {
       if (layers[i] === HIDDEN) continue;

@@ -1,43 +1,7 @@
-// Legend, the panel of the selected cells, and the sentence about one cell.
-const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"].map(fromHex);
+// The panel of the selected cells: their composition and genes, tables to take along; of one cell why its label is sure.
 const TOP_GENES = 10;
 const SURE = "none"; // the value of cell_type_doubt of a cell without a doubt
 const VOTERS = { pca: "PCA", dice: "DICE", linear: "the linear model" };
-const UNASSIGNED = "unassigned";
-
-function fromHex(hex) {
-  return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-}
-
-const pack = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
-const toHex = (rgb) => `#${rgb.map((v) => Math.round(v).toString(16).padStart(2, "0")).join("")}`;
-
-function luminance(rgb) {
-  const [r, g, b] = rgb.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-
-// The colour; on a dark page lightened until it can be seen (contrast 3), that of unassigned more.
-function onPaper(rgb, dark, value = "") {
-  if (!dark) return rgb;
-  if (value === UNASSIGNED) return [201, 209, 217];
-  let shown = rgb;
-  for (let share = 0.1; share < 1 && luminance(shown) < 0.11; share += 0.1) shown = rgb.map((v) => v + (255 - v) * share);
-  return shown;
-}
-
-// A number from 0 to 1 on the ramp; on a dark page the ramp begins lighter.
-function ramp(share, dark) {
-  const from = dark ? 0.18 : 0;
-  const place = Math.max(0, Math.min(0.9999, from + (1 - from) * share)) * (VIRIDIS.length - 1);
-  const k = Math.floor(place), part = place - k;
-  return VIRIDIS[k].map((v, c) => v + (VIRIDIS[k + 1][c] - v) * part);
-}
-
-function rampStyle(dark) {
-  const stops = [0, 0.25, 0.5, 0.75, 1].map((share) => toHex(ramp(share, dark)));
-  return `background: linear-gradient(90deg, ${stops.join(", ")})`;
-}
 
 // Share of the cells, by column and value, that a mask selects: [value, selected], largest first.
 function composition(column, mask) {
@@ -167,4 +131,97 @@ function download(name, value, type = "text/tab-separated-values") {
   const link = el("a", { download: name, href: URL.createObjectURL(new Blob([value], { type })) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+async function renderPanel() {
+  const own = ++panelTurn, panel = $("inspector"), status = $("status");
+  panel.hidden = !mask;
+  document.body.classList.toggle("selected", Boolean(mask));
+  if (!mask) {
+    status.textContent = "Nothing is selected.";
+    return;
+  }
+  const shown = mask.map((chosen, i) => chosen & visible[i]);
+  const total = shown.reduce((sum, one) => sum + one, 0);
+  const title = nameOf(state.selection);
+  status.textContent = `${count(total)} cells selected. ${title}`;
+  const parts = [
+    el("div", { class: "panel-head" }, el("h3", {}, el("output", { id: "selected-count" }, count(total)), total === 1 ? " cell" : " cells"), el("button", { type: "button", id: "clear", onclick: clear, title: "Clear the selection (Esc)" }, "Clear")),
+    el("p", { class: "soft", id: "selected-name" }, title),
+  ];
+  if (main.marked >= 0 && total === 1) parts.push(await aboutCell(main.marked));
+  else if (total) parts.push(...(await aboutCells(shown, total)));
+  else parts.push(el("p", {}, "The filters on the left hide all of these cells."));
+  if (own !== panelTurn) return;
+  panel.replaceChildren(...parts);
+  panel.scrollTop = 0;
+  if (total && main.marked < 0) await fillGenes(shown, own);
+}
+
+async function aboutCell(i) {
+  await Promise.all([...columns.keys()].map(loadColumn));
+  const names = await loadNames(), list = el("dl", { class: "values" });
+  for (const column of columns.values()) {
+    const value = text(column.name, i);
+    if (value) list.append(el("dt", { title: column.about }, column.title), el("dd", {}, wordOf(column, value)));
+  }
+  return el("div", {}, el("p", { class: "barcode" }, names[i]), el("p", { id: "why" }, why(i)), list);
+}
+
+async function aboutCells(shown, total) {
+  const within = (name) => (value) => select(state.selection.map((all) => [...all.filter(([other]) => other !== name), [name, [value]]]));
+  await Promise.all(["cell_type", "sample", "cluster", "cell_type_score", "cell_type_doubt", "role"].filter((name) => columns.has(name)).map(loadColumn));
+  const parts = [el("p", { id: "confidence-line" }, confidenceLine(shown))];
+  for (const name of ["cell_type", "sample", "cluster"]) {
+    const column = columns.get(name), rows = composition(column, shown);
+    if (rows.length > 1 || name === "cell_type") parts.push(el("h4", {}, column.title), bars(column, rows, total, dark.matches, within(name)));
+  }
+  parts.push(el("h4", {}, "genes that differ most"), el("div", { id: "top-genes" }, el("p", { class: "soft" }, "…")));
+  const done = (event, said) => {
+    const before = event.target.textContent;
+    event.target.textContent = said;
+    setTimeout(() => (event.target.textContent = before), 1500);
+  };
+  const names = async () => (await loadNames()).filter((_, i) => shown[i]);
+  parts.push(
+    el(
+      "div",
+      { class: "buttons" },
+      el("button", { type: "button", id: "copy", onclick: async (event) => { await copyText((await names()).join("\n")); done(event, "Copied"); } }, "Copy barcodes"),
+      el("button", { type: "button", id: "download", onclick: async () => download("cells.tsv", await asTable(shown)) }, "Download tsv"),
+    ),
+  );
+  return parts;
+}
+
+function confidenceLine(shown) {
+  let query = 0, sum = 0, sure = 0, scored = 0;
+  const role = columns.get("role"), wanted = role.values.indexOf("query");
+  for (let i = 0; i < n; i++) {
+    if (!shown[i] || role.data[i] !== wanted) continue;
+    query++;
+    const score = numeric("cell_type_score", i);
+    if (!Number.isNaN(score)) { scored++; sum += score; }
+    if (text("cell_type_doubt", i) === SURE) sure++;
+  }
+  if (!columns.has("cell_type_doubt")) return "No labels were transferred.";
+  if (!query) return "Reference cells only: their labels were given.";
+  return `${count(query)} query cells: mean score ${scored ? (sum / scored).toFixed(2) : "–"}, ${percent(sure / query)} without a reason for doubt.`;
+}
+
+async function fillGenes(shown, own) {
+  const rows = await differingGenes(shown, visible, () => own !== panelTurn);
+  const place = $("top-genes");
+  if (own !== panelTurn || !place) return;
+  if (!rows.length) {
+    place.replaceChildren(el("p", { class: "soft" }, genes.size ? "There are no other cells to compare with." : "The page holds no genes."));
+    return;
+  }
+  const body = rows.map(([name, inside, outside]) =>
+    el("tr", {}, el("td", {}, el("button", { type: "button", class: "gene", onclick: () => colorBy(name) }, name)), el("td", { class: "n" }, percent(inside)), el("td", { class: "n" }, percent(outside))),
+  );
+  place.replaceChildren(
+    el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "gene"), el("th", { scope: "col", class: "n" }, "selected"), el("th", { scope: "col", class: "n" }, "others"))), el("tbody", {}, ...body)),
+    el("p", { class: "soft" }, `Share of cells with the gene, of the ${count(head.selected)} selected genes in this page.`),
+  );
 }

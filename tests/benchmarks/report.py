@@ -26,14 +26,14 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, OUT = ROOT / "results" / "demo", ROOT / "docs" / "benchmarks" / "report.tsv"
-PARTS = ("explore.html.j2", "explore.css", "data.js", "map.js", "select.js", "panel.js", "app.js")
 REPEATS = 5
 
 
 def rule_inputs() -> dict[str, object]:
     """Files of the demo, by the names that the rule gives them."""
     annotation, resources = DEMO / "annotation", ROOT / "resources"
-    names = ("report.html.j2", "page.css", "macros.html.j2", *(f"report/{part}" for part in PARTS))
+    parts = sorted(path.name for path in (resources / "report").iterdir())
+    names = ("report.html.j2", "page.css", "macros.html.j2", *(f"report/{part}" for part in parts))
     return {
         "atlas": DEMO / "atlas.h5ad",
         "metrics": DEMO / "metrics.tsv",

@@ -1,11 +1,14 @@
 """The report in a headless Chromium: what a reader clicks, types and sees."""
 
+import base64
 import importlib.util
+import io
 import json
 import os
 import re
 import shutil
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -13,9 +16,11 @@ import pytest
 from dice_atlas.names import NO_DOUBT
 from dice_atlas.report import figures, html
 from dice_atlas.report.data import read_report_data
+from PIL import Image
 from test_report import CONFIG, make_report_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SVG = "{http://www.w3.org/2000/svg}"
 WHY = {
     not CHROMIUM: "no chromium on this machine (Debian: apt-get install chromium)",
     importlib.util.find_spec("playwright")
@@ -286,6 +291,53 @@ def test_selected_cells_are_copied_and_downloaded(open_page, report, tmp_path):
     assert (table["cell_type"].to_numpy() == data.obs.loc[cells, "cell_type"]).all()
     page.click("#copy")
     page.wait_for_selector("#copy:text-is('Copied')")
+
+
+def saved(page, button, path):
+    with page.expect_download() as found:
+        page.click(button)
+    found.value.save_as(path)
+    return found.value.suggested_filename
+
+
+def test_the_map_is_saved_as_svg_with_its_legend_as_text(open_page, report, tmp_path):
+    page, (_, data) = open_page(), report
+    assert saved(page, "#save-svg", tmp_path / "map.svg") == "umap_cell_type.svg"
+    root = ElementTree.parse(tmp_path / "map.svg").getroot()
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    counts = data.obs["cell_type"].value_counts()
+    assert sorted(texts[1:]) == sorted(f"{name} ({n})" for name, n in counts.items())
+    assert texts[0] == "UMAP: cell type"
+    colors = {key.get("fill") for key in root.iter(f"{SVG}circle")}
+    assert colors == {
+        data.colors["cell_type"][name].lower() for name in set(counts.index) - {"unassigned"}
+    }
+    (image,) = root.iter(f"{SVG}image")
+    points = Image.open(io.BytesIO(base64.b64decode(image.get("href").partition(",")[2])))
+    box = page.locator("#map").bounding_box()
+    assert points.size[0] == pytest.approx(3 * box["width"], abs=8)
+    shown = {tuple(pixel) for pixel in np.asarray(points.convert("RGB")).reshape(-1, 3)}
+    assert {tuple(int(color[i : i + 2], 16) for i in (1, 3, 5)) for color in colors} <= shown
+    # Of a gene the legend is a ramp from 0 to the largest value.
+    page.fill("#gene", "G7")
+    page.press("#gene", "Enter")
+    page.wait_for_selector("#legend .ramp")
+    assert saved(page, "#save-svg", tmp_path / "gene.svg") == "umap_G7.svg"
+    root = ElementTree.parse(tmp_path / "gene.svg").getroot()
+    title, low, high = (text.text for text in root.iter(f"{SVG}text"))
+    assert (title, low) == ("UMAP: G7", "0")
+    assert float(high) > 0
+    assert len([*root.iter(f"{SVG}stop")]) == 5
+
+
+def test_the_map_is_saved_as_png_three_times_as_fine_with_its_legend(open_page, tmp_path):
+    page = open_page()
+    assert saved(page, "#save-png", tmp_path / "map.png") == "umap_cell_type.png"
+    picture, box = Image.open(tmp_path / "map.png"), page.locator("#map").bounding_box()
+    assert picture.size[0] > 3 * box["width"] + 200
+    assert picture.size[1] > 3 * box["height"]
+    beside = np.asarray(picture.convert("L"))[120:, int(3 * box["width"]) + 100 :]
+    assert (beside < 100).any()  # names of the types
 
 
 def test_the_keyboard_reaches_the_controls_and_the_map(open_page):

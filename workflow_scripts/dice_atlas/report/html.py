@@ -149,6 +149,8 @@ def render(
     """
     told = methods(data)
     environment = page_environment(templates)
+    # The data's script comes first and the app's last; the others hold functions.
+    scripts = [Path(path).name for path in templates if Path(path).suffix == ".js"]
     return environment.get_template(Path(templates[0]).name).render(
         title=settings.title or name,
         name=name,
@@ -162,6 +164,7 @@ def render(
         findings=[(one, pick_json(one.pick) if one.pick else "") for one in look_first(data)],
         payload=payload,
         viewer=settings.viewer,
+        scripts=[name for name in scripts if name not in ("data.js", "app.js")],
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
         methods=told,
         list_coverage=marker_lists.coverage(data) if data.marker_calls is not None else "",

@@ -1,0 +1,72 @@
+// The page around the map: what its tables and lists select, sorting, wide boxes, print.
+function wirePicks() {
+  for (const place of document.querySelectorAll("[data-pick]")) {
+    const selection = [JSON.parse(place.dataset.pick)];
+    if (!readSelection(JSON.stringify(selection)).length) continue;
+    // A button says "show": it never clears, though another finding may be about the same cells.
+    const keep = place.tagName === "BUTTON";
+    const pickCells = async (event) => {
+      if (columns.has(place.dataset.color)) await colorBy(place.dataset.color);
+      await select(selection, { add: event.shiftKey, keep });
+      if (!place.closest(".viewer")) $("explore").scrollIntoView({ block: "start" });
+    };
+    if (keep) {
+      place.addEventListener("click", pickCells);
+      continue;
+    }
+    const button = el("button", { type: "button", class: "pick", onclick: pickCells }, ...place.childNodes);
+    place.append(button);
+  }
+}
+
+function wireSorting() {
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const rows = [...table.tBodies[0].rows];
+    const value = (row, k) => row.cells[k].textContent.trim();
+    const size = (shown) => (/^[<>]?[-+]?[\d.,]+%?$/.test(shown) ? Number(shown.replace(/[<>,%+]/g, "")) : NaN);
+    [...table.tHead.rows[0].cells].forEach((cell, k) => {
+      const button = el("button", { type: "button", class: "sort" }, ...cell.childNodes);
+      cell.append(button);
+      button.addEventListener("click", () => {
+        const down = cell.getAttribute("aria-sort") === "descending";
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        cell.setAttribute("aria-sort", down ? "ascending" : "descending");
+        rows.sort((a, b) => {
+          const [x, y] = [value(a, k), value(b, k)], [p, q] = [size(x), size(y)];
+          const order = Number.isNaN(p) || Number.isNaN(q) ? (Number.isNaN(p) - Number.isNaN(q)) || y.localeCompare(x, "en") : q - p;
+          return down ? -order : order;
+        });
+        table.tBodies[0].append(...rows);
+      });
+    });
+  }
+}
+
+// On a narrow screen the list ends after three entries, until it is asked for more.
+function wireList() {
+  const list = $("look"), rest = list.querySelectorAll("li").length - 3;
+  if (rest < 1) return;
+  const more = el("button", { type: "button", class: "more", "aria-expanded": "false" }, `${rest} more`);
+  more.addEventListener("click", () => {
+    const open = list.classList.toggle("open");
+    more.setAttribute("aria-expanded", String(open));
+    more.textContent = open ? "Show three" : `${rest} more`;
+  });
+  list.append(more);
+}
+
+// What runs over the side has a shadow there, and the keyboard can scroll it.
+function markWide() {
+  for (const box of document.querySelectorAll("main .scroll, main figure")) {
+    const wide = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("wide", wide);
+    if (wide) box.tabIndex = 0;
+  }
+}
+
+function openForPrint() {
+  const closed = [...document.querySelectorAll("details:not([open])")];
+  for (const one of closed) one.open = true;
+  addEventListener("afterprint", () => closed.forEach((one) => (one.open = false)), { once: true });
+}
+
