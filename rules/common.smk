@@ -190,6 +190,11 @@ try:
     config = validate_config(
         config, repository_file("config/schemas/config.schema.json")
     )
+    # Of a config that says no more than it must.
+    DEFAULTS = validate_config(
+        {key: config[key] for key in ("atlas", "samples")},
+        repository_file("config/schemas/config.schema.json"),
+    )
     SHEET = read_samples(config["samples"])
     INPUTS_READ = f"results/{config['atlas']}/logs/inputs.json"
     require_files(

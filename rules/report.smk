@@ -123,6 +123,7 @@ rule render_report:
         runtime=runtime(60),
     params:
         report=config["report"],
+        defaults=DEFAULTS,
         figures=config["figures"],
         seed=config["seed"],
         atlas_name=config["atlas"],

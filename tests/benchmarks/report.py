@@ -146,7 +146,7 @@ def measure(n: int | None, n_genes: int, folder: Path) -> dict[str, float]:
         files["atlas"] = folder / f"{n}.h5ad"
         write_cells(folder / f"{n}.h5ad", n, n_genes)
         started = time.perf_counter()
-    settings = ReportSettings.from_config(report, 0)
+    settings = ReportSettings.from_config(report, 0, {})
     page = folder / f"{n}.html"
     data = read_report_data(files, settings.n_markers)
     write_report(data, files, page, folder / "figures", settings, "benchmark")

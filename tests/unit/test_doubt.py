@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from dice_atlas.atlas.doubt import cluster_labels, doubts
 from dice_atlas.names import DOUBTS, NO_DOUBT
-from dice_atlas.report import disputes, findings, lying_apart
+from dice_atlas.report import answer, disputes, evidence, findings, lying_apart
 from dice_atlas.report.data import read_report_data
 from dice_atlas.report.finding import GRADES, pick_json
 from dice_atlas.report.html import all_tables
@@ -122,7 +122,7 @@ def test_types_whose_coverage_is_short_are_told_beyond_chance(data):
 
 def test_the_tile_does_not_call_labels_confident_where_sets_fall_short(data):
     def tiles(**changed):
-        return {what for _, what, _ in findings.facts(replace(data, **changed))}
+        return {what for _, what, _ in answer.facts(replace(data, **changed))}
 
     # The fixture's sets hold the truth in 50 %, and its sample q2 lies apart.
     alike = data.shift.assign(apart="False")
@@ -179,17 +179,17 @@ def test_the_list_begins_with_what_is_serious_and_its_numbers_are_of_its_cells(d
 
 
 def test_more_labels_are_had_by_the_setting_that_keeps_them_back(data):
-    assert "lower annotate.unassigned_below" in findings.more_labels(data)
+    assert "lower annotate.unassigned_below" in evidence.more_labels(data)
     by_risk = replace(data, provenance={**data.provenance, "config": {**data.config}})
     by_risk.config["annotate"] = {**data.config["annotate"], "unassigned_below": None}
-    assert "raise annotate.risk" in findings.more_labels(by_risk)
+    assert "raise annotate.risk" in evidence.more_labels(by_risk)
     lost = data.obs["cell_type"] == "unassigned"
     other = data.obs.assign(cell_type_rule=np.where(lost, "p_reference_below_0.01", ""))
-    assert findings.more_labels(replace(data, obs=other)) == ""
+    assert evidence.more_labels(replace(data, obs=other)) == ""
 
 
 def test_the_answer_counts_cells(data):
-    text = findings.answer(data)
+    text = answer.answer(data)
     query = data.query
     one = (
         (query["cell_type"] != "unassigned") & (query["cell_type_set"] == query["cell_type"])

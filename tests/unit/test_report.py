@@ -28,11 +28,16 @@ from dice_atlas.numerics import blocks
 from dice_atlas.plots import categories, placement, points, style
 from dice_atlas.report import (
     annotation,
+    answer,
+    changed_settings,
+    confidence_tables,
     disputes,
+    evidence,
     expression,
     figures,
     findings,
     html,
+    input_tables,
     lying_apart,
     maps,
     methods,
@@ -118,6 +123,7 @@ def write_atlas(folder, rng, transfer, clusters, one_sample, gibbs):
         "note": "3 genes are missing: Gibbs in place of exact" if gibbs else "",
     }
     about = {
+        "samples": json.dumps({"r": {"qc": {"min_genes": 150}}, "q1": {"qc": {}}}),
         "config": json.dumps(CONFIG), "seed": 0, "dice": json.dumps(dice),
         "versions": {"scanpy": "1.11.5", "snakemake": "9.27.1"},
         "inputs": json.dumps({"r": {
@@ -348,7 +354,7 @@ class Page(HTMLParser):
 
 
 def rendered(files, folder, compare=None) -> Page:
-    settings = html.ReportSettings.from_config(CONFIG["report"], 0)
+    settings = html.ReportSettings.from_config(CONFIG["report"], 0, {})
     data = read_report_data(files, settings.n_markers, compare)
     html.write_report(data, files, folder / "report.html", folder / "figures", settings, "small")
     return Page((folder / "report.html").read_text())
@@ -370,13 +376,16 @@ def test_figures_are_agg_s_whatever_the_backend(make_files, tmp_path, backend):
 
 def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     page = rendered(make_files(), tmp_path)
-    assert {link.split(",")[0] for link in page.links if not link.startswith("#")} == {"data:"}
+    # Links to the files beside the page; tests/workflow/test_demo.py follows them.
+    own = {link for link in page.links if not link.startswith(("#", "data:"))}
+    assert {"atlas.h5ad", "doubtful.tsv.gz", "figures/"} < own
+    assert not [link for link in own if link.startswith(("/", ".")) or ":" in link]
     anchors = {link[1:] for link in page.links if link.startswith("#")}
     assert len(anchors) == 8
     assert "conditions" not in page.ids
     assert "DESeq2" not in page.words
     assert anchors <= page.ids
-    assert len(page.images) == 9 + 3
+    assert len(page.images) == 10 + 3
     for picture in page.images:
         assert picture["src"].startswith("data:image/png;base64,")
         assert picture["alt"]
@@ -440,7 +449,9 @@ def test_parts_that_are_absent_leave_no_hole(make_files, tmp_path, kind, monkeyp
         assert "nothing to measure" in page.words
         assert "A truncated SVD of the cells gave" in page.words
     assert not re.search(r"\bnan\b|\bNone\b(?!:)", page.words)
-    expected = 9 - {"no transfer": 3, "no truth": 1, "one cluster": 1, "one sample": 5}.get(kind, 0)
+    expected = 10 - {"no transfer": 3, "no truth": 1, "one cluster": 1, "one sample": 5}.get(
+        kind, 0
+    )
     assert len(list((tmp_path / "figures").glob("*.png"))) == expected
 
 
@@ -509,7 +520,7 @@ def test_marker_lists_are_shown_for_what_they_are(make_files, tmp_path, transfer
 
 def test_the_summary_is_counted_from_the_cells(make_files):
     data = read_report_data(make_files(), 2)
-    text = findings.summary(data)
+    text = answer.summary(data)
     assert "240 cells, 100 of 1 reference sample and 140 of 2 query samples, in 3 clusters" in text
     query = data.obs[100:]
     sure = sum(
@@ -522,7 +533,7 @@ def test_the_summary_is_counted_from_the_cells(make_files):
         "Of the 126 query cells with a given truth that the reference has, 80% have the right label"
         in text
     )
-    boxes = {what: value for value, what, _ in findings.facts(data)}
+    boxes = {what: value for value, what, _ in answer.facts(data)}
     assert boxes["cells"] == "240"
     assert boxes["unassigned"] == "10%"
 
@@ -585,12 +596,12 @@ def test_synthetic_cells_of_rare_labels_are_shown_beside_other_remedies(make_fil
     query = data.obs["role"] == "query"
     share = np.where(query, np.where(data.obs["cell_type"] == "NA", 0.9, 0.0), np.nan)
     data = replace(data, obs=data.obs.assign(cell_type_synthetic=share))
-    lower, resting = findings.synthetic(data)
-    assert "lower the macro F1" in lower
-    assert "from 0.700 to 0.650" in lower
+    lower, resting = evidence.synthetic(data)
+    assert "lower the macro F1" in lower.text
+    assert "from 0.700 to 0.650" in lower.text
     n = int((query & (data.obs["cell_type"] == "NA")).sum())
     rest = f"labels of {n} query cells rest mostly on synthetic reference cells: NA ({n})"
-    assert rest in resting
+    assert rest in resting.text
 
 
 def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files, monkeypatch):
@@ -632,7 +643,7 @@ def test_no_label_is_called_confident_where_the_guarantee_is_not_given(make_file
 
 def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_files):
     data = read_report_data(make_files(), 2)
-    assert "have one possible label; of these, 100% are right" in findings.answer(data)
+    assert "have one possible label; of these, 100% are right" in answer.answer(data)
     # A third of the cells has a truth by another name, and a fifth of the others a wrong one.
     sure = data.query.index[page_tables.confident(data.query)]
     data.truth[sure[::3]] = "T lymphocyte"
@@ -642,8 +653,8 @@ def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_f
     assert (
         f"; of the {len(known)} of these with a true type that the reference has, {right:.0%} are "
         "right"
-    ) in findings.answer(data)
-    (tile,) = [remark for _, what, remark in findings.facts(data) if what == "labels right"]
+    ) in answer.answer(data)
+    (tile,) = [remark for _, what, remark in answer.facts(data) if what == "labels right"]
     assert tile == "of 126 with a true type that the reference has"
     of_types = {"cells": "query", "embedding": "dice", "value": 0.0, "note": "1180 cell(s)"}
     rows = [{**of_types, "metric": f"set_coverage:{name}"} for name in ("T lymphocyte", "NA")]
@@ -657,11 +668,13 @@ def test_odd_references_are_named(make_files):
     copy = data.obs[data.obs["role"] == "reference"].assign(role="query", sample="copy")
     data.obs = pd.concat([data.obs, copy.set_axis([f"copy_{name}" for name in copy.index])])
     # Names are <sample>_<barcode>; these of the test have no sample before them.
-    assert "Samples r (reference) and copy (query) have 100 cells" in next(findings.repeated(data))
+    (twice,) = findings.repeated(data)
+    assert "Samples r (reference) and copy (query) have 100 cells" in twice.text
     few = data.obs["role"] == "reference"
     data.obs.loc[data.obs.index[few][:80], "cell_type"] = "unassigned"
     del data.__dict__["reference"]
-    assert "Only 20 of the 100 reference cells have a label" in next(findings.labelled(data))
+    (few,) = findings.labelled(data)
+    assert "Only 20 of the 100 reference cells have a label" in few.text
 
 
 def test_methods_say_what_was_done(make_files):
@@ -743,7 +756,7 @@ def test_voters_without_anchors_are_not_spoken_of_as_if_they_had_some(
     data.calibration["support"] = np.nan if final == "linear" else 0.5
     data.obs["cell_type_n_anchors"] = 0
     data.obs["cell_type_p_reference"] = np.nan if final == "linear" else 0.5
-    texts = " ".join([*texts_of(data), findings.unassigned_rules(data)])
+    texts = " ".join([*texts_of(data), answer.unassigned_rules(data)])
     assert "anchors" not in texts
     assert ("p_reference" in texts) == (final == "consensus")
     assert "lie apart" not in texts
@@ -760,19 +773,19 @@ def test_the_rules_of_unassigned_cells_are_said_as_they_are(make_files, monkeypa
                         (np.inf, "no score meets the risk asked for")):  # fmt: skip
         data = read_report_data(files, 2)
         data.__dict__["least_score"] = least
-        assert findings.unassigned_rules(data) == said
+        assert answer.unassigned_rules(data) == said
         assert "inf" not in methods.transfer(data)
     data = read_report_data(files, 2)
     data.__dict__["least_score"] = 0.4321
     data.config["annotate"]["outside_below"] = 0.05
     data.__dict__.pop("settings", None)
-    assert findings.unassigned_rules(data) == "score below 0.43, or p_reference below 0.05"
+    assert answer.unassigned_rules(data) == "score below 0.43, or p_reference below 0.05"
     data.obs["cell_type_p_reference"] = np.nan
     data.__dict__.pop("query")
-    assert findings.unassigned_rules(data) == "score below 0.43 (p_reference not available)"
+    assert answer.unassigned_rules(data) == "score below 0.43 (p_reference not available)"
     data.config["annotate"]["per"] = "sample"
     data.__dict__.pop("settings")
-    assert "sample by sample" in findings.unassigned_rules(data)
+    assert "sample by sample" in answer.unassigned_rules(data)
 
 
 def test_labels_without_an_id_are_named(make_files):
@@ -928,7 +941,7 @@ def test_labels_out_of_reach_are_those_whose_threshold_is_one():
     scores = pd.DataFrame({"score:a": rng.uniform(0.6, 1, 83), "score:few": 0.0})
     scores["score:b"] = np.where(np.arange(83) % 4 == 0, 0.0, 0.5)
     frame = scores.assign(label=label)
-    assert findings.out_of_reach(frame, 0.9) == ["b"]
+    assert evidence.out_of_reach(frame, 0.9) == ["b"]
     thresholds = class_thresholds(label, scores[["score:a", "score:b"]], ["a", "b"], 0.9)
     assert thresholds[0] < 1 == thresholds[1]
 
@@ -946,11 +959,82 @@ def test_confusion_has_one_order_and_unassigned_last():
 
 def test_qc_table_leaves_out_what_was_not_used(make_files):
     qc = read_report_data(make_files(doublets=False), 2).qc
-    columns = page_tables.qc_table(qc).columns
-    assert "removed: few genes" in columns
-    assert not {"doublet rate", "removed: outlier", "limit: MADs"} & set(columns)
-    used = page_tables.qc_table(qc.assign(n_mads=3.0, doublets="remove")).columns
-    assert {"removed: doublet", "removed: outlier", "limit: MADs"} <= set(used)
+    few = input_tables.qc_table(qc)
+    assert few.columns == ["sample", *qc["sample"]]
+    titles = [row[0] for row in few.rows]
+    assert "removed: few genes" in titles
+    assert not {"doublet rate", "removed: outlier", "limit: MADs"} & set(titles)
+    used = input_tables.qc_table(qc.assign(n_mads=3.0, doublets="remove"))
+    assert {"removed: doublet", "removed: outlier", "limit: MADs"} <= {r[0] for r in used.rows}
+    # Many samples are rows, with the same fields.
+    many = input_tables.qc_table(pd.concat([qc] * 3))
+    assert many.columns == ["sample", *titles]
+    fields = zip(*(row[1:] for row in few.rows), strict=True)
+    assert many.rows[:3] == [[name, *own] for name, own in zip(qc["sample"], fields, strict=True)]
+
+
+def test_settings_that_differ_from_the_defaults_are_told():
+    config = {"seed": 1, "qc": {"min_genes": 200, "a": None}, "cluster": {"resolutions": [1, 2]},
+              "annotate": {"rename": {"A": "B"}, "risk": 0.1}}  # fmt: skip
+    defaults = {"seed": 0, "qc": {"min_genes": 200, "a": None}, "cluster": {"resolutions": [1]},
+                "annotate": {"rename": {}, "risk": 0.1}}  # fmt: skip
+    sheet = {"s": {"qc": {"min_genes": 50}}, "t": {"qc": {}}}
+    assert changed_settings.settings_table(config, defaults, sheet).rows == [
+        ["seed", "1", "0"],
+        ["cluster.resolutions", "[1, 2]", "[1]"],
+        ["annotate.rename", "{A: B}", "{}"],
+        ["qc.min_genes (s)", "50", "200"],
+    ]
+    assert changed_settings.settings_table(config, config, {"t": {"qc": {}}}) is None
+
+
+def test_a_rule_that_cannot_apply_is_not_told_as_one(make_files):
+    files = make_files()
+    held = len(read_report_data(files, 2).calibration)
+    for least, applies in ((1.01 / (1 + held), True), (0.99 / (1 + held), False), (0, False)):
+        data = read_report_data(files, 2)
+        data.config["annotate"]["outside_below"] = least
+        data.__dict__.pop("settings", None)
+        data.calibration["support"] = 0.5
+        assert bool(data.least_p_reference) == applies
+        assert ("p_reference below" in answer.unassigned_rules(data)) == applies
+        told = any("is never below" in text for text in texts_of(data))
+        assert told == (least > 0 and not applies)
+
+
+@pytest.mark.parametrize("kind", [{}, {"transfer": False}, {"truth": False}, {"lists": True}])
+def test_every_entry_of_the_list_has_cells_or_says_what_to_do(make_files, kind):
+    for one in findings.look_first(read_report_data(make_files(**kind), 2)):
+        assert one.pick or one.action, one.text
+
+
+def test_sets_and_samples_are_those_of_the_cells(make_files):
+    data = read_report_data(make_files(), 2)
+    sets = data.query["cell_type_set"]
+    table = confidence_tables.set_table(data)
+    shown = {row[0].replace(" | ", "|").replace("(empty)", ""): int(row[1]) for row in table.rows}
+    sizes = sets.map(lambda text: len(text.split("|")) if text else 0)
+    assert shown == sets[sizes != 1].value_counts().to_dict()
+    samples = confidence_tables.sample_table(data)
+    assert [row[0] for row in samples.rows] == list(data.query["sample"].unique())
+    for row in samples.rows:
+        own = data.query["sample"] == row[0]
+        assert row[1] == str(own.sum())
+        assert row[6] == f"{sizes[own].mean():.2f}"
+    data.obs["cell_type_set"] = "NA"
+    data.__dict__.pop("query")
+    assert confidence_tables.set_table(data) is None
+
+
+def test_a_mostly_unassigned_cluster_has_no_agreement_and_disputes_are_named(make_files):
+    data = read_report_data(make_files(), 2)
+    own = data.cluster_labels["space"] == data.settings.voters.final
+    first = data.cluster_labels.index[own][0]
+    changed = {"label": "unassigned", "agreement": 0.61, "unassigned": 0.61}
+    data.cluster_labels.loc[first, list(changed)] = list(changed.values())
+    table = page_tables.agreement_table(data, {data.clusters[1]})
+    assert table.rows[0][2:6] == ["unassigned", "no", "–", "61%"]
+    assert table.rows[1][3] == "yes"
 
 
 def test_names_on_a_map_do_not_overlap_and_stay_inside():

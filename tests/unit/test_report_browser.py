@@ -34,7 +34,7 @@ def report(tmp_path_factory, root):
     """A page, and the data that it was made of."""
     folder = tmp_path_factory.mktemp("browser")
     files = make_report_files(folder, root)
-    settings = html.ReportSettings.from_config(CONFIG["report"], 0)
+    settings = html.ReportSettings.from_config(CONFIG["report"], 0, {})
     page, data = folder / "report.html", read_report_data(files, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "DPI", 50)
@@ -382,7 +382,7 @@ def test_nothing_runs_over_the_side(open_page, width):
 
 def test_without_a_script_and_in_print_all_figures_are_there(open_page):
     page = open_page(java_script_enabled=False)
-    assert page.locator("img").count() == 12
+    assert page.locator("img").count() == 13
     assert all(one.is_visible() for one in page.locator("img").all())
     assert page.locator("#look").is_visible()
     assert not page.locator("#map").is_visible()

@@ -43,8 +43,8 @@ def test_figures_for_slides_are_complete_readable_and_their_data_true(files, tmp
 
 
 def every_figure_is_there_as_vector_with_its_data(folder):
-    whole = {"composition", "fit_and_training", "clusters_by_type", "markers", "reliability",
-             "confusion", *MAPS}  # fmt: skip
+    whole = {"composition", "fit_and_training", "resolutions", "clusters_by_type", "markers",
+             "reliability", "confusion", *MAPS}  # fmt: skip
     single = {f"umap_{name}" for name in (
         "cell_type", "cluster", "sample", "batch", "role", "cell_type_score", "cell_type_entropy",
         "dice_uncertainty",

@@ -191,7 +191,7 @@ def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
         axes.text(place, -0.075, f"{n:,}", ha="center", va="center", fontsize=8.5, color=SOFT)
     axes.text(0.005, -0.075, "cells", ha="left", va="center", fontsize=8.5, color=SOFT)
     gap = expected_calibration_error(score, right).value
-    axes.set_title(f"How often a score is right\n(calibration error {gap:.3f})")
+    axes.set_title(f"How often a score is right\n(calibration error, held-out cells: {gap:.3f})")
     axes.set_xlabel("score of the best label")
     axes.set_ylabel("share of labels that are right")
     axes.set_xlim(0, 1.03)

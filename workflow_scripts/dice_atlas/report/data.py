@@ -134,6 +134,14 @@ class ReportData:
         """Whether the final labels come with an anchor support, and so with p_reference."""
         return bool(of_transfer(self.calibration).get("support", pd.Series()).notna().any())
 
+    @cached_property
+    def least_p_reference(self) -> float:
+        """p_reference below which a query cell is unassigned; 0 where none can be for it."""
+        least = self.settings.calls.outside_below
+        # Of n held-out cells no p value is below 1 / (n + 1).
+        reachable = self.has_support and least > 1 / (1 + len(of_transfer(self.calibration)))
+        return least if reachable else 0.0
+
     @property
     def each_sample_alone(self) -> bool:
         """Whether thresholds and calibration are those of each query sample by itself."""

@@ -87,8 +87,9 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
         )
 
 
-def clusters(data: ReportData) -> Iterator[str | Finding]:
-    """Clusters whose label is disputed: by a second label, or by the reference."""
+def disputed(data: ReportData) -> dict[str, list[str]]:
+    """Clusters whose label is disputed, by a second label or by the reference, and why."""
+    found: dict[str, list[str]] = {}
     table = of_transfer(data.cluster_labels)
     own = table[table["space"] == data.settings.voters.final].set_index("cluster")
     for cluster in data.clusters:
@@ -106,12 +107,19 @@ def clusters(data: ReportData) -> Iterator[str | Finding]:
             if given and given != shares.index[0]:
                 reasons.append(f"most of its reference cells are {given}, not {shares.index[0]}")
         if reasons:
-            yield Finding(
-                f"Cluster {cluster} is disputed: {'; '.join(reasons)}.",
-                pick=pick(cluster=cluster),
-                action="Colour it by the genes of both types; a finer cluster.resolutions may "
-                "part them.",
-            )
+            found[cluster] = reasons
+    return found
+
+
+def clusters(data: ReportData) -> Iterator[Finding]:
+    """Clusters whose label is disputed."""
+    for cluster, reasons in disputed(data).items():
+        yield Finding(
+            f"Cluster {cluster} is disputed: {'; '.join(reasons)}.",
+            pick=pick(cluster=cluster),
+            action="Colour it by the genes of both types; a finer cluster.resolutions may part "
+            "them.",
+        )
 
 
 def coverage(data: ReportData) -> Iterator[str | Finding]:

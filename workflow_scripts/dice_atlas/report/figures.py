@@ -23,6 +23,7 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
         "umap_confidence": lambda: maps.umap_confidence(data, seed),
         "composition": lambda: annotation.composition(data),
         "fit_and_training": lambda: stages.fit_and_training(data),
+        "resolutions": lambda: stages.resolutions(data),
     }
     if len(data.samples) > 1:
         possible["umap_origin"] = lambda: maps.umap_origin(data, seed)

@@ -12,11 +12,23 @@ import jinja2
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.points import MOST_POINTS
-from dice_atlas.report import annotation, conditions, disputes, lying_apart, marker_lists, tables
+from dice_atlas.report import (
+    annotation,
+    changed_settings,
+    conditions,
+    confidence_tables,
+    disputes,
+    input_tables,
+    lying_apart,
+    maps,
+    marker_lists,
+    tables,
+)
+from dice_atlas.report.answer import answer, facts, summary, unassigned_rules
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.finding import pick_json
-from dice_atlas.report.findings import answer, facts, look_first, summary, unassigned_rules
+from dice_atlas.report.findings import look_first
 from dice_atlas.report.methods import methods, references
 from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
 from dice_atlas.texts import shown
@@ -28,17 +40,28 @@ QC_DPI = 150
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """Of the page: its title (None: the atlas's name), top markers, and what its map holds."""
+    """Of the page.
+
+    Attributes
+    ----------
+    title : None: the atlas's name.
+    n_markers : top markers.
+    viewer : what the map holds.
+    defaults : a config that sets nothing; what differs from it is told first.
+    """
 
     title: str | None
     n_markers: int
     viewer: ViewerSettings
+    defaults: Mapping[str, Any]
 
     @classmethod
-    def from_config(cls, report: Mapping[str, Any], seed: int) -> "ReportSettings":
-        """Settings from the `report` section of the config, and the run's seed."""
+    def from_config(
+        cls, report: Mapping[str, Any], seed: int, defaults: Mapping[str, Any]
+    ) -> "ReportSettings":
+        """Settings from the `report` section of the config, the run's seed, and the defaults."""
         viewer = ViewerSettings.from_config(report, seed)
-        return cls(report["title"], report["n_markers"], viewer)
+        return cls(report["title"], report["n_markers"], viewer, defaults)
 
 
 def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
@@ -60,7 +83,9 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
     return {
         "types": tables.type_table(data, sure) if data.transferred else None,
         "levels": tables.level_table(data),
-        "agreement": tables.agreement_table(data) if data.transferred else None,
+        "agreement": tables.agreement_table(data, disputes.disputed(data))
+        if data.transferred
+        else None,
         "label_genes": tables.label_gene_table(data, n_markers) if data.transferred else None,
         "marker_lists": (
             None if data.marker_calls is None else marker_lists.call_table(data, frequent)
@@ -76,8 +101,12 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "augment": tables.augment_table(data),
         "condition_genes": conditions.gene_table(data.conditions) if data.conditions else None,
         "condition_shares": conditions.share_table(data.conditions) if data.conditions else None,
-        "qc": tables.qc_table(data.qc),
-        "files": tables.file_table(data.provenance["inputs"]),
+        "qc": input_tables.qc_table(data.qc),
+        "files": input_tables.file_table(data.provenance["inputs"]),
+        "sets": confidence_tables.set_table(data) if data.transferred else None,
+        "samples": (
+            confidence_tables.sample_table(data) if data.transferred and len(data.query) else None
+        ),
     }
 
 
@@ -178,6 +207,10 @@ def render(
         versions=dict(data.provenance["versions"]),
         inputs=data.provenance["inputs"],
         config_json=json.dumps(data.config, indent=2),
+        origins=[title.lower() for title in maps.origins(data.obs).values()],
+        changed=changed_settings.settings_table(
+            data.config, settings.defaults, data.provenance["samples"]
+        ),
         figures={key: image(path) for key, path in figures.items()},
         qc_figures={sample: image(path, QC_DPI) for sample, path in qc_figures.items()},
     )

@@ -13,7 +13,7 @@ from dice_atlas.marker_lists.genes import FEW_GENES
 from dice_atlas.names import UNASSIGNED, split_set
 from dice_atlas.plots.style import FULL_WIDTH, LINE, ink_on, styled
 from dice_atlas.report.data import ReportData
-from dice_atlas.report.finding import plural
+from dice_atlas.report.finding import Finding, pick, plural
 from dice_atlas.report.tables import Table, number, percent
 
 # Effects from here on have the darkest colour.
@@ -111,21 +111,29 @@ def coverage(data: ReportData) -> str:
     )
 
 
-def warnings(data: ReportData) -> Iterator[str]:
+def warnings(data: ReportData) -> Iterator[Finding]:
     """Clusters without a clear label, and lists of which genes are missing."""
     calls = calls_of(data)
     if len(calls) == 1:
-        yield "Marker lists: there is one cluster only, which can be compared with no other."
+        yield Finding(
+            "Marker lists: there is one cluster only, which can be compared with no other.",
+            action="A higher cluster.choose gives more.",
+        )
         return
     for cluster, own in calls[calls["rule"] == SEVERAL].iterrows():
-        yield (
+        yield Finding(
             f"Cluster {cluster} fits several marker lists about as well: "
-            f"{' or '.join(split_set(own['types']))}. It may hold several types: a higher "
-            "resolution may tell them apart."
+            f"{' or '.join(split_set(own['types']))}. It may hold several types.",
+            pick=pick(cluster=str(cluster)),
+            action="A higher cluster.choose may tell them apart.",
         )
     none = list(calls.index[(calls["label"] == UNASSIGNED) & (calls["rule"] != SEVERAL)])
     if none:
-        yield f"Clusters that no marker list fits: {', '.join(none)}."
+        yield Finding(
+            f"Clusters that no marker list fits: {', '.join(none)}.",
+            pick=pick(cluster=list(map(str, none))),
+            action="Look at their markers; a list for their type may be missing.",
+        )
     few, absent = [], []
     for name, rows in of_lists(data.marker_genes).groupby("type", sort=False):
         own = rows[rows["found"] != ""]
@@ -134,18 +142,25 @@ def warnings(data: ReportData) -> Iterator[str]:
         elif len(own) < FEW_GENES:
             few.append(f"{name} ({len(own)})")
     if absent:
-        yield f"Marker lists without a gene in the data, which are left out: {', '.join(absent)}."
+        yield Finding(
+            f"Marker lists without a gene in the data, which are left out: {', '.join(absent)}.",
+            action="Are genes written as in the data (symbols or ids)?",
+        )
     if few:
-        yield (
+        yield Finding(
             f"Marker lists of fewer than {FEW_GENES} genes, whose labels rest on single ones: "
-            f"{', '.join(few)}."
+            f"{', '.join(few)}.",
+            action="Add genes to these lists.",
         )
     similar = of_lists(data.marker_genes)[
         of_lists(data.marker_genes)["similar"] != ""
     ].drop_duplicates("gene")
     if len(similar):
         names = [f"{row.gene} ({row.similar})" for row in similar.head(8).itertuples()]
-        yield f"Marker genes that the data write in another way: {', '.join(names)}."
+        yield Finding(
+            f"Marker genes that the data write in another way: {', '.join(names)}.",
+            action="Write them in annotate.markers as the data do.",
+        )
 
 
 def missing_genes(data: ReportData) -> str:

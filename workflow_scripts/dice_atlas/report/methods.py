@@ -11,11 +11,11 @@ from dice_atlas.clustering.settings import leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
 from dice_atlas.report import marker_lists
+from dice_atlas.report.answer import unassigned_rules
 from dice_atlas.report.conditions import REFERENCES as CONDITION_REFERENCES
 from dice_atlas.report.conditions import methods_text
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import plural
-from dice_atlas.report.findings import unassigned_rules
 from dice_atlas.transfer.settings import MOST_CELLS
 
 REFERENCES = {

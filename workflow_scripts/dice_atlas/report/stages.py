@@ -41,13 +41,6 @@ def draw_singular_values(axes: Axes, values: np.ndarray, k: int) -> None:
 def draw_loss(axes: Axes, loss: pd.DataFrame) -> None:
     """Losses of the prior by step (loss.tsv), the weights kept as a line."""
     axes.set_title("Loss of the prior")
-    if len(loss) == 1:
-        axes.text(
-            0.5, 0.5, f"No training.\nHeld-out loss {loss['validation_loss'].iloc[0]:.3f}",
-            ha="center", va="center", color=SOFT, transform=axes.transAxes,
-        )  # fmt: skip
-        axes.set_axis_off()
-        return
     for column, label, color in (
         ("train_loss", "training", LIGHT_BLUE),
         ("validation_loss", "held-out cells", BLUE),
@@ -95,12 +88,22 @@ def draw_resolutions(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def fit_and_training(data: ReportData) -> Figure:
-    """Singular values with k, the loss of the prior, the resolutions."""
+    """Singular values with k, and the loss of the prior where it was trained."""
+    trained = len(data.loss) > 1
     with styled():
-        figure, axes = plt.subplots(1, 3, figsize=(FULL_WIDTH, 3.5))
-        draw_singular_values(axes[0], data.singular_values, data.k)
-        draw_loss(axes[1], data.loss)
-        draw_resolutions(axes[2], data.resolutions)
+        width = FULL_WIDTH * (2 if trained else 1) / 3
+        figure, axes = plt.subplots(1, 1 + trained, figsize=(width, 3.5), squeeze=False)
+        draw_singular_values(axes[0, 0], data.singular_values, data.k)
+        if trained:
+            draw_loss(axes[0, 1], data.loss)
+    return figure
+
+
+def resolutions(data: ReportData) -> Figure:
+    """How the clusters of each resolution were judged, and the chosen one."""
+    with styled():
+        figure, axes = plt.subplots(figsize=(FULL_WIDTH / 2, 3.5))
+        draw_resolutions(axes, data.resolutions)
     return figure
 
 

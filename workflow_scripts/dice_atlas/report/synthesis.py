@@ -26,8 +26,8 @@ from dice_atlas.plots.style import (
     palette,
     styled,
 )
+from dice_atlas.report.evidence import CLEARLY
 from dice_atlas.report.figures import save_png
-from dice_atlas.report.findings import CLEARLY
 from dice_atlas.report.html import image, page_environment
 from dice_atlas.report.maps import frame, legend_columns
 from dice_atlas.report.tables import Table, number

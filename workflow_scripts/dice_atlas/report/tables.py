@@ -1,15 +1,13 @@
 """Tables of the page: what stands in which field, as texts; the template draws them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dice_atlas.counts.criteria import CRITERIA, METRICS
-from dice_atlas.names import DECIDED, UNASSIGNED
+from dice_atlas.names import UNASSIGNED
 from dice_atlas.report.data import ReportData, of_transfer, top_markers
 from dice_atlas.report.finding import pick, pick_json
 from dice_atlas.synthesis.names import REGRESSION
@@ -45,26 +43,13 @@ TRANSFER = {
     "set_size": ("Mean size of a prediction set", None),
     "set_ambiguous": ("Sets with more than one label", None),
     "set_empty": ("Empty sets", None),
-    "expected_calibration_error": ("Expected calibration error of the score", False),
+    "expected_calibration_error": ("Calibration error of the score on this truth", False),
 }
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 # Metrics of one type each, and what their columns are called.
 BY_TYPE = {"recall": "right", "set_coverage": "in set"}
 # How the note of such a metric begins: with its cells.
 BY_TYPE_NOTE = re.compile(r"^(\d+) cell")
-QC_TITLES = {
-    "genes_measured": "genes in the file",
-    "cells_in": "cells before",
-    "cells_kept": "cells kept",
-    **{f"removed_{c.setting}": f"removed: {c.title}" for c in CRITERIA},
-    "removed_mad": "removed: outlier",
-    "removed_doublet": "removed: doublet",
-    **{f"median_{metric.short}": metric.median for metric in METRICS},
-    "doublet_rate": "doublet rate",
-    "doublet_threshold": "doublet threshold",
-    **{c.setting: f"limit: {c.unit}" for c in CRITERIA},
-    "n_mads": "limit: MADs",
-}
 
 
 @dataclass
@@ -281,11 +266,16 @@ def level_table(data: ReportData) -> Table | None:
     return Table(columns, rows, numeric, starts=starts)
 
 
-def agreement_table(data: ReportData) -> Table | None:
-    """One row per cluster: the query's most frequent label, that of each voter, the reference's."""
+def agreement_table(data: ReportData, disputed: Container[str] = ()) -> Table | None:
+    """One row per cluster: the query's most frequent label, that of each voter, the reference's.
+
+    Parameters
+    ----------
+    disputed : clusters whose label is.
+    """
     agreement, final = of_transfer(data.cluster_labels), data.settings.voters.final
     others = [name for name in dict.fromkeys(agreement["space"]) if name != final]
-    columns = ["cluster", "query cells", "label", "agreement", "unassigned"]
+    columns = ["cluster", "query cells", "label", "disputed", "agreement", "unassigned"]
     columns += [f"label in {name}" for name in others]
     columns += ["reference cells", "their label", "agreement"]
     rows = []
@@ -294,13 +284,15 @@ def agreement_table(data: ReportData) -> Table | None:
         own = of_cluster.set_index("space")
         first = own.iloc[0]
         one, n = own.loc[final], int(first["query_cells"])
-        row = [cluster, number(n), one["label"] or "–"]
-        row += [percent(one[name], n) for name in ("agreement", "unassigned")]
+        row = [cluster, number(n), one["label"] or "–", "yes" if cluster in disputed else "no"]
+        # Of a cluster that is mostly unassigned no label has a share.
+        share = np.nan if one["label"] == UNASSIGNED else one["agreement"]
+        row += [percent(share, n), percent(one["unassigned"], n)]
         row += [own.loc[name, "label"] or "–" for name in others]
         n = int(first["reference_cells"])
         row += [number(n), first["reference_label"] or "–"]
         rows.append([*row, percent(first["reference_agreement"], n)])
-    numeric = [False, True, False, True, True, *[False] * len(others), True, False, True]
+    numeric = [False, True, False, False, True, True, *[False] * len(others), True, False, True]
     picks = {(i, 0): pick_json(pick(cluster=row[0])) for i, row in enumerate(rows)}
     return Table(columns, rows, numeric, picks=picks)
 
@@ -412,45 +404,3 @@ def marker_table(data: ReportData, n: int) -> Table:
     columns = ["cluster", "cells", *types, "gene", "log2 fold change", "cells in", "cells out"]
     numeric = [False, True, *[False] * len(types), False, True, True, True]
     return Table(columns, rows, numeric, starts=starts)
-
-
-def file_table(inputs: Mapping[str, Mapping[str, Any]]) -> Table:
-    """What was read from each sample's file, and what was decided about it.
-
-    Parameters
-    ----------
-    inputs : `source` of each sample, by its name.
-    """
-    decided = {sample: source.get("decided", {}) for sample, source in inputs.items()}
-    used = [key for key in DECIDED if any(own.get(key) for own in decided.values())]
-    rows = [
-        [sample, source["format"], *(decided[sample].get(key, "") for key in used)]
-        for sample, source in inputs.items()
-    ]
-    columns = ["sample", "format", *(DECIDED[key] for key in used)]
-    return Table(columns, rows, [False] * len(columns))
-
-
-def qc_table(qc: pd.DataFrame) -> Table:
-    """The QC summary; limits that were not used are left out, and what they did not remove."""
-    unused = {
-        "removed_mad": qc["n_mads"].isna().all(),
-        "removed_doublet": (qc["doublets"] != "remove").all(),
-    }
-    for criterion in CRITERIA:
-        idle = (qc[criterion.setting] == criterion.off).all()
-        unused |= {criterion.setting: idle, f"removed_{criterion.setting}": idle}
-    for metric in (metric for metric in METRICS if metric.apart):
-        unused[f"median_{metric.short}"] = not qc[f"median_{metric.short}"].any()
-    used = [name for name in QC_TITLES if qc[name].notna().any() and not unused.get(name)]
-    rows = []
-    for row in qc.to_dict("records"):
-        texts = [row["sample"], row["role"], row["batch"]]
-        for name in used:
-            value = row[name]
-            rate = name == "doublet_rate" and not np.isnan(value)
-            digits = 2 if name == "doublet_threshold" else None
-            texts.append(f"{value:.1%}" if rate else number(value, digits))
-        rows.append(texts)
-    columns = ["sample", "role", "batch", *(QC_TITLES[name] for name in used)]
-    return Table(columns, rows, [False] * 3 + [True] * len(used))
