@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi celltypist oracle readme lint lock clean
+.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi celltypist cellxgene handover docs oracle \
+	readme lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -67,21 +68,29 @@ bench-scale: $(VENV)/.ready-dev
 	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/scale.py $(H5AD) $(FOLDER)
 	$(BIN)/python docs/update_scale.py
 
-# The environment of the method scvi of the target `benchmark`.
-scvi: $(VENV)-scvi/.ready
-
-$(VENV)-scvi/.ready: requirements-scvi.txt
-	$(PYTHON) -m venv $(VENV)-scvi
-	$(VENV)-scvi/bin/pip install --quiet --disable-pip-version-check -r requirements-scvi.txt
+# Environments of tools that do not go with the others: a lock and a folder each.
+OWN := scvi celltypist cellxgene cellxgene-desktop anndata docs
+$(OWN:%=$(VENV)-%/.ready): $(VENV)-%/.ready: requirements-%.txt
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	touch $@
 
-# The environment of the voter celltypist (annotate.celltypist).
+# For the method scvi of the target `benchmark`, and the voter celltypist (annotate.celltypist).
+scvi: $(VENV)-scvi/.ready
 celltypist: $(VENV)-celltypist/.ready
 
-$(VENV)-celltypist/.ready: requirements-celltypist.txt
-	$(PYTHON) -m venv $(VENV)-celltypist
-	$(VENV)-celltypist/bin/pip install --quiet --disable-pip-version-check -r requirements-celltypist.txt
-	touch $@
+# CELLxGENE's validator and its desktop viewer.
+cellxgene: $(VENV)-cellxgene/.ready $(VENV)-cellxgene-desktop/.ready
+
+# The exports in the tools that they are for, and the table of docs/handover.md. Needs R with Seurat as well.
+handover: $(VENV)/.ready-dev cellxgene $(VENV)-anndata/.ready
+	$(BIN)/python -m pytest -n 0 --junitxml=results/handover.xml tests/workflow/test_handover.py
+	$(BIN)/python docs/update_handover.py results/handover.xml
+
+# The site of the documentation, build/site; every link and anchor is checked.
+docs: $(VENV)-docs/.ready
+	$(VENV)-docs/bin/mkdocs build --strict --config-file docs/site/mkdocs.yml
+	@echo "site: $(CURDIR)/build/site/index.html"
 
 # The stored outputs of Seurat 4.3.0 on the demo's cells; needs R with Seurat (Debian: r-cran-seurat).
 oracle: $(VENV)/.ready
@@ -108,7 +117,7 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# Resolve the direct pins afresh and write the four locks (torch's local version suffix cut off).
+# Resolve the direct pins afresh and write the locks (torch's local version suffix cut off).
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --quiet -r requirements.in
@@ -117,14 +126,10 @@ lock:
 	.lock-venv/bin/pip install --quiet -r requirements-dev.in
 	{ echo "# Tests and checks, made by \`make lock\` from requirements-dev.in."; echo "-r requirements.txt"; \
 		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//' | grep -vxFf requirements.txt; } > requirements-dev.txt
-	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	.lock-venv/bin/pip install --quiet -r requirements-scvi.in
-	{ echo "# scVI's own environment, made by \`make lock\` from requirements-scvi.in. Python 3.11."; \
-		.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//'; } > requirements-scvi.txt
-	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
-	.lock-venv/bin/pip install --quiet -r requirements-celltypist.in
-	{ echo "# CellTypist's own environment, made by \`make lock\` from requirements-celltypist.in. Python 3.11."; \
-		.lock-venv/bin/pip freeze --all --exclude pip; } > requirements-celltypist.txt
+	for name in $(OWN); do rm -rf .lock-venv; \
+		$(PYTHON) -m venv .lock-venv && .lock-venv/bin/pip install --quiet -r requirements-$$name.in && \
+		{ echo "# Made by \`make lock\` from requirements-$$name.in. Python 3.11."; \
+			.lock-venv/bin/pip freeze --all --exclude pip | sed 's/+cpu//'; } > requirements-$$name.txt || exit 1; done
 	rm -rf .lock-venv
 	$(PYTHON) envs/lock_image.py
 

@@ -1,6 +1,8 @@
 """The atlas in other tools: scanpy takes it without a warning, old readers know its types."""
 
 import re
+import runpy
+import sys
 import warnings
 
 import anndata as ad
@@ -72,6 +74,31 @@ def test_the_documented_lines_run(path, root, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         exec(lines, {})
+
+
+@pytest.mark.parametrize("name", ["cellxgene", "cellxgene-desktop", "anndata"])
+def test_the_page_s_table_is_of_the_pinned_tools(root, name):
+    lines = (root / f"requirements-{name}.in").read_text().splitlines()
+    tool, version = next(line for line in lines if "==" in line).split("==")
+    page = (root / "docs/handover.md").read_text()
+    table = page.split("<!-- checks: start -->")[1].split("<!-- checks: end -->")[0]
+    assert re.search(rf"\| {tool} {re.escape(version)}\b", table), "run make handover"
+
+
+CASE = """<testsuites><testsuite><testcase name="a">{}</testcase></testsuite></testsuites>"""
+SEEN = {"export": "`x`", "tool": "t 1", "command": "c", "result": "all"}
+
+
+def test_a_tool_that_did_not_run_gives_no_table(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(root / "docs"), *sys.path])
+    checks = runpy.run_path(str(root / "docs/update_handover.py"))["checks"]
+    report = tmp_path / "handover.xml"
+    rows = "".join(f'<property name="{name}" value="{text}"/>' for name, text in SEEN.items())
+    report.write_text(CASE.format(f"<properties>{rows}</properties>"))
+    assert checks(report).splitlines()[2:] == ["| `x` | t 1 | c | all |"]
+    report.write_text(CASE.format('<skipped message="there is no R"/>'))
+    with pytest.raises(SystemExit, match="a did not pass: there is no R"):
+        checks(report)
 
 
 def test_colours_follow_the_categories_and_are_those_of_the_report(path):

@@ -86,13 +86,22 @@ def test_every_rule_env_exists(root):
     assert used == {path.stem for path in (root / "envs").glob("*.yaml")}
 
 
-@pytest.mark.parametrize("file", ["requirements", "requirements-scvi", "requirements-celltypist"])
+OWN = ("scvi", "celltypist", "cellxgene", "cellxgene-desktop", "anndata", "docs")
+
+
+@pytest.mark.parametrize("file", ["requirements", *(f"requirements-{name}" for name in OWN)])
 def test_the_lock_holds_every_direct_pin(root, file):
     locked = lock(root, f"{file}.txt")
     for line in (root / f"{file}.in").read_text().splitlines():
         name, _, version = line.partition("==")
         if version:
             assert locked[name] == version
+
+
+def test_make_knows_every_environment(root):
+    own = re.search(r"^OWN := (.+)$", (root / "Makefile").read_text(), re.MULTILINE)[1].split()
+    files = {path.stem.removeprefix("requirements-") for path in root.glob("requirements-*.in")}
+    assert {*own} == {*OWN} == files - {"dev"}
 
 
 def named(path) -> tuple[set[str], set[str]]:
