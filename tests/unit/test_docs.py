@@ -1,6 +1,8 @@
 """The pages of the documentation: links lead somewhere, settings are valid."""
 
 import re
+import shlex
+import subprocess
 import textwrap
 from pathlib import Path
 
@@ -9,11 +11,9 @@ import yaml
 from dice_atlas.settings import (
     validate_config,
 )
+from pages import FENCE, PAGES, ROOT, commands
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("config/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # Blocks of settings stand indented by four, or more within a list.
 BLOCK = re.compile(r"(?:^ {4,}\S.*\n)+", re.MULTILINE)
 # Placeholders that no test can fill in.
@@ -38,6 +38,33 @@ def test_links_lead_somewhere(page):
         if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
             broken.append(target)
     assert not broken
+
+
+ITEM = re.compile(r"([-*]|\d+\.) ")
+
+
+def unclear_lists(text: str) -> list[str]:
+    """Lists that git hosts and mkdocs read differently: after a text, or nested by under four."""
+    found = re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*$", text, re.MULTILINE)
+    for block in re.split(r"\n\s*\n", text):
+        lines = [line for line in block.splitlines() if not line.startswith(("#", "<!--"))]
+        items = [line for line in lines if ITEM.match(line)]
+        if items and not ITEM.match(lines[0]):
+            found.append(items[0])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lists_are_lists_on_every_host(page):
+    found = unclear_lists(FENCE.sub("", page.read_text()))
+    assert not found, "write a blank line before a list, and nest by four"
+
+
+def test_unclear_lists_are_seen():
+    assert unclear_lists("Text:\n- a\n- b") == ["- a"]
+    assert unclear_lists("1. a\n\n    more\n2. b") == ["2. b"]
+    assert unclear_lists("1. a\n   - b") == ["   - b"]
+    assert not unclear_lists("# Head\n1. a\n   goes on\n    - b\n2. c\n\nText - none")
 
 
 def settings(page: Path) -> list[str]:
@@ -69,6 +96,41 @@ def test_settings_are_valid(page):
                 validate_config(whole, ROOT / "config/schemas/config.schema.json")
             except Exception as error:
                 raise AssertionError(f"{text}\n{error}") from None
+
+
+def test_make_knows_every_target_of_a_page():
+    asked = [
+        command.replace("<folder>", "x") for command in commands() if command.startswith("make ")
+    ]
+    assert {"make demo", "make handover", "make docs"} <= set(asked)
+    for command in asked:
+        _, *arguments = shlex.split(command)
+        subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, check=True, capture_output=True)
+
+
+# What a page loads by itself; a canonical address is none.
+LOADED = re.compile(
+    r"""<(?!link rel="canonical")(?:script|img|link)[^>]*?(?:src|href)=["'](?:https?:)?//"""
+    r"""|(?:url\(|@import)\s*["']?(?:https?:)?//"""
+)
+
+
+def test_the_site_is_whole_and_asks_for_nothing_from_a_network(tmp_path):
+    mkdocs = ROOT / ".venv-docs/bin/mkdocs"
+    if not mkdocs.exists():
+        pytest.skip("there is no .venv-docs (make docs)")
+    build = [mkdocs, "build", "--strict", "--config-file", ROOT / "docs/site/mkdocs.yml"]
+    ran = subprocess.run(
+        [*build, "--site-dir", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    made = {path.relative_to(tmp_path).with_suffix(".md") for path in tmp_path.rglob("*.html")}
+    names = (page.relative_to(ROOT).as_posix().replace("README", "index") for page in PAGES)
+    assert {Path(name) for name in names} <= made
+    assert LOADED.search('<script src="https://x.org/a.js">')
+    assert LOADED.search("@import url(//x.org)")
+    for file in [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css")]:
+        assert not LOADED.search(file.read_text()), file
 
 
 def test_settings_are_found():
