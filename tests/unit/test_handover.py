@@ -63,19 +63,6 @@ def test_scanpy_plots_and_tests_it_without_a_warning(path, monkeypatch):
     assert {"cell_type_colors", "cluster_colors", "leiden_2_colors", "role_colors"} < before.keys()
 
 
-def test_the_documented_lines_run(path, root, monkeypatch):
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    page = (root / "docs/handover.md").read_text()
-    (lines,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    # Four clusters that touch nowhere have no PAGA.
-    lines = lines.replace("results/my_study/atlas.h5ad", str(path)).replace(
-        '"cluster")', '"leiden_2")'
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        exec(lines, {})
-
-
 @pytest.mark.parametrize("name", ["cellxgene", "cellxgene-desktop", "anndata"])
 def test_the_page_s_table_is_of_the_pinned_tools(root, name):
     lines = (root / f"requirements-{name}.in").read_text().splitlines()
