@@ -11,6 +11,7 @@ const FIRST_COLOR = columns.get("cell_type").values.length > 1 ? "cell_type" : "
 let mask = null, turn = 0, panelTurn = 0, hovered = -1;
 // The column that gave the colours last: what a gene gives way to.
 let lastColumn = FIRST_COLOR;
+let cellNames = null;
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -214,6 +215,8 @@ async function start() {
   addEventListener("beforeprint", openForPrint);
   wireControls();
   wirePicks();
+  wireGenes();
+  wireSearch();
   wireSorting();
   wireList();
   markWide();
@@ -223,7 +226,11 @@ async function start() {
   await refresh();
   performance.mark("ready");
   document.documentElement.dataset.ready = "map";
-  for (const [key, map] of beside) map.setPoints(await loadMap(head.maps.find((one) => one.key === key)));
+  for (const [key, map] of beside) {
+    map.setPoints(await loadMap(head.maps.find((one) => one.key === key)));
+    wireBeside(key, map);
+  }
+  cellNames = await loadNames();
   await Promise.all([...columns.keys()].map(loadColumn));
   paint();
   document.documentElement.dataset.ready = "all";

@@ -19,6 +19,38 @@ function wirePicks() {
   }
 }
 
+// Names of genes colour the map by the gene, if the page holds it.
+function wireGenes() {
+  for (const place of document.querySelectorAll("[data-gene]")) {
+    const name = geneNames.get(place.dataset.gene.toUpperCase());
+    if (!name) continue;
+    const show = async () => {
+      await colorBy(name);
+      $("explore").scrollIntoView({ block: "start" });
+    };
+    place.append(el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...place.childNodes));
+  }
+}
+
+// A box over a table that leaves the rows that hold its words.
+function wireSearch() {
+  for (const table of document.querySelectorAll("table.searchable")) {
+    const box = table.closest(".scroll"), rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+    const found = el("span", { class: "soft", role: "status" });
+    const search = () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let left = 0;
+      for (const [row, words_of] of rows) {
+        row.hidden = !words.every((word) => words_of.includes(word));
+        left += !row.hidden;
+      }
+      found.textContent = words.length ? `${count(left)} of ${count(rows.length)} rows` : "";
+    };
+    const input = el("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: search });
+    box.before(el("p", { class: "search" }, el("label", {}, "Find ", input), " ", found));
+  }
+}
+
 function wireSorting() {
   for (const table of document.querySelectorAll("table.sortable")) {
     const rows = [...table.tBodies[0].rows];
@@ -67,6 +99,8 @@ function markWide() {
 function openForPrint() {
   const closed = [...document.querySelectorAll("details:not([open])")];
   for (const one of closed) one.open = true;
+  // The page itself has no date: made again it is the same file.
+  $("printed").textContent = `Printed on ${new Date().toISOString().slice(0, 10)}.`;
   addEventListener("afterprint", () => closed.forEach((one) => (one.open = false)), { once: true });
 }
 

@@ -96,10 +96,10 @@ function bars(column, rows, total, dark, onpick) {
   return list;
 }
 
-// Texts of all cells of a mask, as tab-separated values with a header; categories and scores.
+// Texts of all cells of a mask, as tab-separated values with a header; numbers as the page holds them.
 async function asTable(mask) {
   const names = await loadNames();
-  const chosen = [...columns.values()].filter((column) => isCategory(column) || column.whole || column.name === "cell_type_score");
+  const chosen = [...columns.values()];
   await Promise.all(chosen.map((column) => loadColumn(column.name)));
   const clean = (value) => value.replace(/[\t\n]/g, " ");
   const lines = [["cell", ...chosen.map((column) => column.name)].join("\t")];

@@ -8,6 +8,7 @@ function hover(event) {
   if (i < 0) return;
   const rows = ["cell_type", "sample", "cluster", "cell_type_score", "cell_type_set", "cell_type_second", "cell_type_doubt", "dice_uncertainty", "cell_type_p_reference", "truth"];
   const list = el("dl", { class: "values" });
+  if (cellNames) list.append(el("dt", {}, "cell"), el("dd", { class: "barcode" }, cellNames[i]));
   for (const name of rows) {
     const value = text(name, i);
     if (value) list.append(el("dt", {}, columns.get(name).title), el("dd", {}, wordOf(columns.get(name), value)));
@@ -66,8 +67,7 @@ async function pointerUp(event) {
   const line = main.line;
   main.line = [];
   if (line.length > 3) {
-    const corners = line.flatMap(([x, y]) => [Math.round(65535 * x), Math.round(65535 * y)]);
-    await select([[[`@${state.map}`, thinned(corners)]]], { add: event.shiftKey && state.selection.length > 0 && state.lasso });
+    await select([[[`@${state.map}`, cornersOf(line)]]], { add: event.shiftKey && state.selection.length > 0 && state.lasso });
   } else if (moved < 5 && event.type === "pointerup") {
     const i = main.nearest(...local(event), layers);
     if (i >= 0) await select([[["@cell", [i]]]], { add: event.shiftKey });
@@ -76,11 +76,40 @@ async function pointerUp(event) {
   repaint();
 }
 
-// At most some 60 corners, so that an address stays short.
-function thinned(corners) {
+// Corners of a line in the units of the points: at most some 60, so that an address stays short.
+function cornersOf(line) {
+  const corners = line.flatMap(([x, y]) => [Math.round(65535 * x), Math.round(65535 * y)]);
   const every = Math.ceil(corners.length / 2 / 60), kept = [];
   for (let k = 0; k < corners.length; k += 2 * every) kept.push(corners[k], corners[k + 1]);
   return kept.length >= 6 ? kept : corners;
+}
+
+// On a map beside the large one: a click selects a cell, a line drawn around cells selects these.
+function wireBeside(key, map) {
+  const canvas = map.canvas, at = (event) => [event.offsetX, event.offsetY];
+  const again = () => requestAnimationFrame(() => map.draw(colors, layers, theme()));
+  canvas.addEventListener("pointerdown", (event) => {
+    // A finger scrolls the page.
+    if (event.pointerType === "touch") return;
+    canvas.setPointerCapture(event.pointerId);
+    map.line = [map.toData(...at(event))];
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!map.line.length) return;
+    map.line.push(map.toData(...at(event)));
+    again();
+  });
+  canvas.addEventListener("pointerup", async (event) => {
+    const line = map.line, corners = cornersOf(line), add = { add: event.shiftKey };
+    map.line = [];
+    if (line.length > 3) await select([[[`@${key}`, corners]]], add);
+    else {
+      const i = map.nearest(...at(event), layers);
+      if (i >= 0) await select([[["@cell", [i]]]], add);
+    }
+    again();
+  });
+  canvas.addEventListener("pointercancel", () => { map.line = []; again(); });
 }
 
 function setLasso(on) {

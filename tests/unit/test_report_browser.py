@@ -13,10 +13,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from dice_atlas.names import NO_DOUBT
 from dice_atlas.report import figures, html
-from dice_atlas.report.data import read_report_data
+from dice_atlas.report.data import read_report_data, top_markers
 from PIL import Image
+from pypdf import PdfReader
 from test_report import CONFIG, make_report_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -291,6 +293,82 @@ def test_selected_cells_are_copied_and_downloaded(open_page, report, tmp_path):
     assert (table["cell_type"].to_numpy() == data.obs.loc[cells, "cell_type"]).all()
     page.click("#copy")
     page.wait_for_selector("#copy:text-is('Copied')")
+
+
+def test_the_table_of_markers_is_searched_and_its_genes_colour_the_map(open_page, report):
+    page, (_, data) = open_page(), report
+    table = page.locator("table.searchable")
+    genes = table.locator("td[data-gene]").all_inner_texts()
+    assert set(genes) == set(top_markers(data.markers, CONFIG["report"]["n_markers"])["gene"])
+    page.fill(".search input", genes[0].lower())
+    shown = [row for row in table.locator("tbody tr").all() if row.is_visible()]
+    assert len(shown) == sum(genes[0].lower() in text.lower() for text in
+                             table.locator("tbody tr").all_text_contents())  # fmt: skip
+    assert 0 < len(shown) < len(genes)
+    shown[0].locator("td[data-gene] button").click()
+    page.wait_for_selector("#legend .ramp")
+    assert page.input_value("#gene") == genes[0]
+
+
+def test_a_part_of_a_bar_selects_the_cells_of_a_type_in_a_sample(open_page, report):
+    page, (_, data) = open_page(), report
+    counts = data.obs.groupby(["sample", "cell_type"]).size()
+    parts = page.locator(".stack button").all()
+    assert len(parts) == len(counts)
+    sample, name = counts.index[-1]
+    page.locator(f".stack button[aria-label^='{name} in {sample}']").click()
+    page.wait_for_selector("#selected-count")
+    assert page.inner_text("#selected-count") == str(counts.iloc[-1])
+
+
+def test_the_maps_beside_select_too(open_page):
+    page = open_page()
+    page.locator(".beside canvas[data-map=X_umap]").scroll_into_view_if_needed()
+    box = page.locator(".beside canvas[data-map=X_umap]").bounding_box()
+    left, top, right, bottom = (
+        box["x"] + 1, box["y"] + 1, box["x"] + box["width"] - 2, box["y"] + box["height"] - 2,
+    )  # fmt: skip
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y)
+    page.mouse.up()
+    page.wait_for_selector("#selected-count")
+    assert page.inner_text("#selected-count") == "240"
+    assert page.inner_text("#selected-name") == "lasso"
+    page.keyboard.press("Escape")
+    # Pointing at a cell of the large map names it; a click tells of it.
+    page.locator("#map").scroll_into_view_if_needed()
+    box = page.locator("#map").bounding_box()
+    for k in range(200):
+        x = box["x"] + box["width"] * (0.05 + 0.9 * ((k * 0.618) % 1))
+        y = box["y"] + box["height"] * (0.05 + 0.9 * k / 200)
+        page.mouse.move(x, y)
+        if page.locator("#hover").is_visible():
+            break
+    name = page.inner_text("#hover .barcode")
+    page.mouse.click(x, y)
+    page.wait_for_selector("#why")
+    assert page.inner_text("#inspector .barcode") == name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing_that_keeps_people_out(open_page, width, scheme):
+    page = open_page(selection(("cluster", ["1"])), width=width, color_scheme=scheme)
+    page.wait_for_selector("#selected-count")
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+
+
+def test_the_print_names_the_atlas_and_its_pages(open_page, tmp_path):
+    page = open_page()
+    page.pdf(path=tmp_path / "print.pdf", prefer_css_page_size=True)
+    texts = [sheet.extract_text() for sheet in PdfReader(tmp_path / "print.pdf").pages]
+    assert len(texts) <= 10
+    assert all("small" in text for text in texts)
+    assert f"1 / {len(texts)}" in texts[0]
+    assert "Printed on" in texts[-1]
 
 
 def saved(page, button, path):

@@ -19,59 +19,16 @@ from dice_atlas.plots.style import (
     ORANGE,
     SOFT,
     UNASSIGNED_COLOR,
-    add_legend,
     ink_on,
     styled,
 )
 from dice_atlas.report.data import ReportData, of_transfer
-from dice_atlas.report.maps import legend_columns
 from dice_atlas.transfer.conformal import best_scores, labelled_and_wrong
 
-# More samples than this get narrower bars.
-MANY_SAMPLES = 30
 # A table with more fields than this has no room for numbers.
 MOST_NUMBERS = 900
 # Bins of the reliability curve with fewer cells say next to nothing.
 FEW_CELLS = 5
-
-
-def composition(data: ReportData) -> Figure:
-    """Share of every cell type (clusters, where there are no types) in every sample."""
-    key, names = "cell_type", [*data.labels, UNASSIGNED]
-    if not data.labels:
-        key, names = "cluster", data.clusters
-    counts = pd.crosstab(data.obs["sample"], data.obs[key]).reindex(data.samples[::-1])
-    order = [name for name in names if name in counts]
-    shares = counts[order].div(counts.sum(axis=1), axis=0)
-    ticks = [f"{sample} ({n:,})" for sample, n in counts.sum(axis=1).items()]
-    height = (0.38 if len(counts) <= MANY_SAMPLES else 0.22) * len(counts) + 0.6
-    # The legend stands on the right where it is not higher than the bars.
-    beside = 0.2 * (len(order) + (key == "cluster")) + 0.2 <= height
-    columns = 1 if beside else legend_columns(order, FULL_WIDTH)
-    under = 0 if beside else 0.2 * (-(-len(order) // columns) + (key == "cluster")) + 0.2
-    with styled():
-        figure, axes = plt.subplots(figsize=(FULL_WIDTH, height + under))
-        left = np.zeros(len(shares))
-        handles = []
-        for name in order:
-            bars = axes.barh(
-                ticks, shares[name], left=left, color=data.colors[key][name],
-                edgecolor="white", linewidth=0.6, height=0.78,
-            )  # fmt: skip
-            handles.append(bars)
-            left += shares[name].to_numpy()
-        axes.set_xlim(0, 1)
-        axes.set_ylim(-0.5, len(shares) - 0.5)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.set_xlabel("share of the sample's cells")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        add_legend(
-            figure, handles, order, ncols=columns, alignment="left",
-            loc="outside right upper" if beside else "outside lower left",
-            handlelength=1, handleheight=1, title="cluster" if key == "cluster" else None,
-        )  # fmt: skip
-    return figure
 
 
 def heat_map(axes: Axes, shares: pd.DataFrame, counts: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dice_atlas.plots.style import styled
-from dice_atlas.report import annotation, conditions, maps, marker_lists, stages
+from dice_atlas.report import annotation, composition, conditions, maps, marker_lists, stages
 from dice_atlas.report.data import ReportData
 
 # Figures have so many pixels to the inch; a browser shows 100 of its own.
@@ -21,7 +21,7 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
     possible: dict[str, Callable[[], Figure]] = {
         "umap_types": lambda: maps.umap_types(data, seed),
         "umap_confidence": lambda: maps.umap_confidence(data, seed),
-        "composition": lambda: annotation.composition(data),
+        "composition": lambda: composition.composition(data),
         "fit_and_training": lambda: stages.fit_and_training(data),
         "resolutions": lambda: stages.resolutions(data),
     }

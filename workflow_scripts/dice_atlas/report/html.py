@@ -15,6 +15,7 @@ from dice_atlas.plots.points import MOST_POINTS
 from dice_atlas.report import (
     annotation,
     changed_settings,
+    composition,
     conditions,
     confidence_tables,
     disputes,
@@ -98,6 +99,7 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
         "by_type": tables.by_type_table(metrics, called),
         "confusion": confusion_table(data),
         "clusters": clusters_table(data),
+        "composition": composition.composition_table(data),
         "augment": tables.augment_table(data),
         "condition_genes": conditions.gene_table(data.conditions) if data.conditions else None,
         "condition_shares": conditions.share_table(data.conditions) if data.conditions else None,
@@ -208,6 +210,7 @@ def render(
         inputs=data.provenance["inputs"],
         config_json=json.dumps(data.config, indent=2),
         origins=[title.lower() for title in maps.origins(data.obs).values()],
+        bars=composition.bars(data),
         changed=changed_settings.settings_table(
             data.config, settings.defaults, data.provenance["samples"]
         ),

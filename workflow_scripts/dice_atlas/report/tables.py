@@ -72,6 +72,10 @@ class Table:
         Cells that a field stands for, by (row, column): a click selects them on the map.
     shares
         Fields with a bar or a shade behind them, by (row, column): 0 to 1.
+    genes
+        Genes that a field names, by (row, column): a click colours the map.
+    searchable
+        Whether a box over the table finds rows by their texts.
     kind
         "" or "matrix": names over narrow columns, shades in place of bars.
     """
@@ -85,6 +89,8 @@ class Table:
     general: list[str] = field(default_factory=list)
     picks: dict[tuple[int, int], str] = field(default_factory=dict)
     shares: dict[tuple[int, int], float] = field(default_factory=dict)
+    genes: dict[tuple[int, int], str] = field(default_factory=dict)
+    searchable: bool = False
     kind: str = ""
 
     @property
@@ -376,7 +382,7 @@ def fold_change(value: float) -> str:
 
 
 def marker_table(data: ReportData, n: int) -> Table:
-    """Top markers, one row per gene, with the cluster's most frequent label in its first row.
+    """Top markers, one row per gene, with its cluster and the cluster's most frequent label.
 
     Parameters
     ----------
@@ -384,23 +390,22 @@ def marker_table(data: ReportData, n: int) -> Table:
     n : markers of each cluster.
     """
     top = top_markers(data.markers, n)
-    rows: list[list[str]] = []
-    starts: set[int] = set()
+    types = ["most frequent type"] if data.labels else []
+    columns = ["cluster", "cells", *types, "gene", "log2 fold change", "cells in", "cells out"]
+    numeric = [False, True, *[False] * len(types), False, True, True, True]
+    table, gene = Table(columns, [], numeric, searchable=True), 2 + len(types)
     for cluster in data.clusters:
         cells = data.obs[data.obs["cluster"] == cluster]["cell_type"]
         shares = cells.value_counts(normalize=True)
         head = [cluster, number(len(cells))]
         if data.labels:
             head.append(f"{shares.index[0]} ({percent(shares.iloc[0], 0)})")
-        genes = list(top[top["cluster"] == cluster].itertuples())
-        starts.add(len(rows))
-        for i, row in enumerate(genes):
-            first = head if i == 0 else [""] * len(head)
+        for row in top[top["cluster"] == cluster].itertuples():
+            place = len(table.rows)
+            table.picks[place, 0] = pick_json(pick(cluster=cluster))
+            table.genes[place, gene] = str(row.gene)
             shares_text = [f"{row.share_in:.0%}", f"{row.share_out:.0%}"]
-            rows.append([*first, row.gene, fold_change(row.log2_fold_change), *shares_text])
-        if not genes:
-            rows.append([*head, "–", "–", "–", "–"])
-    types = ["most frequent type"] if data.labels else []
-    columns = ["cluster", "cells", *types, "gene", "log2 fold change", "cells in", "cells out"]
-    numeric = [False, True, *[False] * len(types), False, True, True, True]
-    return Table(columns, rows, numeric, starts=starts)
+            table.rows.append([*head, row.gene, fold_change(row.log2_fold_change), *shares_text])
+        if not (top["cluster"] == cluster).any():
+            table.rows.append([*head, "–", "–", "–", "–"])
+    return table
