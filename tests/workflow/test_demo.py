@@ -21,6 +21,7 @@ OBS = [
     "cell_type_rule",
     "cell_type_in_pca", "cell_type_in_dice", "cell_type_in_linear", "cell_type_ontology_term_id",
     "dice_label_set", "dice_label_entropy", "dice_uncertainty", "dice_residual", "cluster",
+    "cluster_label",
     "leiden_0.05", "leiden_2",
 ]  # fmt: skip
 
@@ -146,6 +147,20 @@ def test_report_is_self_contained(results):
     assert "<img" in page
     for attribute in ('src="http', "src='http", '<link rel="stylesheet" href="http', "@import"):
         assert attribute not in page
+
+
+def test_the_links_of_the_report_lead_to_files_beside_it(results):
+    page = (results / "report.html").read_text()
+    links = {link for link in re.findall(r'<a [^>]*href="([^"]+)"', page) if link[0] != "#"}
+    assert {"atlas.h5ad", "cells.tsv.gz", "doubtful.tsv.gz", "annotation/shift.tsv"} < links
+    assert [link for link in sorted(links) if not (results / link).exists()] == []
+
+
+def test_doubtful_cells_are_listed_with_their_reasons(results, atlas):
+    table = pd.read_csv(results / "doubtful.tsv.gz", sep="\t", index_col="cell", dtype=str)
+    doubt = atlas.obs["cell_type_doubt"].astype(str)
+    assert set(table.index) == set(atlas.obs_names[~doubt.isin(["", "none"])])
+    assert (table["cell_type_doubt"] == doubt[table.index]).all()
 
 
 def test_every_job_left_a_log_and_a_benchmark(demo, results):

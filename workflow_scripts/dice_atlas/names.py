@@ -110,6 +110,10 @@ POSTERIOR = {
 }
 CLUSTER = {
     "cluster": "Leiden cluster; `0` is the largest",
+    "cluster_label": (
+        f"the label that {AGREEING:.0%} or more of the cluster's labelled query cells share; empty "
+        "if none does; only with transferred labels"
+    ),
     f"{RESOLUTION}<resolution>": (
         "clusters at each of `cluster.resolutions`, such as `leiden_0.4`; `cluster` is one of them"
     ),
@@ -120,6 +124,7 @@ OBS_PREFIXES = (IN_VOTER, AT_LEVEL, RESOLUTION)
 # Columns whose values are labels, beside those of voters and levels.
 OF_LABELS = (
     "cell_type", "truth", "cell_type_best", "cell_type_second", "cell_type_backoff",
+    "cluster_label",
 )  # fmt: skip
 # Columns of obs between the rules, and names that anndata keeps for itself.
 INTERNAL = ("barcode", "cell", "cell_key", "label", "label_parents", "_index", "index")

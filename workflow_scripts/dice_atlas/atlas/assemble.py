@@ -22,7 +22,7 @@ from dice_atlas.atlas.columns import (
     sample_obs,
     score_matrix,
 )
-from dice_atlas.atlas.doubt import doubts
+from dice_atlas.atlas.doubt import cluster_labels, doubts
 from dice_atlas.atlas.ontology import Ontology, term_ids
 from dice_atlas.atlas.settings import AtlasSettings
 from dice_atlas.features.card import read_card
@@ -156,5 +156,7 @@ def assemble(
     obs = obs.join(posterior)
     # The chosen clusters, and those at every other resolution.
     obs = obs.join(clusters.set_index("cell"))
+    if by_voter:
+        obs["cluster_label"] = obs["cluster"].astype(str).map(cluster_labels(obs)).fillna("")
     obs["cell_type_doubt"] = doubts(obs, settings.voters.final) if by_voter else ""
     return obs, obsm, uns

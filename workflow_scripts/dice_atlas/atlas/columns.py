@@ -235,7 +235,8 @@ def doubtful_table(obs: pd.DataFrame) -> pd.DataFrame:
     order = pd.DataFrame({"rank": rank, "score": score}).dropna(subset="rank")
     rows = order.sort_values(["rank", "score"], kind="stable").index
     table = obs.assign(cell_type_doubt=doubt).loc[rows]
-    columns = ["sample", "cell_type_doubt", *about, "cluster"]
+    further = [name for name in ("cluster", "cluster_label") if name in obs]
+    columns = ["sample", "cell_type_doubt", *about, *further]
     return table[columns].rename_axis("cell").reset_index()
 
 

@@ -30,6 +30,7 @@ TITLES = {
     "cell_type_doubt": "reason for doubt",
     "cell_type_best": "best label",
     "cell_type_second": "second label",
+    "cluster_label": "label of the cluster",
     "cell_type_set": "prediction set",
     "cell_type_rule": "why unassigned",
     "cell_type_source": "source of the label",
