@@ -97,7 +97,7 @@ def read_input(folder: Path) -> Input:
 @cache
 def demo_inputs() -> list[Input]:
     return [
-        Input(half.X, half.var_names, half.obs_names, half.obs["cell_type"])
+        Input(half.X, half.var_names, half.obs_names, half.obs["sort_gate"])
         for half in demo_halves().values()
     ]
 

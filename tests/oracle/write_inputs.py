@@ -29,7 +29,7 @@ def write_input(folder: Path, counts: ad.AnnData, labels: np.ndarray) -> None:
 
 
 def demo_halves() -> dict[str, ad.AnnData]:
-    """The demo's cells by turns, with their labels in `cell_type`."""
+    """The demo's cells by turns, with their labels in `sort_gate`."""
     # The oracle's script runs it; so does the test that compares with the oracle.
     from dice_atlas.counts.demo import demo_counts
 
@@ -39,4 +39,4 @@ def demo_halves() -> dict[str, ad.AnnData]:
 
 if __name__ == "__main__":
     for name, half in demo_halves().items():
-        write_input(Path(sys.argv[1]) / name, half, half.obs["cell_type"].to_numpy())
+        write_input(Path(sys.argv[1]) / name, half, half.obs["sort_gate"].to_numpy())

@@ -36,7 +36,7 @@ def test_distance_to_whole_numbers_is_measured():
 
 
 def test_split(cells):
-    labels = cells.obs["cell_type"].to_numpy()
+    labels = cells.obs["sort_gate"].to_numpy()
     parts = demo.split_cells(labels, 0)
     joined = np.concatenate(list(parts.values()))
     assert sorted(joined) == list(range(700))
@@ -56,7 +56,7 @@ def test_rare_labels_go_to_the_reference(n):
 
 
 def test_files_are_read_back_and_repeat(cells, tmp_path):
-    part = cells[demo.split_cells(cells.obs["cell_type"].to_numpy(), 0)["query1"]].copy()
+    part = cells[demo.split_cells(cells.obs["sort_gate"].to_numpy(), 0)["query1"]].copy()
     for run in ("a", "b"):
         demo.write_mtx_folder(part, tmp_path / run)
         demo.write_reference(part, tmp_path / f"{run}.h5ad")

@@ -16,6 +16,7 @@ PACKAGES = {
     "scvi": "scvi-tools",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
     "skmisc": "scikit-misc",
     "torch": "pytorch",
     "umap": "umap-learn",

@@ -16,10 +16,20 @@ from dice_atlas.files import atomic_path, gzip_stream
 TARGET_SUM = 10_000.0
 MIN_REFERENCE = 3  # cells per label, where the label has as many
 SAMPLES = ("reference", "query1", "query2")
+# Gates that RNA alone hardly tells apart, and the type that they are of. Others are types.
+TYPES = {
+    "CD4+/CD25 T Reg": "CD4+ T",
+    "CD4+/CD45RA+/CD25- Naive T": "CD4+ T",
+    "CD4+/CD45RO+ Memory": "CD4+ T",
+    "CD8+ Cytotoxic T": "CD8+ T",
+    "CD8+/CD45RA+ Naive Cytotoxic": "CD8+ T",
+}
 
 
 def demo_counts() -> ad.AnnData:
     """Raw counts and labels of scanpy's pbmc68k_reduced (700 cells x 765 genes).
+
+    obs `sort_gate` is the source's label, one of ten; `cell_type` one of seven types.
 
     The counts were normalised to 10,000 per cell and logged; with each cell's total they can be
     computed back to whole numbers. Source: Zheng et al. 2017, doi:10.1038/ncomms14049.
@@ -38,10 +48,10 @@ def demo_counts() -> ad.AnnData:
             f"scanpy's pbmc68k_reduced: computed counts lie up to {distance:.2g} from whole "
             "numbers, expected less than 0.2; use scanpy 1.9 to 1.11, whose file is known"
         )
-    obs = pd.DataFrame(
-        {"cell_type": source.obs["bulk_labels"].astype(str).to_numpy(object)},
-        index=pd.Index(source.obs_names.to_numpy(object), dtype=object),
-    )
+    gates = source.obs["bulk_labels"].astype(str).to_numpy(object)
+    types = np.array([TYPES.get(gate, gate) for gate in gates], dtype=object)
+    index = pd.Index(source.obs_names.to_numpy(object), dtype=object)
+    obs = pd.DataFrame({"cell_type": types, "sort_gate": gates}, index=index)
     var = pd.DataFrame(index=pd.Index(source.raw.var_names.to_numpy(object), dtype=object))
     return ad.AnnData(counts, obs=obs, var=var)
 
@@ -80,7 +90,7 @@ def split_cells(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def write_reference(cells: ad.AnnData, path: str | Path) -> None:
-    """An h5ad with raw counts in X and the labels in obs `cell_type`."""
+    """An h5ad with raw counts in X and the labels in obs `cell_type` and `sort_gate`."""
     with atomic_path(path) as temporary:
         cells.write_h5ad(temporary, compression="gzip", convert_strings_to_categoricals=False)
 
