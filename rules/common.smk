@@ -432,7 +432,10 @@ def truth_settings():
 
 
 def atlas_settings():
-    """Provenance: the sheet as it was read, and the validated config less what changes no result."""
+    """Provenance: the sheet as it was read, and the validated config less what changes no result.
+
+    Of the figures the colours alone are part of the atlas.
+    """
     without = (
         "gpu",
         "report",
@@ -443,6 +446,7 @@ def atlas_settings():
         "compare",
     )
     kept = {key: config[key] for key in sorted(config) if key not in without}
+    kept["figures"] = {"palette": config["figures"]["palette"]}
     kept["annotate"] = {
         k: v for k, v in config["annotate"].items() if k != "celltypist_python"
     }

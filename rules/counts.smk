@@ -84,7 +84,6 @@ rule filter_cells:
         filtered=out("samples/{sample}/filtered.h5ad"),
         cells=out("samples/{sample}/qc_cells.tsv.gz"),
         summary=out("samples/{sample}/qc.tsv"),
-        figure=out("samples/{sample}/qc.png"),
     log:
         log_of("filter_cells/{sample}"),
     benchmark:

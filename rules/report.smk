@@ -76,7 +76,7 @@ rule render_report:
         metrics=out("metrics.tsv"),
         confusion=out("annotation/confusion.tsv"),
         qc=out("qc.tsv"),
-        qc_figures=every_sample("samples/{sample}/qc.png"),
+        qc_cells=every_sample("samples/{sample}/qc_cells.tsv.gz"),
         genes=out("features/genes.tsv"),
         loadings=out("latent/loadings.npz"),
         corrected=out("features/corrected.h5ad"),

@@ -5,7 +5,6 @@ import pandas as pd
 from dice_atlas.counts.qc import QcSettings, assess_cells, filtered_sample, set_apart, summary_row
 from dice_atlas.files import write_h5ad, write_table
 from dice_atlas.logs import job_log
-from dice_atlas.plots.qc import write_qc
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
@@ -21,4 +20,3 @@ if __name__ == "__main__":
         )
         write_table(cells.drop(columns="predicted_doublet"), made.cells)
         write_table(pd.DataFrame([row]), made.summary)
-        write_qc(cells, settings, bands, row["sample"], made.figure)

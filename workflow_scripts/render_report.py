@@ -12,7 +12,9 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         files, params = dict(snakemake.input.items()), snakemake.params
         folder, page = Path(snakemake.output.figures), Path(snakemake.output.report)
-        settings = ReportSettings.from_config(params.report, params.seed, params.defaults)
+        settings = ReportSettings.from_config(
+            params.report, params.seed, params.defaults, params.figures["names"]
+        )
         compare = CompareSettings.from_config(params.compare) if params.compare else None
         data = read_report_data(files, settings.n_markers, compare)
         write_report(data, files, page, folder, settings, params.atlas_name)

@@ -21,7 +21,9 @@ if __name__ == "__main__":
         )
         with atomic_path(snakemake.output.atlas) as path:
             genes = selected_names(given.genes)
-            write_atlas(path, given.samples, obs, obsm, uns, genes, params.target_sum)
+            write_atlas(
+                path, given.samples, obs, obsm, uns, genes, params.target_sum, settings.palette
+            )
             add_graph(path, given.graph)
         write_table(cells_table(obs, obsm["X_umap"]), snakemake.output.cells)
         write_table(doubtful_table(obs), snakemake.output.doubtful)

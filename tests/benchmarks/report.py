@@ -26,6 +26,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, OUT = ROOT / "results" / "demo", ROOT / "docs" / "benchmarks" / "report.tsv"
+SAMPLES = ("pbmc_ref", "pbmc_q1", "pbmc_q2")  # as in qc.tsv
 REPEATS = 5
 
 
@@ -39,7 +40,7 @@ def rule_inputs() -> dict[str, object]:
         "metrics": DEMO / "metrics.tsv",
         "confusion": annotation / "confusion.tsv",
         "qc": DEMO / "qc.tsv",
-        "qc_figures": sorted(DEMO.glob("samples/*/qc.png")),
+        "qc_cells": [DEMO / f"samples/{name}/qc_cells.tsv.gz" for name in SAMPLES],
         "genes": DEMO / "features/genes.tsv",
         "loadings": DEMO / "latent/loadings.npz",
         "corrected": DEMO / "features/corrected.h5ad",

@@ -129,6 +129,12 @@ ENTRIES = [
         config("cluster: {resolutions: [1, 1, 0.5]}"),
     ),
     Entry(
+        "figures.palette...: seen None, expected a colour such as ..., in quotes",
+        "A colour has no quotes: YAML takes all that follows # for a comment.",
+        'Write it in quotes: `{NK: "#D55E00"}`.',
+        config("figures: {palette: {NK: #D55E00\n}}"),
+    ),
+    Entry(
         "loss.tsv has no column ..., expected the losses of the training",
         "The table of losses in the folder of `prior.path` is empty or another one.",
         "Copy the folder of the saved prior again.",

@@ -1,6 +1,7 @@
 """Small files as the rules of the workflow write them (workflow_scripts/README.md), for tests."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
@@ -14,6 +15,7 @@ from dice_atlas.counts.criteria import CRITERIA, METRICS
 from dice_atlas.counts.qc import QcSettings
 from dice_atlas.features.correctors import BatchSettings
 from dice_atlas.files import write_table
+from dice_atlas.plots.categories import NO_CHOICE
 from dice_atlas.tables import read_text_table
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
@@ -245,13 +247,16 @@ def write_graph(path: Path, embedding: np.ndarray, cells: pd.Index) -> None:
     graph.write_h5ad(path, compression="lzf")
 
 
-def make_atlas(folder: Path, counts: bool = True, **columns: object) -> Path:
+def make_atlas(
+    folder: Path, counts: bool = True, palette: Mapping[str, str] = NO_CHOICE, **columns: object
+) -> Path:
     """atlas.h5ad of the cells of `make_results`, written by the library; clusters are the types.
 
     Parameters
     ----------
     folder : empty.
     counts : whether the samples have raw counts; else log-normalised values alone.
+    palette : colours of some labels.
     columns : further ones of obs.
     """
     paths = make_results(folder)
@@ -276,6 +281,6 @@ def make_atlas(folder: Path, counts: bool = True, **columns: object) -> Path:
     config = {"seed": 0, "normalization": {"target_sum": 1e4}}
     about = {"dice_atlas": {"seed": 0, "config": json.dumps(config)}}
     path = folder / "atlas.h5ad"
-    write_atlas(path, samples, obs, obsm, about, ["g5", "g6"], 1e4)
+    write_atlas(path, samples, obs, obsm, about, ["g5", "g6"], 1e4, palette)
     add_graph(path, folder / "graph.h5ad")
     return path

@@ -250,7 +250,7 @@ def test_what_is_approximated_is_said_and_nothing_below_the_limits():
 
     def found(exact=1000, per="all", sketch=1000, card=card, voters=("dice",)):
         asked = VoterSettings(voters, ("dice",), "dice", per)
-        settings = AtlasSettings(asked, 0.9, {}, Limits(exact, exact, sketch))
+        settings = AtlasSettings(asked, 0.9, {}, Limits(exact, exact, sketch), {})
         return approximations(obs, settings, card)
 
     assert found() == found(800, sketch=800) == []

@@ -29,7 +29,8 @@ STRANGE = ["NA", "01", 'a, "b"', "", "TRUE"]
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
     strange = [STRANGE[i % len(STRANGE)] for i in range(180)]
-    return make_atlas(tmp_path_factory.mktemp("atlas"), strange=strange, **CELLXGENE, sex="female")
+    folder, palette = tmp_path_factory.mktemp("atlas"), {"NK": "#AA00FF"}
+    return make_atlas(folder, palette=palette, strange=strange, **CELLXGENE, sex="female")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,8 @@ def test_tables_for_seurat_have_all_columns_levels_and_colours(folders, atlas):
     levels = columns[columns["column"] == "cell_type"]
     assert levels["value"].tolist() == expected.obs["cell_type"].cat.categories.tolist()
     assert levels["color"].tolist() == expected.uns["cell_type_colors"].tolist()
+    # A colour that the user chose.
+    assert levels.set_index("value")["color"]["NK"] == "#AA00FF"
     kinds = columns.drop_duplicates("column").set_index("column")["class"]
     assert kinds[["cluster", "predicted_doublet", "n_genes", "cell_type_score"]].tolist() == [
         "factor", "logical", "integer", "numeric",
@@ -223,7 +226,7 @@ def test_a_given_column_says_what_is_primary_and_what_has_no_id_is_unknown():
         {"role": "query", "is_primary_data": ["TRUE", "false"], "cell_type": ["B", "T"],
          "cell_type_ontology_term_id": ["", "CL:0000084"], "organism_ontology_term_id": "x"}
     )  # fmt: skip
-    kept, _ = cellxgene.as_schema_wants(obs)
+    kept, _ = cellxgene.as_schema_wants(obs, {})
     assert kept["is_primary_data"].tolist() == [True, False]
     assert kept["cell_type_ontology_term_id"].tolist() == ["unknown", "CL:0000084"]
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.benchmark import figures as benchmark
-from dice_atlas.counts.criteria import METRICS
-from dice_atlas.plots import qc, style
+from dice_atlas.plots import style
 from dice_atlas.report import figures
 from dice_atlas.report.data import read_report_data
 from matplotlib.text import Text
@@ -61,8 +60,13 @@ def data(make_files):  # noqa: F811
     markers, expression = (
         table.assign(gene=table["gene"].map(genes)) for table in (data.markers, data.expression)
     )
+    of_types = {
+        "type_genes": data.type_genes.replace({"label": RENAMED}),
+        "type_expression": data.type_expression.replace({"cell_type": RENAMED}),
+    }
+    of_qc = {name: getattr(data, name).replace({"sample": samples}) for name in ("qc", "qc_cells")}
     for name, value in {"obs": obs, "confusion": confusion, "markers": markers,
-                        "expression": expression}.items():  # fmt: skip
+                        "expression": expression, **of_types, **of_qc}.items():  # fmt: skip
         setattr(data, name, value)
     for cached in ("labels", "samples", "query", "reference"):
         data.__dict__.pop(cached, None)
@@ -73,7 +77,7 @@ def test_names_are_text_in_every_figure_of_the_report(data, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         paths = figures.draw(data, 2, tmp_path)
-    assert len(paths) == 9
+    assert len(paths) == 11
     kinds = set(RENAMED.values())
     for name, expected in {
         "umap_types": kinds,
@@ -82,6 +86,8 @@ def test_names_are_text_in_every_figure_of_the_report(data, tmp_path):
         "confusion": kinds,
         "umap_origin": {"_$a$", "$b_", *data.samples},
         "markers": set(data.expression["gene"]),
+        "markers_by_type": kinds,
+        "qc": set(data.samples),
     }.items():
         with style.styled():
             found = texts(figures.drawings(data, 2)[name]())
@@ -105,26 +111,6 @@ def test_a_matplotlibrc_changes_no_figure(data, tmp_path):
         assert mpl.rcParams["font.size"] == 25
     for path in paths.values():
         assert path.read_bytes() == (tmp_path / "strange" / path.name).read_bytes(), path.name
-
-
-def cells_of_qc():
-    rng = np.random.default_rng(0)
-    columns = {metric.name: rng.integers(1, 50, 60).astype(float) for metric in METRICS}
-    return pd.DataFrame({**columns, "doublet_score": rng.random(60), "kept": rng.random(60) > 0.3})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_figure_of_qc(tmp_path, name):
-    settings = type("Settings", (), {"active": lambda self, metric: []})()
-    cells = cells_of_qc()
-    qc.write_qc(cells, settings, {}, name, tmp_path / "a.png")
-    with style.plain():
-        assert any(
-            text.startswith(f"{name}: ") for text in texts(qc.draw_qc(cells, settings, {}, name))
-        )
-    with matplotlibrc(STRANGE):
-        qc.write_qc(cells, settings, {}, name, tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_the_umaps_of_the_benchmark():

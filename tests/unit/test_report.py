@@ -75,6 +75,7 @@ CONFIG = {
     "cluster": {"embedding": "dice", "n_neighbors": 15, "exact_up_to": 100_000,
                 "flavor": "leidenalg", "resolutions": [0.5, 1.0], "choose": "auto"},
     "augment": {"below": 30, "target": 60, "spread": 0.5},
+    "figures": {"palette": {}},
     "report": {"title": None, "n_markers": 2, "genes": [], "max_mb": 12, "max_cells": 200_000},
 }  # fmt: skip
 OF_TRANSFERS = ("calibration.tsv.gz", "label_genes.tsv", "cluster_labels.tsv", "shift.tsv")
@@ -253,6 +254,25 @@ def write_lists(folder, transfer, lists):
     return {name: [folder / f"{name}.tsv"] for name in names}
 
 
+def write_qc_cells(folder, rng, obs, doublets):
+    """qc_cells.tsv.gz of each sample, as in qc.tsv: 200 cells, of which 3 had few genes."""
+    paths = []
+    for sample, n_kept in obs["sample"].value_counts(sort=False).items():
+        kept = np.arange(200) < n_kept
+        reason = np.where(kept, "", np.where(np.arange(200) >= 197, "min_genes", "mad"))
+        cells = pd.DataFrame({
+            "cell": [f"{sample}_{i}" for i in range(200)],
+            "n_genes": np.where(reason == "min_genes", 100, rng.integers(200, 900, 200)),
+            "total_counts": rng.integers(500, 5000, 200), "percent_mito": rng.uniform(0, 14, 200),
+            "percent_ribo": rng.uniform(10, 30, 200), "percent_spike": 0.0,
+            "doublet_score": rng.uniform(0, 0.5, 200) if doublets else np.nan,
+            "kept": kept, "reason": reason,
+        })  # fmt: skip
+        paths.append(folder / f"qc_cells_{sample}.tsv.gz")
+        write_table(cells, paths[-1])
+    return paths
+
+
 def write_truth(folder, obs):
     """truth.tsv.gz, of which confusion.tsv was made: the truth of every label is the label."""
     query = obs[obs["role"] == "query"]
@@ -298,16 +318,12 @@ def make_report_files(
         "dice_atlas": "0.1.0",
     }
     (folder / "card.json").write_text(json.dumps(card))
-    figures = []
-    for sample in obs["sample"].unique():
-        figures.append(folder / sample / "qc.png")
-        figures[-1].parent.mkdir()
-        Image.new("RGB", (150, 60), "white").save(figures[-1])
     tables = ("metrics", "qc", "confusion", "resolutions", "loss", "genes")
     return {
         "atlas": folder / "atlas.h5ad", "loadings": folder / "loadings.npz",
         "corrected": folder / "corrected.h5ad", "card": folder / "card.json",
-        "markers": folder / "markers.tsv.gz", "qc_figures": figures,
+        "markers": folder / "markers.tsv.gz",
+        "qc_cells": write_qc_cells(folder, rng, obs, doublets),
         **{name.split(".")[0]: [folder / name] if transfer else [] for name in OF_TRANSFERS},
         "templates": [
             root / "resources" / name
@@ -385,7 +401,7 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     assert "conditions" not in page.ids
     assert "DESeq2" not in page.words
     assert anchors <= page.ids
-    assert len(page.images) == 10 + 3
+    assert len(page.images) == 12
     for picture in page.images:
         assert picture["src"].startswith("data:image/png;base64,")
         assert picture["alt"]
@@ -449,9 +465,8 @@ def test_parts_that_are_absent_leave_no_hole(make_files, tmp_path, kind, monkeyp
         assert "nothing to measure" in page.words
         assert "A truncated SVD of the cells gave" in page.words
     assert not re.search(r"\bnan\b|\bNone\b(?!:)", page.words)
-    expected = 10 - {"no transfer": 3, "no truth": 1, "one cluster": 1, "one sample": 5}.get(
-        kind, 0
-    )
+    fewer = {"no transfer": 4, "no truth": 1, "one cluster": 1, "one sample": 6}
+    expected = 12 - fewer.get(kind, 0)
     assert len(list((tmp_path / "figures").glob("*.png"))) == expected
 
 
@@ -868,7 +883,9 @@ def test_expression_by_cluster_is_that_of_the_dense_matrix(make_files):
     path = make_files()["atlas"]
     atlas = ad.read_h5ad(path)
     clusters = atlas.obs["cluster"].astype(str).to_numpy()
-    found = expression.expression_by_cluster(path, ["G7", "none", "G2"], clusters, 0)
+    found = expression.mean_expression(path, ["G7", "none", "G2"], {"cluster": clusters}, 0)[
+        "cluster"
+    ]
     dense = pd.DataFrame(atlas[:, ["G7", "G2"]].X.toarray(), columns=["G7", "G2"])
     mean = dense.groupby(clusters).mean().stack()
     share = (dense > 0).groupby(clusters).mean().stack()
@@ -898,7 +915,7 @@ def test_the_methods_name_the_corrector_that_ran(make_files, monkeypatch):
 def test_the_atlas_is_opened_once_for_all_blocks(make_files, monkeypatch):
     path, opened = make_files()["atlas"], []
     clusters = ad.read_h5ad(path).obs["cluster"].astype(str).to_numpy()
-    expected = expression.expression_by_cluster(path, ["G7", "G2"], clusters, 0)
+    expected = expression.mean_expression(path, ["G7", "G2"], {"cluster": clusters}, 0)["cluster"]
 
     def open_file(*arguments, **keywords):
         opened.append(arguments)
@@ -907,7 +924,7 @@ def test_the_atlas_is_opened_once_for_all_blocks(make_files, monkeypatch):
     monkeypatch.setattr(blocks, "h5py", SimpleNamespace(File=open_file))
     monkeypatch.setattr(expression, "BLOCK_ROWS", 50)
     monkeypatch.setattr(expression.drawn_blocks, "__defaults__", (expression.MOST_CELLS, 50))
-    found = expression.expression_by_cluster(path, ["G7", "G2"], clusters, 0)
+    found = expression.mean_expression(path, ["G7", "G2"], {"cluster": clusters}, 0)["cluster"]
     pd.testing.assert_frame_equal(found, expected)
     assert len(opened) == 1
 

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +15,9 @@ from dice_atlas.report.data import read_report_data
 from test_report import make_files  # noqa: F401 (a fixture)
 
 SVG = "{http://www.w3.org/2000/svg}"
-SETTINGS = slides.SlideSettings.from_config({"formats": ["svg"], "dpi": 60})
+SETTINGS = slides.SlideSettings.from_config(
+    {"formats": ["svg"], "dpi": 60, "width": 7.4, "names": "all"}
+)
 MAPS = {"umap_types", "umap_origin", "umap_confidence"}
 
 
@@ -43,8 +46,8 @@ def test_figures_for_slides_are_complete_readable_and_their_data_true(files, tmp
 
 
 def every_figure_is_there_as_vector_with_its_data(folder):
-    whole = {"composition", "fit_and_training", "resolutions", "clusters_by_type", "markers",
-             "reliability", "confusion", *MAPS}  # fmt: skip
+    whole = {"composition", "qc", "markers_by_type", "fit_and_training", "resolutions", "confusion",
+             "clusters_by_type", "markers", "reliability", *MAPS}  # fmt: skip
     single = {f"umap_{name}" for name in (
         "cell_type", "cluster", "sample", "batch", "role", "cell_type_score", "cell_type_entropy",
         "dice_uncertainty",
@@ -111,7 +114,7 @@ def test_equal_figures_are_equal_files(files, tmp_path, suffix):
 
 def test_no_format_no_files(files, tmp_path):
     data = read_report_data(files, 2)
-    slides.write_slides(data, 2, tmp_path / "none", slides.SlideSettings((), 60))
+    slides.write_slides(data, 2, tmp_path / "none", replace(SETTINGS, formats=()))
     assert not (tmp_path / "none").exists()
 
 

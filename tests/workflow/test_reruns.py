@@ -62,7 +62,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         ({"annotate": {"rename": {"Dendritic": "DC"}}}, {"transfer_labels"}),
         ({"annotate": {"markers": "config/examples/markers_pbmc.csv"}}, {"score_markers"}),
         ({"report": {"genes": ["CD8B"], "max_mb": 5, "max_cells": 5000}}, {"render_report"}),
-        ({"figures": {"dpi": 100}}, {"render_report"}),
+        ({"figures": {"dpi": 100, "width": 3.5, "names": ["Dendritic"]}}, {"render_report"}),
         ({"denoise": {"samples": 5}}, {"denoise_shard"}),
         ({"annotate": {"nfeatures": 500}}, {"find_anchors"}),
         ({"prior": {"augmentation": "none"}}, {"train_prior"}),
@@ -74,7 +74,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
         "rename",
         "lists",
         "report",
-        "dpi",
+        "figures",
         "samples",
         "features",
         "augmentation",
@@ -85,7 +85,7 @@ def test_a_setting_reruns_the_stage_that_it_belongs_to_and_nothing_before(demo, 
     order = [
         "load_counts", "filter_cells", "select_genes", "normalize_log1p", "correct_batches",
         "fit_loadings", "train_prior", "denoise_shard", "find_anchors", "transfer_labels",
-        "combine_voters", "score_markers", "render_report",
+        "combine_voters", "score_markers", "write_atlas", "render_report",
     ]  # fmt: skip
     planned = set(demo.planned("--configfile", demo.config("changed", **keys)))
     assert first <= planned
@@ -98,6 +98,9 @@ def test_what_changes_no_cell_reruns_little(demo):
     assert set(title) == {"all", "render_report"}
     exports = demo.planned("--configfile", demo.config("exports", export=["zarr"]))
     assert set(exports) == {"all", "export_zarr"}
+    # The atlas holds the colours.
+    palette = demo.config("palette", figures={"palette": {"Dendritic": "#123456"}})
+    assert set(demo.planned("--configfile", palette)) == {"all", "write_atlas", "render_report"}
     # Length and start of Gibbs chains do not matter to the closed form, but to the provenance.
     gibbs = {"iterations": 7, "repeats": 3, "rho": {"start": 9.0}}
     planned = demo.planned("--configfile", demo.config("chains", denoise=gibbs))

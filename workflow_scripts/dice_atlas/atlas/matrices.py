@@ -17,11 +17,13 @@ from dice_atlas.counts.logged import logged_samples
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.numerics.blocks import SparseAppender, copy_array, read_blocks, stored_values
 from dice_atlas.numerics.scaling import log1p_normalize
-from dice_atlas.plots.categories import category_colors
+from dice_atlas.plots.categories import NO_CHOICE, category_colors, labels_of, unknown_labels
 from dice_atlas.plots.style import natural
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
+
+COLORS = "_colors"  # ends the key of a column's colours in uns
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def write_atlas(
     uns: Mapping[str, Any],
     selected: Sequence[str],
     target_sum: float,
+    palette: Mapping[str, str] = NO_CHOICE,
 ) -> None:
     """Write the atlas.
 
@@ -144,6 +147,7 @@ def write_atlas(
     obs, obsm, uns : of all cells, in that order.
     selected : genes that the embeddings were made of.
     target_sum : the total that every cell of X is brought to before log1p.
+    palette : colours of some labels.
 
     Raises
     ------
@@ -156,7 +160,7 @@ def write_atlas(
         index=genes.names,
     )
     obs = plain_strings(obs)
-    about = {**uns, **colors_of_categories(obs), "log1p": {"base": np.e}}
+    about = {**uns, **colors_of_categories(obs, palette), "log1p": {"base": np.e}}
     frame = ad.AnnData(obs=obs, var=var, obsm=dict(obsm), uns=about)
     frame.write_h5ad(path, compression="gzip")
     n_cells = write_matrices(path, samples, genes, target_sum)
@@ -193,13 +197,22 @@ def add_graph(path: str | Path, graph: str | Path) -> None:
                 copy_array(matrix[part], copied, part)
 
 
-def colors_of_categories(obs: pd.DataFrame) -> dict[str, np.ndarray]:
+def colors_of_categories(obs: pd.DataFrame, palette: Mapping[str, str]) -> dict[str, np.ndarray]:
     """uns["<column>_colors"], as scanpy reads them: in the order of the categories."""
+    if said := unknown_labels(palette, labels_of(obs), "figures.palette"):
+        logger.warning("%s", said)
     return {
-        f"{column}_colors": np.array([colors[c] for c in obs[column].cat.categories], dtype=object)
-        for column, colors in category_colors(obs).items()
+        f"{column}{COLORS}": np.array([colors[c] for c in obs[column].cat.categories], dtype=object)
+        for column, colors in category_colors(obs, palette).items()
         if isinstance(obs[column].dtype, pd.CategoricalDtype)
     }
+
+
+def stored_colors(path: str | Path) -> dict[str, np.ndarray]:
+    """Colours of a written atlas by column of obs, in the order of its categories."""
+    with h5py.File(path, "r") as file:
+        keys = [key for key in file["uns"] if key.endswith(COLORS)]
+    return {key.removesuffix(COLORS): read_part(path, f"uns/{key}") for key in keys}
 
 
 def plain_strings(obs: pd.DataFrame) -> pd.DataFrame:

@@ -38,16 +38,19 @@ class AtlasSettings:
     coverage : of the sets of labels, 0 to 1.
     ontology : Cell Ontology ids of labels, by hand.
     limits : above which the run approximated.
+    palette : colours of some labels.
     """
 
     voters: VoterSettings
     coverage: float
     ontology: Mapping[str, str]
     limits: Limits
+    palette: Mapping[str, str]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "AtlasSettings":
         """From the validated config."""
         annotate, limits = config["annotate"], Limits.from_config(config)
         voters = VoterSettings.from_config(annotate)
-        return cls(voters, annotate["coverage"], annotate["ontology"], limits)
+        palette = config["figures"]["palette"]
+        return cls(voters, annotate["coverage"], annotate["ontology"], limits, palette)

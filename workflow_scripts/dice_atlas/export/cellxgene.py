@@ -1,6 +1,7 @@
 """atlas.cellxgene.h5ad: the atlas as the schema of CELLxGENE (7.1) wants it."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
@@ -10,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import write_elem
 
-from dice_atlas.atlas.matrices import colors_of_categories
+from dice_atlas.atlas.matrices import COLORS, stored_colors
 from dice_atlas.counts.genes import is_ensembl, read_names
 from dice_atlas.errors import InputError
 from dice_atlas.export.targets import COUNTS, EMBEDDED, FIELDS, ORGANISM, require_fields
@@ -55,7 +56,7 @@ def write_cellxgene(atlas: str | Path, path: str | Path, title: str) -> None:
     organism = str(obs[ORGANISM].iloc[0])
     genes = genes_with_ids(read_part(atlas, "var"), SPECIES.get(organism))
     uns = {"title": title, ORGANISM: organism, "default_embedding": "X_umap"}
-    obs, colors = as_schema_wants(obs)
+    obs, colors = as_schema_wants(obs, stored_colors(atlas))
     var = pd.DataFrame({"feature_is_filtered": False}, index=pd.Index(genes.index, dtype=object))
     obsm = {key: read_part(atlas, f"obsm/{key}") for key in embedded}
     with atomic_path(path) as made:
@@ -116,8 +117,15 @@ def genes_with_ids(var: pd.DataFrame, species: str | None) -> pd.Series:
     return kept
 
 
-def as_schema_wants(obs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """obs with the schema's columns, and the colours of its categories."""
+def as_schema_wants(
+    obs: pd.DataFrame, colors: Mapping[str, np.ndarray]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """obs with the schema's columns, and the colours of its categories as they stand in uns.
+
+    Parameters
+    ----------
+    obs, colors : of the atlas, see `stored_colors`.
+    """
     renamed = {name: f"author_{name}" for name in THEIRS if name in obs}
     kept = obs.drop(columns=ORGANISM)
     if "is_primary_data" in kept:
@@ -127,9 +135,8 @@ def as_schema_wants(obs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, np.ndarr
         primary = kept["role"].astype(str) == "query"
     ids = kept["cell_type_ontology_term_id"].astype(str).replace("", "unknown")
     kept = kept.assign(is_primary_data=primary, cell_type_ontology_term_id=pd.Categorical(ids))
-    keys = {f"{name}_colors": f"{new}_colors" for name, new in renamed.items()}
-    colors = {keys.get(key, key): own for key, own in colors_of_categories(obs).items()}
-    return kept.rename(columns=renamed), colors
+    own = {f"{renamed.get(name, name)}{COLORS}": shades for name, shades in colors.items()}
+    return kept.rename(columns=renamed), own
 
 
 def copy_columns(atlas: str | Path, key: str, parent: h5py.Group, columns: np.ndarray) -> None:

@@ -1,16 +1,17 @@
 """A folder for R: counts as Cell Ranger writes them, tables, and a script for Seurat."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pandas as pd
 
+from dice_atlas.atlas.matrices import stored_colors
 from dice_atlas.export.targets import COUNTS, EMBEDDED
 from dice_atlas.files import atomic_path, gzip_stream
 from dice_atlas.numerics.blocks import read_blocks, stored_values
-from dice_atlas.plots.categories import category_colors
 from dice_atlas.tables import read_part
 
 # Classes of R by numpy's kinds.
@@ -53,7 +54,7 @@ def write_seurat(atlas: str | Path, script: str | Path, folder: str | Path) -> N
         embeddings(atlas, reductions, obs.index).to_csv(
             made / "embeddings.csv", index_label="cell", float_format="%.9g"
         )
-        columns(obs).to_csv(made / "columns.csv", index=False)
+        columns(obs, stored_colors(atlas)).to_csv(made / "columns.csv", index=False)
         (made / "import.R").write_text(text, encoding="utf-8")
 
 
@@ -90,14 +91,22 @@ def embeddings(atlas: str | Path, keys: Iterable[str], cells: pd.Index) -> pd.Da
     return pd.concat(tables, axis=1)
 
 
-def columns(obs: pd.DataFrame) -> pd.DataFrame:
-    """Class of each column in R; of a factor one row per level, in order, with its colour."""
-    colors, rows = category_colors(obs), []
+def columns(obs: pd.DataFrame, colors: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Class of each column in R; of a factor one row per level, in order, with its colour.
+
+    Parameters
+    ----------
+    obs, colors : of the atlas, see `stored_colors`.
+    """
+    rows = []
     for name in obs:
         values = obs[name]
         if isinstance(values.dtype, pd.CategoricalDtype):
-            own = colors.get(name, {})
-            rows += [(name, "factor", level, own.get(level, "")) for level in values.cat.categories]
+            levels = values.cat.categories
+            own = colors.get(str(name), [""] * len(levels))
+            rows += [
+                (name, "factor", level, color) for level, color in zip(levels, own, strict=True)
+            ]
         else:
             rows.append((name, CLASSES.get(values.dtype.kind, "character"), "", ""))
     return pd.DataFrame(rows, columns=["column", "class", "value", "color"])

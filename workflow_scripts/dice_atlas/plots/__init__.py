@@ -1,1 +1,1 @@
-"""What figures share: palettes, points, names on a map; the QC figure."""
+"""What figures share: palettes, points, names on a map."""

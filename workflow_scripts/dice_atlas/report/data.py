@@ -13,9 +13,10 @@ import pandas as pd
 from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.counts.criteria import PATTERNS
+from dice_atlas.counts.qc import read_cells
 from dice_atlas.names import MARKERS, SPACES, UNASSIGNED
 from dice_atlas.plots.categories import by_frequency, category_colors
-from dice_atlas.report.expression import expression_by_cluster
+from dice_atlas.report.expression import mean_expression
 from dice_atlas.report.settings import RunSettings
 from dice_atlas.tables import read_part, read_text_table
 from dice_atlas.transfer.conformal import score_threshold
@@ -53,6 +54,8 @@ class ReportData:
         Cells x 2.
     metrics, qc, confusion, resolutions, markers, loss, genes
         The tables of those names (workflow_scripts/README.md).
+    qc_cells
+        All cells before filtering: `sample`, the metrics of quality control, `kept`.
     calibration
         Held-out reference cells of the final space, or None where no labels were transferred.
     label_genes, cluster_labels, shift
@@ -65,8 +68,10 @@ class ReportData:
     marker_scores, marker_calls, marker_genes
         Clusters by type, clusters, and genes of the marker lists (annotation/markers/); None
         without lists.
-    expression
-        Of the top markers, by cluster (`expression_by_cluster`).
+    expression, type_expression
+        Of the top markers by cluster, and of `type_genes` by cell type (`mean_expression`).
+    type_genes
+        `label` and `gene`: those that tell the types apart, the first of each type first.
     singular_values, k
         Of the loadings.
     correction
@@ -85,6 +90,7 @@ class ReportData:
     umap: np.ndarray
     metrics: pd.DataFrame
     qc: pd.DataFrame
+    qc_cells: pd.DataFrame
     confusion: pd.DataFrame
     resolutions: pd.DataFrame
     markers: pd.DataFrame
@@ -101,6 +107,8 @@ class ReportData:
     marker_calls: pd.DataFrame | None
     marker_genes: pd.DataFrame | None
     expression: pd.DataFrame
+    type_genes: pd.DataFrame
+    type_expression: pd.DataFrame
     singular_values: np.ndarray
     k: int
     correction: dict[str, Any]
@@ -206,7 +214,7 @@ class ReportData:
     @cached_property
     def colors(self) -> dict[str, dict[str, str]]:
         """Colour of each value, by column of obs."""
-        return category_colors(self.obs)
+        return category_colors(self.obs, self.settings.palette)
 
     @cached_property
     def clusters(self) -> list[str]:
@@ -258,6 +266,26 @@ def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
     return up.sort_values("rank", kind="stable").groupby("cluster", sort=False).head(n)
 
 
+def genes_of_types(tables: Mapping[str, pd.DataFrame | None], n: int) -> pd.DataFrame:
+    """Genes that tell types apart: `label`, `gene`, n of each label, the first first.
+
+    Those that set the labels of the reference apart; without a transfer those of the marker lists
+    that were found; without these the markers of the clusters (`label` is "").
+    """
+    labels, lists = tables["label_genes"], tables["marker_genes"]
+    if labels is not None:
+        # Each label has two blocks by rank: the first is against all others.
+        table = labels.drop_duplicates(["label", "rank"])
+    elif lists is not None:
+        table = lists[(lists["sign"] > 0) & (lists["found"] != "")]
+        table = table.assign(label=table["type"], gene=table["found"])
+    else:
+        table = top_markers(of_transfer(tables["markers"]), n)
+        table = table.sort_values("cluster", kind="stable", key=lambda c: c.astype(int))
+        return table.assign(label="")[["label", "gene"]].reset_index(drop=True)
+    return table.groupby("label", sort=False).head(n)[["label", "gene"]].reset_index(drop=True)
+
+
 def as_text(obs: pd.DataFrame) -> pd.DataFrame:
     """The columns of names as plain strings."""
     columns = (
@@ -300,15 +328,22 @@ def read_report_data(
         held = tables["calibration"].query("role == 'reference'")
         tables["calibration"] = Levels.read(files["label_levels"]).merged(held)
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
-    clusters = obs["cluster"].to_numpy()
+    of_types = genes_of_types(tables, n_markers)
+    groups = {name: obs[name].to_numpy() for name in ("cluster", "cell_type")}
     seed = int(provenance["config"]["seed"])
+    found = mean_expression(
+        files["atlas"], list(dict.fromkeys([*genes, *of_types["gene"]])), groups, seed
+    )
     compared = [path for name in CONDITION_TABLES for path in files[name]]
     truth = next(iter(files["truth"]), None)
     return ReportData(
         obs=obs,
         umap=umap,
         **tables,
-        expression=expression_by_cluster(files["atlas"], genes, clusters, seed),
+        qc_cells=read_cells(files["qc_cells"], tables["qc"]["sample"]),
+        expression=found["cluster"][found["cluster"]["gene"].isin(genes)],
+        type_genes=of_types,
+        type_expression=found["cell_type"][found["cell_type"]["gene"].isin(of_types["gene"])],
         singular_values=singular_values,
         k=k,
         correction=read_part(files["corrected"], "uns/correction"),

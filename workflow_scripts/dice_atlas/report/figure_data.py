@@ -11,7 +11,7 @@ from matplotlib.container import Container
 from matplotlib.figure import Figure
 
 from dice_atlas.plots.points import drawn_rows
-from dice_atlas.report import annotation, maps
+from dice_atlas.report import annotation, maps, qc
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.marker_lists import of_lists
 
@@ -41,8 +41,12 @@ def table_of(name: str, figure: Figure, data: ReportData) -> pd.DataFrame:
     if name == "confusion":
         counts = annotation.confusion_counts(data.confusion, data.labelled_by)
         return shares(counts, "truth", "label")
+    if name == "qc":
+        return qc.qc_tidy(data.qc_cells, data.qc)
     if name == "markers":
         return data.expression
+    if name == "markers_by_type":
+        return data.type_expression
     if name == "marker_lists":
         return of_lists(data.marker_scores)
     return pd.DataFrame(points_of(figure), columns=["panel", "series", "x", "y"])

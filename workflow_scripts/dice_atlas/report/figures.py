@@ -8,20 +8,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dice_atlas.plots.style import styled
-from dice_atlas.report import annotation, composition, conditions, maps, marker_lists, stages
+from dice_atlas.report import annotation, composition, conditions, maps, marker_lists, qc, stages
 from dice_atlas.report.data import ReportData
 
 # Figures have so many pixels to the inch; a browser shows 100 of its own.
 DPI = 200
 
 
-def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]]:
-    """The figures that the atlas at hand allows, by file name."""
+def drawings(
+    data: ReportData, n_markers: int, names: maps.Names = None
+) -> dict[str, Callable[[], Figure]]:
+    """The figures that the atlas at hand allows, by file name; `names`: see `maps.named`."""
     seed, final = int(data.config["seed"]), data.labelled_by
     possible: dict[str, Callable[[], Figure]] = {
-        "umap_types": lambda: maps.umap_types(data, seed),
+        "umap_types": lambda: maps.umap_types(data, seed, names=names),
         "umap_confidence": lambda: maps.umap_confidence(data, seed),
         "composition": lambda: composition.composition(data),
+        "qc": lambda: qc.qc_figure(data.qc_cells, data.qc),
         "fit_and_training": lambda: stages.fit_and_training(data),
         "resolutions": lambda: stages.resolutions(data),
     }
@@ -32,6 +35,8 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
         possible["clusters_by_type"] = lambda: annotation.clusters_by_type(data)
     if len(data.expression):
         possible["markers"] = lambda: stages.marker_dots(data, n_markers)
+    if data.labels and stages.type_dot_genes(data, n_markers)[0]:
+        possible["markers_by_type"] = lambda: stages.type_dots(data, n_markers)
     if data.transferred and len(data.query):
         possible["reliability"] = lambda: annotation.reliability(data)
     if data.marker_calls is not None:
@@ -46,7 +51,9 @@ def drawings(data: ReportData, n_markers: int) -> dict[str, Callable[[], Figure]
     return possible
 
 
-def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
+def draw(
+    data: ReportData, n_markers: int, folder: Path, names: maps.Names = None
+) -> dict[str, Path]:
     """Write every figure as PNG.
 
     Parameters
@@ -54,6 +61,7 @@ def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
     data : tables and settings.
     n_markers : markers of each cluster in the dot plot.
     folder : is made if need be.
+    names : cell types that are named on maps, see `maps.named`.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def draw(data: ReportData, n_markers: int, folder: Path) -> dict[str, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
-    for name, drawing in drawings(data, n_markers).items():
+    for name, drawing in drawings(data, n_markers, names).items():
         paths[name] = folder / f"{name}.png"
         save_png(drawing(), paths[name])
     return paths

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import jinja2
 
 from dice_atlas.files import atomic_path
 from dice_atlas.names import EMBEDDINGS, MARKERS
+from dice_atlas.plots.categories import labels_of, unknown_labels
 from dice_atlas.plots.points import MOST_POINTS
 from dice_atlas.report import (
     annotation,
@@ -31,12 +33,13 @@ from dice_atlas.report.figures import DPI, draw
 from dice_atlas.report.finding import pick_json
 from dice_atlas.report.findings import look_first
 from dice_atlas.report.methods import methods, references
-from dice_atlas.report.stages import MOST_CLUSTERS, dot_genes
+from dice_atlas.report.qc import MOST_SAMPLES, MOST_VIOLINS
+from dice_atlas.report.stages import MOST_GROUPS, dot_genes, type_dot_genes
 from dice_atlas.texts import shown
 from dice_atlas.viewer.columns import Orders
 from dice_atlas.viewer.payload import Cells, Payload, ViewerSettings, make_payload
 
-QC_DPI = 150
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,27 +52,29 @@ class ReportSettings:
     n_markers : top markers.
     viewer : what the map holds.
     defaults : a config that sets nothing; what differs from it is told first.
+    names : cell types that are named on figures, see `maps.named`.
     """
 
     title: str | None
     n_markers: int
     viewer: ViewerSettings
     defaults: Mapping[str, Any]
+    names: maps.Names
 
     @classmethod
     def from_config(
-        cls, report: Mapping[str, Any], seed: int, defaults: Mapping[str, Any]
+        cls, report: Mapping[str, Any], seed: int, defaults: Mapping[str, Any], names: Any = "all"
     ) -> "ReportSettings":
-        """Settings from the `report` section of the config, the run's seed, and the defaults."""
-        viewer = ViewerSettings.from_config(report, seed)
-        return cls(report["title"], report["n_markers"], viewer, defaults)
+        """From the config's section `report`, seed, defaults of all keys, and `figures.names`."""
+        viewer, asked = ViewerSettings.from_config(report, seed), maps.names_asked(names)
+        return cls(report["title"], report["n_markers"], viewer, defaults, asked)
 
 
-def image(path: str | Path, dpi: int = DPI) -> dict[str, Any]:
+def image(path: str | Path) -> dict[str, Any]:
     """A PNG as a data URI, with the width and height it is shown at (CSS pixels)."""
     content = Path(path).read_bytes()
     # Width and height are big-endian words at the bytes 16 and 20 of a PNG.
-    width, height = (int.from_bytes(content[i : i + 4], "big") * 100 // dpi for i in (16, 20))
+    width, height = (int.from_bytes(content[i : i + 4], "big") * 100 // DPI for i in (16, 20))
     source = "data:image/png;base64," + base64.b64encode(content).decode()
     return {"src": source, "width": width, "height": height}
 
@@ -110,6 +115,16 @@ def all_tables(data: ReportData, n_markers: int) -> dict[str, tables.Table | Non
             confidence_tables.sample_table(data) if data.transferred and len(data.query) else None
         ),
     }
+
+
+def unknown(data: ReportData, names: maps.Names) -> list[str]:
+    """What the section `figures` says of labels that the atlas lacks, a sentence each."""
+    asked = names if isinstance(names, tuple) else ()
+    said = [
+        unknown_labels(data.settings.palette, labels_of(data.obs), "figures.palette"),
+        unknown_labels(asked, data.labels, "figures.names"),
+    ]
+    return [sentence for sentence in said if sentence]
 
 
 def cautious(data: ReportData) -> bool:
@@ -156,7 +171,6 @@ def render(
     data: ReportData,
     payload: Payload,
     figures: Mapping[str, str | Path],
-    qc_figures: Mapping[str, str | Path],
     settings: ReportSettings,
     name: str,
     templates: Sequence[str | Path],
@@ -168,7 +182,6 @@ def render(
     data : tables and settings.
     payload : of the map.
     figures : PNG files by name; what is missing is left out of the page.
-    qc_figures : PNG files by sample.
     settings : of the page.
     name : of the atlas, the title if settings give none.
     templates : jinja2 templates, that of the page first, then what it includes.
@@ -204,7 +217,9 @@ def render(
         tables=all_tables(data, settings.n_markers),
         n_markers=settings.n_markers,
         n_dots=dot_genes(data, settings.n_markers)[1],
-        most_clusters=MOST_CLUSTERS,
+        n_type_dots=type_dot_genes(data, settings.n_markers)[1],
+        most_groups=MOST_GROUPS,
+        unknown=unknown(data, settings.names),
         n_drawn=min(len(data.obs), MOST_POINTS),
         versions=dict(data.provenance["versions"]),
         inputs=data.provenance["inputs"],
@@ -215,7 +230,7 @@ def render(
             data.config, settings.defaults, data.provenance["samples"]
         ),
         figures={key: image(path) for key, path in figures.items()},
-        qc_figures={sample: image(path, QC_DPI) for sample, path in qc_figures.items()},
+        qc=(MOST_VIOLINS, MOST_SAMPLES),
     )
 
 
@@ -244,9 +259,10 @@ def write_report(
     settings : of the page.
     name : of the atlas.
     """
+    for sentence in unknown(data, settings.names):
+        logger.warning("%s", sentence)
     payload = make_payload(files["atlas"], cells_of(data), settings.viewer)
-    figures = draw(data, settings.n_markers, folder)
-    qc_figures = {Path(path).parent.name: path for path in files["qc_figures"]}
-    text = render(data, payload, figures, qc_figures, settings, name, files["templates"])
+    figures = draw(data, settings.n_markers, folder, settings.names)
+    text = render(data, payload, figures, settings, name, files["templates"])
     with atomic_path(page) as path:
         path.write_text(text, encoding="utf-8")

@@ -44,8 +44,8 @@ def file_table(inputs: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(columns, rows, [False] * len(columns))
 
 
-def qc_table(qc: pd.DataFrame) -> Table:
-    """The QC summary; limits that were not used are left out, and what they did not remove."""
+def used_columns(qc: pd.DataFrame) -> list[str]:
+    """Columns of qc.tsv that are shown: no limits that were not used, nor what they removed."""
     unused = {
         "removed_mad": qc["n_mads"].isna().all(),
         "removed_doublet": (qc["doublets"] != "remove").all(),
@@ -55,8 +55,12 @@ def qc_table(qc: pd.DataFrame) -> Table:
         unused |= {criterion.setting: idle, f"removed_{criterion.setting}": idle}
     for metric in (metric for metric in METRICS if metric.apart):
         unused[f"median_{metric.short}"] = not qc[f"median_{metric.short}"].any()
-    used = [name for name in QC_TITLES if qc[name].notna().any() and not unused.get(name)]
-    rows = []
+    return [name for name in QC_TITLES if qc[name].notna().any() and not unused.get(name)]
+
+
+def qc_table(qc: pd.DataFrame) -> Table:
+    """The QC summary."""
+    used, rows = used_columns(qc), []
     for row in qc.to_dict("records"):
         texts = [row["sample"], row["role"], row["batch"]]
         for name in used:

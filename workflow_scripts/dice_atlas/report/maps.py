@@ -1,6 +1,7 @@
 """UMAP figures."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,15 +27,14 @@ from dice_atlas.plots.style import (
 from dice_atlas.report.data import ReportData
 
 MOST_NAMES = 40
-# So many names find room on a map.
-MOST_ON_MAP = 24
+# Cell types that are named on maps: so many of the most frequent ones, these, or all (None).
+Names = int | tuple[str, ...] | None
 # With more types than this their legend takes the width of the page.
 MANY_TYPES = 14
 # Height of a map by its width, at the least.
 FLATTEST = 0.7
 # Inches over a map for its title, and on the left and below for the names of its axes.
 HEAD, EDGE = 0.35, 0.24
-SINGLE_WIDTH = 0.62 * FULL_WIDTH
 
 
 def limits(points: np.ndarray) -> np.ndarray:
@@ -60,13 +60,13 @@ def frame(axes: Axes, points: np.ndarray) -> None:
     axes.set_ylabel("UMAP 2", loc="bottom", fontsize=8, color=SOFT, labelpad=3)
 
 
-def map_width(n: int, beside: float = 0.1) -> float:
+def map_width(n: int, total: float, beside: float = 0.1) -> float:
     """Inches of one of n maps side by side."""
-    return (FULL_WIDTH / n if n > 1 else SINGLE_WIDTH) - EDGE - beside
+    return total / n - EDGE - beside
 
 
 def panels(
-    points: np.ndarray, n: int, under: float = 0.0, beside: float = 0.1
+    points: np.ndarray, n: int, total: float, under: float = 0.0, beside: float = 0.1
 ) -> tuple[Figure, list[Axes]]:
     """A figure of n maps side by side; every place is given, so that no legend moves a map.
 
@@ -74,6 +74,7 @@ def panels(
     ----------
     points : cells x 2, by which the maps get their shape.
     n : number of maps.
+    total : inches of the figure's width.
     under, beside : inches for what stands under all maps and on the right of each.
 
     Returns
@@ -81,7 +82,7 @@ def panels(
     The figure, and the axes of the maps.
     """
     low, high = limits(points)
-    width = map_width(n, beside)
+    width = map_width(n, total, beside)
     height = width * (high - low)[1] / (high - low)[0]
     step = width + EDGE + beside
     size = np.array([step * n, HEAD + height + EDGE + under])
@@ -122,7 +123,7 @@ def draw_categories(
     entries : category -> text of the legend, in order; none: no legend.
     width : inches of the legend.
     """
-    shades, size = values.map(colors).fillna(GREY).to_numpy(), point_size(len(points))
+    shades, size = values.map(colors).fillna(GREY).to_numpy(), size_of_points(axes, len(points))
     # Cells without a label lie on top and have another shape: they are those to look at.
     lost = (values == UNASSIGNED).to_numpy()
     for some, shape, width_of_line in ((~lost, "o", 0.0), (lost, "x", size**0.5 / 3)):
@@ -152,6 +153,11 @@ def inches(axes: Axes) -> np.ndarray:
     return np.multiply(axes.get_position().size, figure_of(axes).get_size_inches())
 
 
+def size_of_points(axes: Axes, n: int) -> float:
+    """Area of each of n points, in square points: smaller on a map smaller than half a page."""
+    return point_size(n) * float(np.clip((2.2 * inches(axes)[0] / FULL_WIDTH) ** 2, 0.3, 1.0))
+
+
 def anchors_of(points: np.ndarray, values: pd.Series, names: Sequence[str]) -> dict:
     """Densest place of each category that has points."""
     found = {name: points[(values == name).to_numpy()] for name in names}
@@ -170,8 +176,41 @@ def kinds_of(data: ReportData) -> dict[str, str]:
     return titles if data.labels else {"cluster": titles["cluster"]}
 
 
-def umap_types(data: ReportData, seed: int, only: str | None = None) -> Figure:
-    """Cell types (if there are any) and clusters, named on the map; or one of them alone."""
+def names_asked(setting: Any) -> Names:
+    """The cell types that `figures.names` of the config asks for."""
+    if setting == "all":
+        return None
+    return setting if isinstance(setting, int) else tuple(setting)
+
+
+def named(labels: Sequence[str], asked: Names) -> list[str]:
+    """Those of the labels, most frequent first, that are written on a map."""
+    if asked is None or isinstance(asked, int):
+        return list(labels)[:asked]
+    return [label for label in labels if label in asked]
+
+
+def width_of(maps: Sequence[str]) -> float:
+    """Inches of a figure of these maps on the page."""
+    return FULL_WIDTH if len(maps) > 1 else 0.62 * FULL_WIDTH
+
+
+def umap_types(
+    data: ReportData,
+    seed: int,
+    only: str | None = None,
+    width: float | None = None,
+    names: Names = None,
+) -> Figure:
+    """Cell types (if there are any) and clusters, named on the map; or one of them alone.
+
+    Parameters
+    ----------
+    data, seed : cells, and which of them are drawn.
+    only : column of a single map.
+    width : inches of the figure; None: as on the page.
+    names : cell types that are named, see `named`.
+    """
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
     orders = {"cluster": data.clusters}
@@ -179,17 +218,17 @@ def umap_types(data: ReportData, seed: int, only: str | None = None) -> Figure:
         orders = {"cell_type": [*data.labels, UNASSIGNED], **orders}
     orders = {key: order for key, order in orders.items() if only in (None, key)}
     entries = {key: counted(data.obs[key], order) for key, order in orders.items()}
-    width = map_width(len(orders))
-    if len(data.labels) > MANY_TYPES:
-        width, entries["cluster"] = FULL_WIDTH - EDGE, {}
+    total = width or width_of([*orders])
+    beneath = map_width(len(orders), total)
+    if len(data.labels) > MANY_TYPES and len(orders) > 1:
+        beneath, entries["cluster"] = total - EDGE, {}
     with styled():
-        figure, axes = panels(points, len(orders), legend_height(entries, width))
+        figure, axes = panels(points, len(orders), total, legend_height(entries, beneath))
         for panel, (key, order) in zip(axes, orders.items(), strict=True):
-            draw_categories(panel, points, obs[key], data.colors[key], entries[key], width)
+            draw_categories(panel, points, obs[key], data.colors[key], entries[key], beneath)
             panel.set_title(kinds_of(data)[key])
-            named = [name for name in order if name != UNASSIGNED]
-            most = MOST_ON_MAP if key == "cell_type" else len(named)
-            write_names(panel, anchors_of(points, obs[key], named[:most]), points)
+            shown = named(data.labels, names) if key == "cell_type" else order
+            write_names(panel, anchors_of(points, obs[key], shown), points)
     return figure
 
 
@@ -205,7 +244,9 @@ def origins(obs: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def umap_origin(data: ReportData, seed: int, only: str | None = None) -> Figure:
+def umap_origin(
+    data: ReportData, seed: int, only: str | None = None, width: float | None = None
+) -> Figure:
     """Samples, batches and roles; or one of them alone."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], data.obs.iloc[rows]
@@ -214,10 +255,11 @@ def umap_origin(data: ReportData, seed: int, only: str | None = None) -> Figure:
     orders = {"sample": data.samples, "batch": batches, "role": list(ROLE_COLORS)}
     entries = {key: counted(data.obs[key], orders[key]) for key in columns}
     with styled():
-        width = map_width(len(columns))
-        figure, axes = panels(points, len(columns), legend_height(entries, width))
+        total = width or width_of([*columns])
+        beneath = map_width(len(columns), total)
+        figure, axes = panels(points, len(columns), total, legend_height(entries, beneath))
         for panel, (key, title) in zip(axes, columns.items(), strict=True):
-            draw_categories(panel, points, obs[key], data.colors[key], entries[key], width)
+            draw_categories(panel, points, obs[key], data.colors[key], entries[key], beneath)
             panel.set_title(title)
     return figure
 
@@ -227,7 +269,7 @@ def draw_values(
 ) -> None:
     """Points coloured by a number; cells without one are grey and lie below."""
     there = np.isfinite(values)
-    size = point_size(len(points))
+    size = size_of_points(axes, len(points))
     grey, coloured = points[~there], points[there]
     axes.scatter(grey[:, 0], grey[:, 1], s=size, c=PALE, linewidths=0, rasterized=True)
     low, high = np.percentile(values[there], [1, 99]) if there.any() else (0, 1)
@@ -259,13 +301,15 @@ def values_of(data: ReportData) -> dict[str, tuple[str, str]]:
     return shown
 
 
-def umap_confidence(data: ReportData, seed: int, only: str | None = None) -> Figure:
+def umap_confidence(
+    data: ReportData, seed: int, only: str | None = None, width: float | None = None
+) -> Figure:
     """Score, entropy and the uncertainty of the denoised position; or one of them alone."""
     rows = drawn_rows(len(data.obs), seed)
     points, obs = data.umap[rows], with_counts(data.obs.iloc[rows])
     shown = {key: kind for key, kind in values_of(data).items() if only in (None, key)}
     with styled():
-        figure, axes = panels(points, len(shown), beside=0.7)
+        figure, axes = panels(points, len(shown), width or width_of([*shown]), beside=0.7)
         for panel, (column, (title, colors)) in zip(axes, shown.items(), strict=True):
             draw_values(figure, panel, points, obs[column].to_numpy(dtype=float), colors)
             panel.set_title(title)

@@ -19,7 +19,7 @@ from dice_atlas.transfer.settings import (
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of the stages, each in the stage's own type."""
+    """Settings of the stages, each in the stage's own type; colours that the user chose."""
 
     batch: BatchSettings
     denoise: DenoiseSettings
@@ -30,6 +30,7 @@ class RunSettings:
     calls: CallSettings
     cluster: ClusterSettings
     augment: AugmentSettings
+    palette: Mapping[str, str]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "RunSettings":
@@ -45,4 +46,5 @@ class RunSettings:
             CallSettings.from_config(annotate),
             ClusterSettings.from_config(config["cluster"]),
             AugmentSettings.from_config(config["augment"]),
+            config["figures"]["palette"],
         )

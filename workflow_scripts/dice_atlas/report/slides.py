@@ -42,25 +42,37 @@ class SlideSettings:
     ----------
     formats : of the vector files: svg, pdf; none: no figures but those of the page.
     dpi : pixels to the inch of the points in these files, and of single maps.
+    width : inches of single maps.
+    names : cell types that are named on maps, see `maps.named`.
     """
 
     formats: tuple[str, ...]
     dpi: int
+    width: float
+    names: maps.Names
 
     @classmethod
     def from_config(cls, figures: Mapping[str, Any]) -> "SlideSettings":
         """Settings from the `figures` section of the config."""
-        return cls(tuple(figures["formats"]), figures["dpi"])
+        formats, names = tuple(figures["formats"]), maps.names_asked(figures["names"])
+        return cls(formats, figures["dpi"], figures["width"], names)
 
 
-def single_maps(data: ReportData) -> dict[str, Callable[[], Figure]]:
+def single_maps(
+    data: ReportData, width: float, names: maps.Names
+) -> dict[str, Callable[[], Figure]]:
     """Each panel of the page's maps as a figure of its own, by file name."""
     seed = int(data.provenance["config"]["seed"])
-    columns = {column: maps.umap_types for column in maps.kinds_of(data)}
+    columns: dict[str, Callable[..., Figure]] = {
+        column: partial(maps.umap_types, names=names) for column in maps.kinds_of(data)
+    }
     if len(data.samples) > 1:
         columns |= {column: maps.umap_origin for column in maps.origins(data.obs)}
     columns |= {column: maps.umap_confidence for column in maps.values_of(data)}
-    return {f"umap_{column}": partial(draw, data, seed, column) for column, draw in columns.items()}
+    return {
+        f"umap_{column}": partial(draw, data, seed, column, width=width)
+        for column, draw in columns.items()
+    }
 
 
 def write_slides(data: ReportData, n_markers: int, folder: Path, settings: SlideSettings) -> None:
@@ -75,8 +87,8 @@ def write_slides(data: ReportData, n_markers: int, folder: Path, settings: Slide
     """
     if not settings.formats:
         return
-    single = single_maps(data)
-    for name, drawing in {**drawings(data, n_markers), **single}.items():
+    single = single_maps(data, settings.width, settings.names)
+    for name, drawing in {**drawings(data, n_markers, settings.names), **single}.items():
         figure = drawing()
         formats = ("png", *settings.formats) if name in single else settings.formats
         for suffix in formats:

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
+from dice_atlas.names import UNASSIGNED
 from dice_atlas.plots.style import (
     BLUE,
     FULL_WIDTH,
@@ -19,9 +20,9 @@ from dice_atlas.plots.style import (
 )
 from dice_atlas.report.data import ReportData, top_markers
 
-# Genes and clusters that a dot plot can name legibly.
+# Genes and groups that a dot plot can name legibly.
 MOST_GENES = 62
-MOST_CLUSTERS = 60
+MOST_GROUPS = 60
 DOT = 90
 
 
@@ -125,33 +126,65 @@ def cluster_names(data: ReportData) -> dict[str, str]:
 
 
 def marker_dots(data: ReportData, n: int) -> Figure:
-    """Top markers in every cluster: size is the share of its cells, colour the mean expression."""
+    """Top markers in every cluster."""
     genes, _ = dot_genes(data, n)
-    clusters = [c for c in data.clusters if c in set(data.expression["cluster"])][:MOST_CLUSTERS]
-    table = data.expression[
-        data.expression["gene"].isin(genes) & data.expression["cluster"].isin(clusters)
-    ]
+    return dots(data.expression, "cluster", cluster_names(data), genes)
+
+
+def type_dot_genes(data: ReportData, n: int) -> tuple[list[str], int]:
+    """Genes of the dot plot by cell type in the order of the types, and how many of each."""
+    order = {label: i for i, label in enumerate(data.labels)}
+    table = data.type_genes[data.type_genes["gene"].isin(data.type_expression["gene"])]
+    if len(table) and (table["label"] == "").all():
+        return dot_genes(data, n)
+    table = table[table["label"].isin(order)]
+    fewer = max(1, min(n, MOST_GENES // max(table["label"].nunique(), 1)))
+    first = table.groupby("label", sort=False).head(fewer)
+    first = first.sort_values("label", kind="stable", key=lambda labels: labels.map(order))
+    return list(dict.fromkeys(first["gene"]))[:MOST_GENES], fewer
+
+
+def type_dots(data: ReportData, n: int) -> Figure:
+    """Genes that tell the types apart, in every type; cells without one last."""
+    genes, _ = type_dot_genes(data, n)
+    counts = data.obs["cell_type"].value_counts()
+    names = {name: f"{name} ({counts[name]:,})" for name in [*data.labels, UNASSIGNED]
+             if name in counts}  # fmt: skip
+    return dots(data.type_expression, "cell_type", names, genes)
+
+
+def dots(table: pd.DataFrame, key: str, names: dict[str, str], genes: list[str]) -> Figure:
+    """Genes by group: size is the share of its cells, colour the mean expression.
+
+    Parameters
+    ----------
+    table : see `mean_expression`.
+    key : its column of groups.
+    names : of the groups as they are written, in order; of many the first are drawn.
+    genes : in order.
+    """
+    groups = [name for name in names if name in set(table[key])][:MOST_GROUPS]
+    table = table[table["gene"].isin(genes) & table[key].isin(groups)]
     highest = table.groupby("gene")["mean"].transform("max").clip(lower=1e-9)
     x = table["gene"].map({gene: i for i, gene in enumerate(genes)})
-    y = table["cluster"].map({name: i for i, name in enumerate(clusters)})
-    names = cluster_names(data)
-    longest = max(len(names[c]) for c in clusters)
+    y = table[key].map({name: i for i, name in enumerate(groups)})
+    longest = max(len(names[name]) for name in groups)
     with styled():
         width = min(2.6 + 0.075 * longest + 0.24 * len(genes), FULL_WIDTH)
-        height = max(1.5 + 0.28 * len(clusters), 3.0)
+        height = max(1.5 + 0.28 * len(groups), 3.0)
         figure, axes = plt.subplots(figsize=(width, height))
         shown = axes.scatter(
             x, y, s=DOT * table["share"], c=table["mean"] / highest, cmap="Blues", vmin=0, vmax=1,
             linewidths=0.4, edgecolors="#7B8794",
         )  # fmt: skip
         axes.set_xticks(range(len(genes)), genes, rotation=90, fontsize=8.5)
-        axes.set_yticks(range(len(clusters)), [names[c] for c in clusters])
+        axes.set_yticks(range(len(groups)), [names[name] for name in groups])
         axes.set_xlim(-0.7, len(genes) - 0.3)
-        axes.set_ylim(len(clusters) - 0.4, -0.6)
+        axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.set_axisbelow(True)
         axes.grid(color=LINE, lw=0.5)
         axes.tick_params(length=0)
-        axes.set_ylabel("cluster")
+        axes.set_ylabel(key.replace("_", " "))
         handles = [
             axes.scatter([], [], s=DOT * share, color="#9FB3C8", label=f"{share:.0%}")
             for share in (0.1, 0.5, 1.0)
