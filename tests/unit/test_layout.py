@@ -225,6 +225,7 @@ NOT_SECTIONS = {
     "report/input_tables.py": {"inputs"},
     "report/maps.py": {"entries"},
     "report/methods.py": {"dice"},
+    "report/qc.py": {"row"},
     "report/synthesis.py": {"files"},
     "schemas.py": {"rule"},
     "synthesis/saved.py": {"card"},

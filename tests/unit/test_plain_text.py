@@ -77,7 +77,7 @@ def test_names_are_text_in_every_figure_of_the_report(data, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         paths = figures.draw(data, 2, tmp_path)
-    assert len(paths) == 11
+    assert len(paths) == 12
     kinds = set(RENAMED.values())
     for name, expected in {
         "umap_types": kinds,

@@ -397,7 +397,7 @@ def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     assert {"atlas.h5ad", "doubtful.tsv.gz", "figures/"} < own
     assert not [link for link in own if link.startswith(("/", ".")) or ":" in link]
     anchors = {link[1:] for link in page.links if link.startswith("#")}
-    assert len(anchors) == 8
+    assert len(anchors) == 9
     assert "conditions" not in page.ids
     assert "DESeq2" not in page.words
     assert anchors <= page.ids

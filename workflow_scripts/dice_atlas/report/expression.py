@@ -47,15 +47,15 @@ def mean_expression(
     """
     names = pd.Index(read_part(path, "var").index.astype(str))
     columns = names.get_indexer(list(genes))
-    genes, columns = np.array(genes, dtype=object)[columns >= 0], columns[columns >= 0]
-    sums = {name: GroupSums(own, len(genes)) for name, own in groups.items()}
+    found, columns = np.array(genes, dtype=object)[columns >= 0], columns[columns >= 0]
+    sums = {name: GroupSums(own, len(found)) for name, own in groups.items()}
     n = len(next(iter(groups.values())))
     drawn = [slice(start, min(start + BLOCK_ROWS, n)) for start in drawn_blocks(n, seed, most)]
     for rows, expression in zip(drawn, read_each(path, drawn), strict=True):
         block = expression[:, columns]
         for own in sums.values():
             own.add(rows, block)
-    return {name: own.table(name, genes) for name, own in sums.items()}
+    return {name: own.table(name, found) for name, own in sums.items()}
 
 
 class GroupSums:
