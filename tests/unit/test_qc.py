@@ -13,12 +13,10 @@ from dice_atlas.counts.qc import (
     filtered_sample,
     join_summaries,
     mad_limits,
-    read_cells,
     removal_reasons,
     set_apart,
 )
 from dice_atlas.errors import InputError
-from dice_atlas.files import write_table
 from factories import qc_settings
 from scipy import stats
 
@@ -217,15 +215,3 @@ def test_summaries_are_joined_as_written(tmp_path):
         (tmp_path / name).write_text(f"sample\tx\n{name}\t{value}\n")
     joined = join_summaries([tmp_path / "b", tmp_path / "a"])
     assert joined.to_dict("list") == {"sample": ["b", "a"], "x": ["0.5", ""]}
-
-
-def test_cells_of_all_samples_are_read_in_order(random_sample, tmp_path):
-    sample = set_apart(random_sample, limits())
-    cells, _ = assess_cells(sample, limits(min_genes=100), 0)
-    paths = [tmp_path / name for name in ("b.tsv.gz", "a.tsv.gz")]
-    for path in paths:
-        write_table(cells, path)
-    joined = read_cells(paths, ["b", "a"])
-    assert joined["sample"].tolist() == ["b"] * 300 + ["a"] * 300
-    assert joined["kept"].tolist() == cells["kept"].tolist() * 2
-    np.testing.assert_allclose(joined["percent_mito"][300:], cells["percent_mito"], rtol=1e-6)

@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.counts.criteria import METRICS, REASONS
+from dice_atlas.files import write_table
 from dice_atlas.report import qc
+from dice_atlas.report.data import read_qc_cells
 from factories import NO_QC
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
@@ -127,3 +129,17 @@ def test_what_was_not_computed_is_said_and_left_out_where_nobody_has_it():
     assert "percent_spike" in qc.metrics_of(cells.assign(percent_spike=1.0))
     one_value = cells.assign(percent_ribo=0.0, total_counts=1.0)
     qc.qc_figure(one_value, table).canvas.draw()
+
+
+def test_cells_of_all_samples_are_read_in_order(tmp_path):
+    cells, _ = made(2)
+    paths = [tmp_path / name for name in ("b.tsv.gz", "a.tsv.gz")]
+    for path, sample in zip(paths, ("s1", "s0"), strict=True):
+        own = cells[cells["sample"] == sample].drop(columns="sample")
+        write_table(own.assign(cell="x", reason=""), path)
+    joined = read_qc_cells(paths, ["b", "a"])
+    assert joined["sample"].tolist() == ["b"] * 150 + ["a"] * 150
+    expected = pd.concat([cells[150:], cells[:150]], ignore_index=True)
+    assert joined["kept"].tolist() == expected["kept"].tolist()
+    for name in ("n_genes", "percent_mito", "doublet_score"):
+        np.testing.assert_allclose(joined[name], expected[name], rtol=1e-5)

@@ -350,20 +350,3 @@ def join_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:
     """The samples' rows in the order of the sheet, fields as they were written."""
     tables = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in paths]
     return pd.concat(tables, ignore_index=True)
-
-
-def read_cells(paths: Sequence[str | Path], samples: Sequence[str]) -> pd.DataFrame:
-    """`sample`, the `METRICS`, `doublet_score` and `kept` of all cells before filtering.
-
-    Parameters
-    ----------
-    paths, samples : qc_cells.tsv.gz and the sample's name, in the same order.
-    """
-    numbers = dict.fromkeys((*METRIC_NAMES, "doublet_score"), np.float32)
-    tables = [
-        pd.read_csv(path, sep="\t", usecols=[*numbers, "kept"], dtype={**numbers, "kept": bool})
-        for path in paths
-    ]
-    lengths = [len(table) for table in tables]
-    names = np.repeat(np.array(list(samples), dtype=object), lengths)
-    return pd.concat(tables, ignore_index=True).assign(sample=names)

@@ -1,7 +1,7 @@
 """What the report is made of, read from the workflow's files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,7 @@ import pandas as pd
 
 from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
-from dice_atlas.counts.criteria import PATTERNS
-from dice_atlas.counts.qc import read_cells
+from dice_atlas.counts.criteria import METRIC_NAMES, PATTERNS
 from dice_atlas.names import MARKERS, SPACES, UNASSIGNED
 from dice_atlas.plots.categories import by_frequency, category_colors
 from dice_atlas.report.expression import mean_expression
@@ -260,6 +259,23 @@ def read_table(path: str | Path, name: str = "") -> pd.DataFrame:
     return read_text_table(path, *(column for column in header if column not in texts))
 
 
+def read_qc_cells(paths: Sequence[str | Path], samples: Sequence[str]) -> pd.DataFrame:
+    """All cells before filtering: `sample`, the metrics of quality control, `doublet_score`, `kept`.
+
+    Parameters
+    ----------
+    paths, samples : qc_cells.tsv.gz and the sample's name, in the same order.
+    """
+    numbers = dict.fromkeys((*METRIC_NAMES, "doublet_score"), np.float32)
+    tables = [
+        pd.read_csv(path, sep="\t", usecols=[*numbers, "kept"], dtype={**numbers, "kept": bool})
+        for path in paths
+    ]
+    lengths = [len(table) for table in tables]
+    names = np.repeat(np.array(list(samples), dtype=object), lengths)
+    return pd.concat(tables, ignore_index=True).assign(sample=names)
+
+
 def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
     """The first n markers of every cluster that are up in it."""
     up = markers[markers["log2_fold_change"] > 0]
@@ -340,7 +356,7 @@ def read_report_data(
         obs=obs,
         umap=umap,
         **tables,
-        qc_cells=read_cells(files["qc_cells"], tables["qc"]["sample"]),
+        qc_cells=read_qc_cells(files["qc_cells"], tables["qc"]["sample"]),
         expression=found["cluster"][found["cluster"]["gene"].isin(genes)],
         type_genes=of_types,
         type_expression=found["cell_type"][found["cell_type"]["gene"].isin(of_types["gene"])],

@@ -250,7 +250,7 @@ def qc_figure(cells: pd.DataFrame, qc: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    cells : see `counts.qc.read_cells`.
+    cells : see `report.data.read_qc_cells`.
     qc : qc.tsv.
     """
     qc = shown_rows(qc)
