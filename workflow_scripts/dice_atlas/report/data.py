@@ -260,7 +260,7 @@ def read_table(path: str | Path, name: str = "") -> pd.DataFrame:
 
 
 def read_qc_cells(paths: Sequence[str | Path], samples: Sequence[str]) -> pd.DataFrame:
-    """All cells before filtering: `sample`, the metrics of quality control, `doublet_score`, `kept`.
+    """All cells before filtering: `sample`, metrics of quality control, `doublet_score` and `kept`.
 
     Parameters
     ----------
