@@ -460,7 +460,7 @@ def test_nothing_runs_over_the_side(open_page, width):
 
 def test_without_a_script_and_in_print_all_figures_are_there(open_page):
     page = open_page(java_script_enabled=False)
-    assert page.locator("img").count() == 13
+    assert page.locator("img").count() == 12
     assert all(one.is_visible() for one in page.locator("img").all())
     assert page.locator("#look").is_visible()
     assert not page.locator("#map").is_visible()
