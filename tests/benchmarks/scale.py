@@ -78,6 +78,26 @@ def make_sample(source: ad.AnnData, label: str, n: int, query: bool, seed: int, 
     made.write_h5ad(path, compression="lzf")
 
 
+def make_samples(
+    source: ad.AnnData, label: str, reference: int, samples: int, cells: int, folder: Path
+) -> str:
+    """Write a reference and query samples of made cells; returns their sheet (csv).
+
+    Parameters
+    ----------
+    source, label : real cells, and the obs column of their types.
+    reference, samples, cells : cells of the reference, query samples, and cells of each.
+    """
+    lines = ["sample,path,role,batch,labels,truth"]
+    for number in range(samples + 1):
+        name = f"q{number}" if number else "ref"
+        size, path = cells if number else reference, folder / f"{name}.h5ad"
+        make_sample(source, label, size, bool(number), number, path)
+        role, columns = ("query", f",{label}") if number else ("reference", f"{label},")
+        lines.append(f"{name},{path.name},{role},{name},{columns}")
+    return "\n".join(lines) + "\n"
+
+
 def rule_costs(folder: Path) -> pd.DataFrame:
     """Jobs, CPU seconds, seconds and memory (MiB) of the largest job, of each rule."""
     rows = []
@@ -162,23 +182,13 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     source = ad.read_h5ad(given.source)
     source = source[source.obs[given.label].notna()].copy()
-    lines = ["sample,path,role,batch,labels,truth"]
-    for number in range(given.samples + 1):
-        name = f"q{number}" if number else "ref"
-        path = folder / f"{name}.h5ad"
-        make_sample(
-            source, given.label, given.cells if number else given.reference, bool(number), number,
-            path,
-        )  # fmt: skip
-        role, columns = ("query", f",{given.label}") if number else ("reference", f"{given.label},")
-        lines.append(f"{name},{path.name},{role},{name},{columns}")
+    sheet = make_samples(source, given.label, given.reference, given.samples, given.cells, folder)
     config = {
         "atlas": "scale",
         "qc": {"min_genes": 100, "doublets": "off"},
         "denoise": {"shards": given.shards},
         **given.config,
     }
-    sheet = "\n".join(lines) + "\n"
     run_workflow(folder, sheet, config, given.cores)
     results = folder / "results/scale"
     costs = rule_costs(results / "benchmarks")
