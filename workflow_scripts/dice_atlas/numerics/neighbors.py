@@ -127,7 +127,7 @@ class Neighbors:
 def search_note(n_points: int, exact_up_to: int | None = None) -> str:
     """That neighbours among so many points are approximate, or "" (see `Neighbors`)."""
     most = EXACT_UP_TO if exact_up_to is None else exact_up_to
-    return f"neighbours among {n_points} cells are approximate" if n_points > most else ""
+    return f"neighbours among {n_points:,} cells are approximate" if n_points > most else ""
 
 
 def nearest(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
