@@ -32,6 +32,7 @@ scattergather:
 wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES)),
     space="|".join(map(re.escape, ALL_SPACES)),
+    embedding="|".join(map(re.escape, EMBEDDINGS)),
 
 
 localrules:

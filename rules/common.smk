@@ -93,7 +93,7 @@ from dice_atlas.conditions.settings import Grouping
 from dice_atlas.counts.formats import label_columns, member_files
 from dice_atlas.export.targets import TARGETS as EXPORTS
 from dice_atlas.export.targets import require_fields
-from dice_atlas.names import CELLTYPIST, CONSENSUS
+from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
@@ -415,6 +415,14 @@ def parents_file():
     return [parents] if isinstance(parents, str) else []
 
 
+def of_query(name):
+    """A file of the query's clusters in each embedding; none where no sample has a truth."""
+    return expand(
+        out(f"clusters/query/{{embedding}}/{name}"),
+        embedding=EMBEDDINGS if TRUTHS else [],
+    )
+
+
 def truth_files():
     """The query's truth; none where no sample has one."""
     return [out("truth.tsv.gz")] if TRUTHS else []
@@ -557,7 +565,7 @@ def refuse_a_short_queue():
     )
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     transfers = len(SPACES) * (len(QUERIES) if PER_SAMPLE else 1)
-    needed = shards + transfers + 7 + bool(marker_lists())
+    needed = shards + transfers + 7 + bool(marker_lists()) + 2 * bool(TRUTHS)
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

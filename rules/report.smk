@@ -1,11 +1,39 @@
 # What a reader gets: metrics, the atlas, the report.
 
 
+# Labels under new names are scored without new clusters: this rule knows no name of a label.
+rule cluster_query:
+    input:
+        embedding=lambda wildcards: embedding_of(wildcards.embedding),
+        latents=out("latent/latents.h5ad"),
+        truth=truth_files(),
+    output:
+        partitions=out("clusters/query/{embedding}/partitions.tsv.gz"),
+        resolutions=out("clusters/query/{embedding}/resolutions.tsv"),
+    log:
+        log_of("cluster_query/{embedding}"),
+    benchmark:
+        benchmark_of("cluster_query/{embedding}")
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=mem_mb(2500, 15),
+        runtime=runtime(60),
+    params:
+        cluster=config["cluster"] | {"choose": "stability", "embedding": ""},
+        seed=config["seed"],
+        sketch=config["scale"]["sketch"],
+    script:
+        "../workflow_scripts/cluster_query.py"
+
+
 rule score_metrics:
     input:
         latents=out("latent/latents.h5ad"),
         denoised=out("denoise/denoised.h5ad"),
         clusters=out("clusters/clusters.tsv.gz"),
+        partitions=of_query("partitions.tsv.gz"),
+        resolutions=of_query("resolutions.tsv"),
         calls=expand(out("annotation/{voter}/calls.tsv.gz"), voter=CALLED),
         truth=truth_files(),
         levels=level_files(),
@@ -28,7 +56,7 @@ rule score_metrics:
         mem_mb=mem_mb(2500, 15),
         runtime=runtime(60),
     params:
-        cluster=config["cluster"],
+        embedding=config["cluster"]["embedding"],
         seed=config["seed"],
         sketch=config["scale"]["sketch"],
     script:

@@ -1,7 +1,6 @@
 """score_metrics: embeddings, clusters and transferred labels against the truth (protocol blind)."""
 
 import anndata as ad
-from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.files import write_table
 from dice_atlas.logs import job_log
 from dice_atlas.scoring.atlas import (
@@ -11,6 +10,7 @@ from dice_atlas.scoring.atlas import (
     metrics_table,
     truth_of,
 )
+from dice_atlas.scoring.partitions import read_partitions
 from dice_atlas.tables import read_by_voter, read_text_table
 from dice_atlas.transfer.levels import Levels
 
@@ -24,9 +24,10 @@ if __name__ == "__main__":
         cells = gather_cells(latents, ad.read_h5ad(given.denoised), clusters, truth)
         log.info("%d query cells have a truth", int(cells.query.sum()))
         calls = read_by_voter(given.calls, "score", "entropy", "n_anchors")
-        settings = ClusterSettings.from_config(params.cluster)
         markers = marker_calls(given.markers)
-        metrics = metrics_table(cells, calls, settings, params.seed, params.sketch, markers)
+        partitions = read_partitions(given.partitions, given.resolutions, latents.obs_names)
+        judged = partitions, params.embedding, params.seed, params.sketch
+        metrics = metrics_table(cells, calls, *judged, markers)
         log.info("\n%s", metrics.drop(columns="note").to_string(index=False))
         log.info("%d scores", len(metrics))
         write_table(metrics, made.metrics)

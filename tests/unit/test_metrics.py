@@ -13,6 +13,7 @@ from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.silhouette import mean_silhouette
 from dice_atlas.numerics import neighbors
 from dice_atlas.scoring.groups import cluster_scores, label_scores, mixing_scores, transfer_scores
+from dice_atlas.scoring.partitions import query_partition
 from factories import CLUSTER, blobs
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
@@ -30,7 +31,7 @@ def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
 
     def notes():
         scores = label_scores(points, labels, 0) | mixing_scores(points, obs)
-        scores |= cluster_scores(points, labels, CLUSTER, 0)
+        scores |= cluster_scores(labels, query_partition(points, CLUSTER, 0)[0])
         scores |= knn_accuracy(points, labels, points[:20], labels[:20])
         return {name: score.note for name, score in scores.items()}
 
@@ -238,6 +239,8 @@ def test_mixing_is_two_when_two_roles_are_one_cloud_and_one_when_they_are_two():
 
 def test_clusters_of_few_cells_are_not_scored(mixed):
     points, labels = mixed
-    found = cluster_scores(points[:10], labels[:10].astype(str), CLUSTER, 0)
+    few, scan = query_partition(points[:10], CLUSTER, 0)
+    found = cluster_scores(labels[:10].astype(str), few)
+    assert scan.empty
     assert np.isnan(found["ari"].value)
     assert "not clustered" in found["ari"].note

@@ -11,6 +11,13 @@ from dice_atlas.errors import InputError
 from dice_atlas.files import write_table
 from dice_atlas.scoring.atlas import COLUMNS, confusion_table, gather_cells, metrics_table, truth_of
 from dice_atlas.scoring.groups import reference_cluster_scores
+from dice_atlas.scoring.partitions import (
+    all_partitions,
+    judged_cells,
+    partitions_of,
+    partitions_table,
+    read_partitions,
+)
 from dice_atlas.tables import read_text_table
 from factories import CLUSTER, blobs, make_results
 
@@ -41,10 +48,18 @@ def calls(paths):
     return {"dice": read_text_table(paths["calls"], "score", "entropy", "n_anchors")}
 
 
+def score(cells, paths, most=MANY):
+    judged = judged_cells(cells.query, cells.labelled, most, 0)
+    made = {
+        name: partitions_of(points, judged, CLUSTER, 0, cells.sd.get(name))
+        for name, points in cells.embeddings.items()
+    }
+    return metrics_table(cells, calls(paths), made, CLUSTER.embedding, 0, most)
+
+
 @pytest.fixture(scope="module")
 def scored(paths):
-    cells = load(paths, settings(paths["truth"]))
-    return metrics_table(cells, calls(paths), CLUSTER, 0, MANY)
+    return score(load(paths, settings(paths["truth"])), paths)
 
 
 def test_truth_is_of_the_sample_that_has_it(paths):
@@ -101,7 +116,7 @@ def test_values_that_are_known(scored, paths):
 
 def test_of_many_cells_some_are_drawn_and_the_table_says_so(paths, scored):
     cells = load(paths, settings(paths["truth"]))
-    found = metrics_table(cells, calls(paths), CLUSTER, 0, 50)
+    found = score(cells, paths, 50)
     embeddings = found["embedding"].isin(["pca", "harmony"])
     numbers = found[embeddings].groupby("cells")["n_cells"].unique()
     assert {name: own.tolist() for name, own in numbers.items()} == {
@@ -119,7 +134,7 @@ def test_of_many_cells_some_are_drawn_and_the_table_says_so(paths, scored):
 
 def test_a_draw_of_the_reference_is_noted_where_the_query_is_whole(paths):
     cells = load(paths, settings(paths["truth"]))
-    found = metrics_table(cells, calls(paths), CLUSTER, 0, 70)
+    found = score(cells, paths, 70)
     own = found[(found["cells"] == "query") & (found["embedding"] == "pca")]
     notes = own.set_index("metric")["note"]
     assert "drawn" not in notes["silhouette"]
@@ -140,7 +155,7 @@ def test_confusion(paths):
 
 def test_without_truth_only_the_rows_that_need_it_are_missing(paths):
     cells = load(paths)
-    found = metrics_table(cells, calls(paths), CLUSTER, 0, MANY)
+    found = score(cells, paths)
     assert set(found["cells"]) == {"reference", "all"}
     empty = confusion_table(cells, calls(paths))
     assert empty.empty
@@ -171,8 +186,45 @@ def test_the_reference_chooses_the_scale_of_the_clusters_that_the_query_is_score
     query = np.arange(len(codes)) % 2 == 0
     known, truth = np.where(query, "", label), np.where(query, label, "")
     cluster = replace(CLUSTER, resolutions=(0.01, 0.05, 0.3, 1.0))
-    found = reference_cluster_scores(points, known, truth, cluster, seed=0)["ari_reference"]
+    partitions = all_partitions(points, cluster, seed=0)
+    found = reference_cluster_scores(partitions, known, truth)["ari_reference"]
     assert found.value > 0.95
-    one = reference_cluster_scores(points, np.where(query, "", "a"), truth, CLUSTER, seed=0)
+    one = reference_cluster_scores(partitions, np.where(query, "", "a"), truth)
     assert np.isnan(one["ari_reference"].value)
     assert one["ari_reference"].note == "the reference has fewer than two labels"
+
+
+@pytest.mark.parametrize("most", [MANY, 70, 50])
+def test_partitions_come_back_from_their_files(paths, tmp_path, most):
+    cells = load(paths, settings(paths["truth"]))
+    judged = judged_cells(cells.query, cells.labelled, most, 0)
+    made = partitions_of(cells.embeddings["pca"], judged, CLUSTER, 0)
+    names, folder = cells.obs.index, tmp_path / "pca"
+    folder.mkdir()
+    table, scan = folder / "partitions.tsv.gz", folder / "resolutions.tsv"
+    write_table(partitions_table(made, judged, names), table)
+    write_table(made.scan, scan)
+    read = read_partitions([table], [scan], names)["pca"]
+    assert read.alone.clusters.tolist() == list(made.alone.clusters)
+    assert (read.alone.resolution, read.alone.tried) == (made.alone.resolution, made.alone.tried)
+    assert read.both.columns.tolist() == made.both.columns.tolist()
+    assert (read.both.to_numpy() == made.both.to_numpy()).all()
+    assert len(read.both) == len(judged.both)
+    with pytest.raises(InputError, match="is of other cells"):
+        read_partitions([table], [scan], names[::-1])
+
+
+def test_without_truth_or_with_few_cells_there_are_no_partitions(paths, tmp_path):
+    cells = load(paths, settings(paths["truth"]))
+    few = np.flatnonzero(cells.query)[:10]
+    query = np.isin(np.arange(len(cells.obs)), few)
+    judged = judged_cells(query, np.zeros_like(query), MANY, 0)
+    made = partitions_of(cells.embeddings["pca"], judged, CLUSTER, 0)
+    assert made.alone is made.both is None
+    (tmp_path / "pca").mkdir()
+    table, scan = tmp_path / "pca/partitions.tsv.gz", tmp_path / "pca/resolutions.tsv"
+    write_table(partitions_table(made, judged, cells.obs.index), table)
+    write_table(made.scan, scan)
+    read = read_partitions([table], [scan], cells.obs.index)["pca"]
+    assert read.alone is read.both is None
+    assert str(read) == "fewer than 20 query cells with a truth: not clustered"

@@ -45,6 +45,7 @@ def test_changed_resolutions_rerun_clustering_and_what_hangs_on_it_only(demo):
     assert set(demo.planned("--configfile", changed)) == {
         "all",
         "cluster_cells",
+        "cluster_query",
         "embed_umap",
         "rank_markers",
         "explain_labels",
@@ -105,6 +106,15 @@ def test_what_changes_no_cell_reruns_little(demo):
     gibbs = {"iterations": 7, "repeats": 3, "rho": {"start": 9.0}}
     planned = demo.planned("--configfile", demo.config("chains", denoise=gibbs))
     assert set(planned) == {"all", "write_atlas", "render_report"}
+    # The query's own clusters are the same under other names, and whichever clusters are chosen.
+    for keys in (
+        {"annotate": {"rename": {"Dendritic": "DC"}}},
+        {"cluster": {"choose": 0.8}},
+        {"cluster": {"embedding": "pca"}},
+    ):
+        planned = demo.planned("--configfile", demo.config("names", **keys))
+        assert planned["score_metrics"] == 1
+        assert "cluster_query" not in planned
     # Variable genes are those of the space pca; the denoised space has its own.
     anchors = demo.planned("--configfile", demo.config("genes", annotate={"nfeatures": 500}))
     assert anchors["find_anchors"] == anchors["transfer_labels"] == 1
@@ -117,7 +127,8 @@ def test_changed_truth_reruns_the_metrics_and_the_report_only(demo):
     config = demo.config("truth", samples="config/other.tsv")
     planned = set(demo.planned("--configfile", config))
     # The atlas holds the sheet, as provenance.
-    assert planned == {"all", "read_truth", "score_metrics", "write_atlas", "render_report"}
+    of_metrics = {"read_truth", "cluster_query", "score_metrics"}
+    assert planned == {"all", *of_metrics, "write_atlas", "render_report"}
 
 
 def test_result_does_not_depend_on_the_number_of_shards(demo, tmp_path):

@@ -20,6 +20,7 @@ from dice_atlas.errors import InputError
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.score import Score
 from dice_atlas.scoring.groups import mixing_scores, reference_cluster_scores
+from dice_atlas.scoring.partitions import all_partitions
 from dice_atlas.tables import read_part
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def score(
     if not query.all():
         scores |= knn_accuracy(embedding[~query], names[~query], embedding[query], names[query])
         known, asked = np.where(query, "", names), np.where(query, names, "")
-        scores |= reference_cluster_scores(embedding, known, asked, cluster, seed)
+        partitions = all_partitions(embedding, cluster, seed)
+        scores |= reference_cluster_scores(partitions, known, asked)
         scores |= mixing_scores(embedding, truth[["role", "batch"]])
         own = names[query] == label
         if label and own.any() and label not in names[~query]:

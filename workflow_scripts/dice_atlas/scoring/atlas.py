@@ -8,7 +8,6 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.settings import ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.metrics.classification import classification_scores
@@ -16,7 +15,7 @@ from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score, noted
 from dice_atlas.names import EMBEDDINGS, MARKERS, UNASSIGNED
-from dice_atlas.numerics.sketch import drawn, note_of
+from dice_atlas.numerics.sketch import note_of
 from dice_atlas.scoring.groups import (
     cluster_scores,
     label_scores,
@@ -24,6 +23,7 @@ from dice_atlas.scoring.groups import (
     reference_cluster_scores,
     transfer_scores,
 )
+from dice_atlas.scoring.partitions import Partitions, judged_cells
 from dice_atlas.tables import read_part, read_text_table
 
 logger = logging.getLogger(__name__)
@@ -59,12 +59,22 @@ class Cells:
     @property
     def query(self) -> np.ndarray:
         """Query cells that have a truth (mask)."""
-        return self.role("query") & (self.truth != "")
+        return query_cells(self.obs, self.truth)
 
     @property
     def labelled(self) -> np.ndarray:
         """Reference cells that have a label (mask)."""
-        return self.role("reference") & (self.obs["label"] != "").to_numpy()
+        return labelled_cells(self.obs)
+
+
+def query_cells(obs: pd.DataFrame, truth: np.ndarray) -> np.ndarray:
+    """Which cells are query cells with a truth (mask)."""
+    return (obs["role"] == "query").to_numpy() & (truth != "")
+
+
+def labelled_cells(obs: pd.DataFrame) -> np.ndarray:
+    """Which cells are reference cells with a label (mask)."""
+    return (obs["role"] == "reference").to_numpy() & (obs["label"].astype(str) != "").to_numpy()
 
 
 def gather_cells(
@@ -102,33 +112,30 @@ def truth_of(cells: pd.Index, paths: Sequence[str]) -> np.ndarray:
 
 
 def embedding_rows(
-    cells: Cells, cluster: ClusterSettings, seed: int, most: int
+    cells: Cells, partitions: Mapping[str, Partitions], seed: int, most: int
 ) -> Iterator[tuple[str, str, int, dict[str, Score]]]:
     """(cells, embedding, number of cells, scores) of every embedding.
 
     Of more than `most` query, reference or all cells, so many are drawn.
     """
     labels = cells.obs["label"].to_numpy(dtype=object)
-    groups = (np.flatnonzero(cells.query), np.flatnonzero(cells.labelled), np.arange(len(labels)))
-    query, labelled, every = (drawn(rows, most, seed) for rows in groups)
-    of_query, of_labelled, of_all = map(note_of, (query, labelled, every), groups)
-    # The reference chooses the resolution of clusters of both: of either some must be there.
-    both = np.union1d(drawn(groups[0], most // 2, seed), drawn(groups[1], most // 2, seed))
-    both = every if len(every) == len(labels) else both
+    judged = judged_cells(cells.query, cells.labelled, most, seed)
+    query, labelled, every, both = judged
+    whole = (cells.query.nonzero()[0], cells.labelled.nonzero()[0], labels)
+    of_query, of_labelled, of_all = map(note_of, judged[:3], whole)
     known = np.where(cells.labelled, labels, "")[both]
     asked = np.where(cells.query, cells.truth, "")[both]
     for name, embedding in cells.embeddings.items():
         if len(query):
-            truth = cells.truth[query]
+            truth, own = cells.truth[query], partitions[name]
             scores = label_scores(embedding[query], truth, seed)
-            sd = cells.sd[name][query] if name in cells.sd else None
-            scores |= cluster_scores(embedding[query], truth, cluster, seed, sd)
-            if len(labelled):
+            scores |= cluster_scores(truth, own.alone)
+            if own.both is not None:
                 near, of_near = embedding[labelled], labels[labelled]
                 found = knn_accuracy(near, of_near, embedding[query], truth)
                 scores |= noted(found, f"reference: {of_labelled}" if of_labelled else "")
-                found = reference_cluster_scores(embedding[both], known, asked, cluster, seed)
-                scores |= noted(found, note_of(both, groups[2]))
+                found = reference_cluster_scores(own.both, known, asked)
+                scores |= noted(found, note_of(both, labels))
             yield "query", name, len(query), noted(scores, of_query)
         if len(labelled):
             scores = label_scores(embedding[labelled], labels[labelled], seed)
@@ -242,7 +249,8 @@ def confusion_table(cells: Cells, calls: Mapping[str, pd.DataFrame]) -> pd.DataF
 def metrics_table(
     cells: Cells,
     calls: Mapping[str, pd.DataFrame],
-    cluster: ClusterSettings,
+    partitions: Mapping[str, Partitions],
+    clustered: str,
     seed: int,
     most: int,
     markers: Mapping[str, pd.DataFrame] | None = None,
@@ -253,8 +261,9 @@ def metrics_table(
     ----------
     cells : all cells.
     calls : calls.tsv.gz by space.
-    cluster : how the query alone is clustered; `embedding` is that of the atlas's clusters.
-    seed : of the metrics and of the clusters.
+    partitions : clusters of each embedding; none is needed where no query cell has a truth.
+    clustered : the embedding of the atlas's clusters.
+    seed : of the metrics.
     most : cells that an embedding is judged on; of more, so many are drawn.
     markers : see `marker_calls`.
 
@@ -266,8 +275,8 @@ def metrics_table(
     without = int((cells.role("query") & (cells.truth == "")).sum())
     left_out = f"{without} query cells without truth are left out" if without else ""
     groups = [
-        *embedding_rows(cells, cluster, seed, most),
-        *atlas_cluster_rows(cells, cluster.embedding),
+        *embedding_rows(cells, partitions, seed, most),
+        *atlas_cluster_rows(cells, clustered),
         *transfer_rows(cells, calls),
         *marker_rows(cells, markers or {}),
     ]

@@ -1,17 +1,9 @@
 """The metrics that are reported together: of labels, clusters, mixing and label transfer."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.graph import neighbor_graph
-from dice_atlas.clustering.leiden import leiden_clusters
-from dice_atlas.clustering.resolution import (
-    reference_agreement,
-    scan_embedding,
-)
-from dice_atlas.clustering.settings import ClusterSettings
+from dice_atlas.clustering.resolution import reference_agreement
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
@@ -20,9 +12,7 @@ from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.score import Score, noted, undefined
 from dice_atlas.metrics.silhouette import mean_silhouette
 from dice_atlas.numerics.neighbors import search_note
-
-# Fewer cells make no graph worth clustering.
-MIN_CLUSTERED = 20
+from dice_atlas.scoring.partitions import MIN_CLUSTERED, Partition
 
 
 def label_scores(embedding: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Score]:
@@ -34,48 +24,36 @@ def label_scores(embedding: np.ndarray, labels: np.ndarray, seed: int) -> dict[s
     }
 
 
-def cluster_scores(
-    embedding: np.ndarray,
-    truth: np.ndarray,
-    cluster: ClusterSettings,
-    seed: int,
-    sd: np.ndarray | None = None,
-) -> dict[str, Score]:
-    """Clusters of these cells alone, resolution chosen without labels, against the truth.
+def cluster_scores(truth: np.ndarray, partition: Partition | None) -> dict[str, Score]:
+    """Clusters of the query alone, resolution chosen without labels, against the truth.
 
-    `sd` is the embedding's posterior standard deviation (cells x k), where it has one.
+    Parameters
+    ----------
+    truth : of these cells.
+    partition : of these cells; None: they are too few.
     """
-    if len(embedding) < MIN_CLUSTERED:
+    if partition is None:
         names = ("n_clusters", "ari", "nmi", "nmi_max", "v_measure")
-        why = f"{len(embedding)} cells, fewer than {MIN_CLUSTERED}: not clustered"
+        why = f"{len(truth)} cells, fewer than {MIN_CLUSTERED}: not clustered"
         return dict.fromkeys(names, undefined(why))
-    scan = scan_embedding(embedding, replace(cluster, choose="stability"), seed, sd)
-    chosen = scan.table[scan.table["chosen"]].iloc[0]
-    chosen_of = f"resolution {chosen['resolution']:g} of {len(scan.table)}"
-    about = search_note(len(embedding))
-    scores = {"n_clusters": Score(float(chosen["n_clusters"]), chosen_of)}
-    scores |= partition_agreement(truth, scan.chosen)
-    return noted(scores, about)
+    chosen_of = f"resolution {partition.resolution:g} of {partition.tried}"
+    number = float(len(np.unique(partition.clusters.astype(str))))
+    scores = {"n_clusters": Score(number, chosen_of)}
+    scores |= partition_agreement(truth, partition.clusters)
+    return noted(scores, search_note(len(truth)))
 
 
 def reference_cluster_scores(
-    embedding: np.ndarray,
-    labels: np.ndarray,
-    truth: np.ndarray,
-    cluster: ClusterSettings,
-    seed: int,
+    partitions: pd.DataFrame, labels: np.ndarray, truth: np.ndarray
 ) -> dict[str, Score]:
     """Clusters of all cells, resolution by the reference's labels, against the query's truth.
 
     Parameters
     ----------
-    embedding : cells x k, reference and query.
+    partitions : cells x resolutions, reference and query; see `partitions.all_partitions`.
     labels : of the reference cells, "" for all others.
     truth : of the query cells, "" for all others.
-    cluster : settings; Leiden is igraph's in any case.
     """
-    graph = neighbor_graph(embedding, cluster.n_neighbors, seed)
-    partitions = leiden_clusters(graph, sorted(cluster.resolutions), seed, "igraph")
     agreement = reference_agreement(partitions, labels)
     if np.isnan(agreement).any():
         return {"ari_reference": undefined("the reference has fewer than two labels")}
