@@ -1,7 +1,12 @@
-# What a run says while it goes on: a line for each job that is done, and where the results are.
+# What a run says: its plan, a line for each job that is done, what goes on where nothing is done
+# for a while, and where the results are.
+import json
 import logging
+import subprocess
+import threading
 
-from dice_atlas.logs import last_result, warnings_of
+from dice_atlas.effort import Planned, guess_minutes, in_words, unknown_rules
+from dice_atlas.logs import last_result, state_of, warnings_of
 from snakemake_interface_logger_plugins.common import LogEvent
 
 # What of Snakemake's own lines goes to its log alone; `--verbose` shows them.
@@ -20,17 +25,46 @@ HIDDEN_STARTS = (
     "Finished job",
     "Touching output file",
     "Complete log(s)",
+    "Elapsed time",
     "Job ",  # SLURM: "Job 3 has been submitted with SLURM jobid 12 (log: ...)."
 )
+# The same before the first job: the plan says it in a line.
+HIDDEN_FIRST_EVENTS = (
+    LogEvent.WORKFLOW_STARTED,
+    LogEvent.RUN_INFO,
+    LogEvent.RESOURCES_INFO,
+)
+HIDDEN_FIRST_STARTS = (
+    "Assuming unrestricted shared",
+    "Building DAG",
+    "Using shell",
+    "Conda environments: ignored",
+    "Singularity containers: ignored",
+)
+NOTHING = "Nothing to be done"
+# Seconds without a line until it is said what goes on; then twice as many, up to the most.
+SILENCE, MOST_SILENCE = 30, 600
+MOST_SAID = 3  # jobs that a pulse names
+HEADER_PATIENCE = 5  # seconds for the headers of all count files
+PAGES = ("report.html", "atlas.h5ad", "synthetic.h5ad")
 
 
 def is_shown(record):
-    """Whether a line of Snakemake's goes to the terminal."""
+    """Whether a line of Snakemake's goes to the terminal while jobs run."""
     if record.levelno >= logging.WARNING or hasattr(record, "of_progress"):
         return True
     if getattr(record, "event", None) in HIDDEN_EVENTS:
         return False
     return not str(record.msg).startswith(HIDDEN_STARTS)
+
+
+def is_shown_first(record):
+    """The same before the first job; of a dry run everything is."""
+    if record.levelno >= logging.WARNING or workflow.dryrun:
+        return True
+    if getattr(record, "event", None) in HIDDEN_FIRST_EVENTS:
+        return False
+    return not str(record.msg).startswith(HIDDEN_FIRST_STARTS)
 
 
 def said(line):
@@ -39,24 +73,31 @@ def said(line):
 
 
 class JobLines(logging.Handler):
-    """A line for each job that is done: its result and its seconds; each warning once."""
+    """A line for each job that is done: its result and its seconds; each warning once.
+
+    Where no line was said for a while, one for each of some jobs that go on.
+    """
 
     def __init__(self, total):
         super().__init__()
         self.total, self.done = total, 0
-        self.started, self.warned = {}, set()
+        self.going, self.warned = {}, set()
+        self.last, self.silence = time.time(), SILENCE
 
     def emit(self, record):
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
-            self.started[record.jobid] = record
-        elif event == LogEvent.JOB_FINISHED and record.job_id in self.started:
-            self.finished(self.started.pop(record.job_id))
+            self.going[record.jobid] = record, time.time()
+        elif event == LogEvent.JOB_ERROR:
+            self.going.pop(record.jobid, None)
+        elif event == LogEvent.JOB_FINISHED and record.job_id in self.going:
+            self.finished(self.going.pop(record.job_id)[0])
 
     def finished(self, job):
         if not job.log:  # a target
             return
         self.done += 1
+        self.last, self.silence = time.time(), SILENCE
         result = last_result(job.log[0])
         place = f"[{self.done:{len(str(self.total))}}/{self.total}]"
         said(
@@ -67,6 +108,31 @@ class JobLines(logging.Handler):
                 self.warned.add(warning)
                 said(f"    Warning: {warning}")
 
+    def pulse(self, now):
+        """Say what goes on, if nothing was said for a while."""
+        if now - self.last < self.silence:
+            return
+        self.last, self.silence = now, min(2 * self.silence, MOST_SILENCE)
+        going = [(job, sent) for job, sent in list(self.going.values()) if job.log]
+        states = {
+            named(job.rule_name, job.wildcards): state_of(job.log[0], sent, now)
+            for job, sent in going
+        }
+        begun = [f"{name}, {state}" for name, state in states.items() if state]
+        lines = begun[:MOST_SAID]
+        if len(begun) > MOST_SAID:
+            lines.append(f"{len(begun) - MOST_SAID} more jobs go on")
+        if waiting := len(states) - len(begun):
+            lines.append(f"{waiting} {'job waits' if waiting == 1 else 'jobs wait'}")
+        if lines:
+            said("\n".join(f"    ... {line}" for line in lines))
+
+    def beat(self):
+        """Look once a second whether there is something to say; ends with the process."""
+        pause = threading.Event()
+        while not pause.wait(1):
+            self.pulse(time.time())
+
     @staticmethod
     def seconds(job):
         try:
@@ -74,6 +140,94 @@ class JobLines(logging.Handler):
             return f" ({float(fields[0]):.0f} s)"
         except (OSError, TypeError, IndexError, ValueError):
             return ""  # a job without such a file
+
+
+class Plan(logging.Handler):
+    """What is said before the first job, and in place of jobs where there are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.planned = False
+
+    def emit(self, record):
+        if getattr(record, "event", None) == LogEvent.RUN_INFO and not self.planned:
+            self.planned = True
+            said(plan())
+        elif str(record.msg).startswith(NOTHING):
+            if lines := results_there([out("atlas.h5ad"), out("report.html")]):
+                said("\n".join(["Look at:", *lines]))
+
+
+def plan():
+    """Samples, cells, jobs, and a guess of the time."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.log]
+    numbers = [
+        f"{len(names)} {what}"
+        for names, what in ((REFERENCES, "reference"), (QUERIES, "query"))
+        if names
+    ]
+    cells = known_cells()
+    said_of_cells = f", {cells:,} cells" if cells else ""
+    counted = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}"
+    return (
+        f"Plan: {counted} for {len(SAMPLES)} samples ({', '.join(numbers)}){said_of_cells}; "
+        f"{guess(jobs, cells)}."
+    )
+
+
+def guess(jobs, cells):
+    """About how long the jobs take, if that can be said at all."""
+    places = {job: i for i, job in enumerate(jobs)}
+    planned = [
+        Planned(
+            job.rule.name,
+            str(job.benchmark) if job.benchmark else None,
+            [
+                places[other]
+                for other in workflow.dag.dependencies[job]
+                if other in places
+            ],
+        )
+        for job in jobs
+    ]
+    if unknown := unknown_rules(planned, config):
+        return f"no guess of the time: nothing is known of {', '.join(unknown)}"
+    if not cells:
+        return "no guess of the time: the number of cells is not known before they are read"
+    cores = workflow._cores if workflow.local_exec else None
+    minutes = in_words(guess_minutes(planned, cells, cores, config))
+    where = f"on {cores} idle core{'s' * (cores != 1)}" if cores else "and the queue's"
+    return f"a guess of the time: {minutes} {where}"
+
+
+def known_cells():
+    """Cells of all samples, of those that were read or by the headers of their files, else None.
+
+    In a process of its own, and not for long: files may be damaged, or far away.
+    """
+    read = [out(f"samples/{name}/counts.h5ad") for name in SAMPLES]
+    paths = [
+        path if os.path.exists(path) else SHEET[name]["path"]
+        for name, path in zip(SAMPLES, read)
+    ]
+    command = [sys.executable, "-m", "dice_atlas.counts.sizes", *paths]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=HEADER_PATIENCE)
+        numbers = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return None if None in numbers else sum(numbers)
+
+
+def say_plan():
+    """From here on our own first lines in place of Snakemake's."""
+    output = workflow.output_settings
+    if not output or output.verbose or output.quiet or not workflow.is_main_process:
+        return
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(is_shown_first)
+    logger.addHandler(Plan())
 
 
 def say_progress():
@@ -85,27 +239,44 @@ def say_progress():
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
             handler.addFilter(is_shown)
-    logger.addHandler(JobLines(len(jobs)))
+    lines = JobLines(len(jobs))
+    logger.addHandler(lines)
+    threading.Thread(target=lines.beat, daemon=True).start()
+
+
+def results_there(paths):
+    """A line for each of the files that is there, and for each export older than the atlas."""
+    paths = list(dict.fromkeys(paths))
+    lines = [f"    {path}" for path in paths if os.path.exists(path)]
+    atlas = out("atlas.h5ad")
+    return lines + [
+        f"    {out(path)} is older than the atlas; to renew it: the target export_{name}"
+        for name, path in EXPORTS.items()
+        if atlas in paths
+        and os.path.exists(out(path))
+        and os.path.getmtime(out(path)) < os.path.getmtime(atlas)
+    ]
 
 
 def say_results():
-    """Where the pages are that this run made."""
+    """Where the pages are that this run made, and how long it took."""
     made = [
         str(path)
         for job in workflow.dag.needrun_jobs(exclude_finished=False)
         for path in job.output
-        if str(path).endswith(("report.html", "atlas.h5ad", "synthetic.h5ad"))
+        if str(path).endswith(PAGES)
     ]
-    lines = [f"    {path}" for path in dict.fromkeys(made) if os.path.exists(path)]
-    atlas = out("atlas.h5ad")
-    lines += [
-        f"    {out(path)} is older than the atlas; to renew it: the target export_{name}"
-        for name, path in EXPORTS.items()
-        if atlas in made
-        and os.path.exists(out(path))
-        and os.path.getmtime(out(path)) < os.path.getmtime(atlas)
-    ]
+    pair = [out("atlas.h5ad"), out("report.html")]
+    lines = results_there([*made, *(pair if set(pair) & set(made) else ())])
     seconds = time.time() - STARTED
     minutes, rest = divmod(round(seconds), 60)
     took = f"{minutes} min {rest} s" if minutes else f"{rest} s"
     said("\n".join([f"Done in {took}." + (" Look at:" if lines else ""), *lines]))
+
+
+# A module's main Snakefile is the user's own: their lines stay as they are.
+if CLONE and Path(workflow.main_snakefile).resolve() in (
+    CLONE.resolve() / "Snakefile",
+    CLONE.resolve() / "workflow/Snakefile",
+):
+    say_plan()

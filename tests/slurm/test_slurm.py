@@ -1,6 +1,7 @@
 """`snakemake --profile slurm` on a real SLURM: the demo, and faults that must lose nothing."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -129,9 +130,12 @@ def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
     output = cluster.run(copy)
     seconds = time.monotonic() - start
     assert "Done in " in output
+    assert re.search(r"^Plan: \d+ jobs for 3 samples .* and the queue's\.$", output, re.MULTILINE)
     jobs = cluster.since()
     benchmarks = list((copy.folder / "results/demo/benchmarks").rglob("*.tsv"))
     assert len(jobs) == len(benchmarks)  # one per job of the workflow
+    lines = re.findall(r"^\[ *(\d+)/(\d+)\] \w+.*: ", output, re.MULTILINE)
+    assert lines == [(str(i + 1), str(len(jobs))) for i in range(len(jobs))]
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     with_gpu = {job["Comment"].split("_wildcards")[0] for job in jobs if "gpu:1" in str(job)}
     assert with_gpu == {"rule_train_prior", "rule_denoise_shard"}

@@ -145,12 +145,37 @@ def read_log(path: str | Path) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def last_result(path: str | Path) -> str:
+def last_result(path: str | Path, default: str = "done") -> str:
     """The last line that a job logged before its seconds, cut to `RESULT_LENGTH` characters."""
     lines = [text for level, text in entries_of(path) if level == "INFO"]
     kept = [text for text in lines if text and "\n" not in text and not SECONDS.fullmatch(text)]
-    result = kept[-1] if kept else "done"
+    result = kept[-1] if kept else default
     return result if len(result) <= RESULT_LENGTH else f"{result[: RESULT_LENGTH - 4]} ..."
+
+
+def state_of(path: str | Path, since: float, now: float) -> str | None:
+    """How far a job is that goes on: its seconds and its last line; None: it has not begun.
+
+    A job of a cluster waits in a queue after it was sent; its log begins with the job.
+
+    Parameters
+    ----------
+    path : of its log.
+    since : when the job was sent. An older log is of an earlier run or attempt.
+    now : the time.
+    """
+    try:
+        # Times on a shared file system may be cut to seconds.
+        if os.stat(path).st_mtime < since - 1:
+            return None
+        written = ENTRY.search(read_log(path))
+    except OSError:
+        return None
+    began = since
+    if written:
+        began = max(since, time.mktime(time.strptime(written[0][:19], "%Y-%m-%d %H:%M:%S")))
+    line = last_result(path, default="")
+    return f"{max(0, now - began):.0f} s" + (f": {line}" if line else "")
 
 
 def warnings_of(path: str | Path) -> list[str]:

@@ -1,0 +1,143 @@
+"""A guess of how long jobs take, from what they took elsewhere."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and for each
+# 1,000 of the first 6,000 (`clustering.resolution` looks at no more of them many times). From the
+# demo and docs/scale/100000.tsv; a test compares them.
+SECONDS: dict[str, tuple[float, float, float]] = {
+    "make_demo_data": (2, 0, 0),
+    "load_counts": (0.8, 0.13, 0),
+    "read_truth": (1, 0.01, 0),
+    "filter_cells": (3, 0.13, 0),
+    "summarize_qc": (2, 0, 0),
+    "select_genes": (1, 0.08, 0),
+    "normalize_log1p": (1.7, 0.05, 0),
+    "correct_batches": (2.8, 0.06, 0),
+    "fit_loadings": (2.9, 0.04, 0),
+    "train_prior": (4.2, 0.02, 0),
+    "denoise_shard": (4, 0.87, 0),
+    "gather_denoised": (0.8, 0.01, 0),
+    "find_anchors": (2, 1.1, 0),
+    "transfer_labels": (1.7, 0.07, 0),
+    "gather_annotation": (1, 0.05, 0),
+    "vote_linear": (7, 0.06, 0),
+    "vote_table": (2, 0.02, 0),
+    "relate_labels": (1, 0, 0),
+    "combine_voters": (1, 0.07, 0),
+    "call_labels": (1.6, 0.02, 0),
+    "estimate_shift": (0.7, 0.01, 0),
+    "explain_labels": (1.4, 0.04, 0),
+    "score_levels": (1.5, 0.02, 0),
+    "cluster_cells": (4, 0.5, 8),
+    "cluster_query": (2, 0.6, 8),
+    "embed_umap": (7, 1, 0),
+    "rank_markers": (1.5, 0.04, 0),
+    "score_metrics": (3, 0.7, 0),
+    "write_atlas": (2, 0.08, 0),
+    "render_report": (9, 0.02, 0),
+    "export_seurat": (3, 0.2, 0),
+    "export_cellxgene": (3, 0.2, 0),
+    "export_zarr": (3, 0.2, 0),
+}
+CAPPED = 6_000
+# Rules whose jobs share the cells; a job of the others looks at all.
+SHARED = ("load_counts", "filter_cells", "denoise_shard")
+# Of each job, beside what it measures: Python and Snakemake.
+AROUND = 1.0
+# The network of the preset `fast`, and 1,000 cells by Gibbs (docs/benchmarks/samplers.tsv).
+TRAINING, GIBBS = 60.0, 180.0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job of a run.
+
+    Attributes
+    ----------
+    rule : its name.
+    benchmark : where an earlier run has noted what it took; may be missing.
+    needs : positions of the jobs that must be done before, in the list of all.
+    """
+
+    rule: str
+    benchmark: str | None
+    needs: Sequence[int] = ()
+
+
+def seconds_noted(path: str | Path | None) -> float | None:
+    """Seconds that a job took when it ran before, from its benchmark file; None: not known."""
+    try:
+        head, values = Path(path or "").read_text().splitlines()[:2]
+        return float(dict(zip(head.split("\t"), values.split("\t"), strict=True))["cpu_time"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def unknown_rules(jobs: Iterable[Planned], settings: Mapping[str, Any]) -> list[str]:
+    """Rules of which nothing is known: of no table, and without an earlier run."""
+    paper = settings["prior"]["preset"] == "paper" and not settings["prior"]["path"]
+    known = SECONDS.keys() - ({"train_prior"} if paper else set())
+    found = [j.rule for j in jobs if j.rule not in known and seconds_noted(j.benchmark) is None]
+    return list(dict.fromkeys(found))
+
+
+def seconds_of(job: Planned, n_alike: int, cells: int, settings: Mapping[str, Any]) -> float:
+    """CPU seconds of a job: those that it took before, where it did.
+
+    Parameters
+    ----------
+    n_alike : jobs of its rule.
+    cells : of all samples.
+    settings : sections `prior` and `denoise` of the config.
+    """
+    noted = seconds_noted(job.benchmark)
+    if noted is not None:
+        return noted
+    start, rate, capped = SECONDS[job.rule]
+    own = cells / n_alike if job.rule in SHARED else cells
+    if job.rule == "train_prior" and settings["prior"]["preset"] == "fast":
+        start += TRAINING
+    by_gibbs = settings["denoise"]["method"] == "gibbs"
+    if job.rule == "denoise_shard" and (
+        by_gibbs or settings["denoise"]["likelihood"] != "gaussian"
+    ):
+        rate = GIBBS
+    return start + (rate * own + capped * min(own, CAPPED)) / 1000
+
+
+def guess_minutes(
+    jobs: Sequence[Planned], cells: int, cores: int | None, settings: Mapping[str, Any]
+) -> float:
+    """Minutes of a run: all work over the cores, or the longest chain of jobs if that is more.
+
+    Parameters
+    ----------
+    jobs : in any order.
+    cells : of all samples.
+    cores : None: as many as are asked for (a cluster).
+    settings : see `seconds_of`.
+    """
+    alike = {rule: sum(job.rule == rule for job in jobs) for rule in {j.rule for j in jobs}}
+    own = [AROUND + seconds_of(job, alike[job.rule], cells, settings) for job in jobs]
+    ends: dict[int, float] = {}
+
+    def end(i: int) -> float:
+        if i not in ends:
+            ends[i] = own[i] + max(map(end, jobs[i].needs), default=0.0)
+        return ends[i]
+
+    longest = max(map(end, range(len(jobs))), default=0.0)
+    return max(longest, sum(own) / cores if cores else 0.0) / 60
+
+
+def in_words(minutes: float) -> str:
+    """A guess as people say it: no more digits than it is worth."""
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 90:
+        return f"about {minutes:.0f} min"
+    return f"about {minutes / 60:.0f} h"
