@@ -325,6 +325,16 @@ def sources(row):
     }
 
 
+def all_sources(row):
+    """Files that a row names, the truth's too."""
+    truth = row["truth_source"] if row["truth"] else ""
+    files = [*sources(row).values(), truth]
+    each = [
+        part for file in files for part in ([file] if isinstance(file, str) else file)
+    ]
+    return list(dict.fromkeys(filter(None, each)))
+
+
 def sample_sources(wildcards):
     return sources(SHEET[wildcards.sample])
 

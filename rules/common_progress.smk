@@ -5,8 +5,9 @@ import logging
 import subprocess
 import threading
 
-from dice_atlas.effort import Planned, guess_minutes, in_words, unknown_rules
-from dice_atlas.logs import last_result, state_of, warnings_of
+from dice_atlas.counts.formats import DEMO_CELLS
+from dice_atlas.effort import Pace, Planned, guess_minutes, in_words, unknown_rules
+from dice_atlas.logs import last_result, read_log, state_of, warnings_of
 from snakemake_interface_logger_plugins.common import LogEvent
 
 # What of Snakemake's own lines goes to its log alone; `--verbose` shows them.
@@ -152,7 +153,8 @@ class Plan(logging.Handler):
     def emit(self, record):
         if getattr(record, "event", None) == LogEvent.RUN_INFO and not self.planned:
             self.planned = True
-            said(plan())
+            if not any(job.rule.name == "check" for job in workflow.dag.jobs):
+                said("\n".join([plan(), *earlier_warnings()]))
         elif str(record.msg).startswith(NOTHING):
             if lines := results_there([out("atlas.h5ad"), out("report.html")]):
                 said("\n".join(["Look at:", *lines]))
@@ -175,6 +177,19 @@ def plan():
     )
 
 
+def earlier_warnings():
+    """For a dry run, which looks at no file: what `check` and earlier runs found."""
+    if not workflow.dryrun:
+        return []
+    logs = [str(job.log[0]) for job in workflow.dag.jobs if job.log]
+    found = [line for log in logs for line in warnings_of(log)]
+    if os.path.exists(log_of("check")):
+        lines = read_log(log_of("check")).splitlines()
+        found += [line for line in lines if line.startswith("Look at ")]
+    lines = [f"    {line}" for line in dict.fromkeys(found)]
+    return ["Warnings of earlier runs and of `check`:", *lines] if lines else []
+
+
 def guess(jobs, cells):
     """About how long the jobs take, if that can be said at all."""
     places = {job: i for i, job in enumerate(jobs)}
@@ -190,14 +205,16 @@ def guess(jobs, cells):
         )
         for job in jobs
     ]
-    if unknown := unknown_rules(planned, config):
+    pace = Pace.from_config(config["prior"], config["denoise"])
+    if unknown := unknown_rules(planned, pace):
         return f"no guess of the time: nothing is known of {', '.join(unknown)}"
     if not cells:
         return "no guess of the time: the number of cells is not known before they are read"
     cores = workflow._cores if workflow.local_exec else None
-    minutes = in_words(guess_minutes(planned, cells, cores, config))
-    where = f"on {cores} idle core{'s' * (cores != 1)}" if cores else "and the queue's"
-    return f"a guess of the time: {minutes} {where}"
+    minutes = in_words(guess_minutes(planned, cells, cores, pace))
+    if not cores:
+        return f"a guess of the time: {minutes}, beside the wait in the queue"
+    return f"a guess of the time: {minutes} on {cores} idle core{'s' * (cores != 1)}"
 
 
 def known_cells():
@@ -205,18 +222,20 @@ def known_cells():
 
     In a process of its own, and not for long: files may be damaged, or far away.
     """
-    read = [out(f"samples/{name}/counts.h5ad") for name in SAMPLES]
-    paths = [
-        path if os.path.exists(path) else SHEET[name]["path"]
-        for name, path in zip(SAMPLES, read)
-    ]
+    paths, made = [], 0
+    for name in SAMPLES:
+        own, read = SHEET[name]["path"], out(f"samples/{name}/counts.h5ad")
+        if own.startswith(DEMO) and not os.path.exists(own):
+            made += DEMO_CELLS[os.path.basename(own)]
+        else:
+            paths.append(read if os.path.exists(read) else own)
     command = [sys.executable, "-m", "dice_atlas.counts.sizes", *paths]
     try:
         done = subprocess.run(command, capture_output=True, timeout=HEADER_PATIENCE)
         numbers = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    return None if None in numbers else sum(numbers)
+    return None if None in numbers else sum(numbers, made)
 
 
 def say_plan():

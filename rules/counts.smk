@@ -65,14 +65,19 @@ rule read_truth:
         "../workflow_scripts/read_truth.py"
 
 
+# Reads names and some of the counts, where the format allows it.
 rule check:
     input:
-        counts=every_sample("samples/{sample}/counts.h5ad"),
-        truth=truth_files(),
+        sources=[path for row in SHEET.values() for path in all_sources(row)],
+        card=saved_prior_files("card.json"),
     log:
         log_of("check"),
     conda:
         "../envs/analysis.yaml"
+    params:
+        rows=[loaded(row) for row in SHEET.values()],
+        names=config["genes"]["names"],
+        truth=truth_settings(),
     script:
         "../workflow_scripts/check.py"
 

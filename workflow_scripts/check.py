@@ -1,14 +1,19 @@
-"""check: what was read of the samples, and what a run will take, on the terminal."""
+"""check: what is in the samples' files, and what a run will take, on the terminal."""
 
-from dice_atlas.counts.overview import overview, remarks
+from dice_atlas.counts.overview import look_at_all, remarks
+from dice_atlas.errors import InputError, bullets
+from dice_atlas.features.card import read_card
 from dice_atlas.logs import job_log
-from dice_atlas.tables import read_text_table
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
-        seen = overview(snakemake.input.counts)
-        known = [read_text_table(path)["truth"] for path in snakemake.input.truth]
-        text = "\n".join([seen.table.to_string(index=False), "", *remarks(seen, *known)])
-        log.info("\n%s", text)
-        print(f"\n{text}\n", flush=True)
-        log.info("%d samples were read", len(seen.table))
+        params = snakemake.params
+        seen = look_at_all(params.rows, params.names, params.truth)
+        if len(seen.table):
+            card = read_card(snakemake.input.card) if snakemake.input.card else None
+            text = "\n".join([seen.table.to_string(index=False), "", *remarks(seen, card)])
+            print(f"\n{text}\n", flush=True)
+            log.info("\n%s", text)
+        if seen.faults:
+            raise InputError(f"{len(seen.faults)} cannot be read:\n{bullets(seen.faults)}")
+        log.info("%d samples were looked at", len(seen.table))

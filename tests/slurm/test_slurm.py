@@ -130,7 +130,8 @@ def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
     output = cluster.run(copy)
     seconds = time.monotonic() - start
     assert "Done in " in output
-    assert re.search(r"^Plan: \d+ jobs for 3 samples .* and the queue's\.$", output, re.MULTILINE)
+    plan = r"^Plan: \d+ jobs for 3 samples .* 700 cells; a guess of .* queue\.$"
+    assert re.search(plan, output, re.MULTILINE)
     jobs = cluster.since()
     benchmarks = list((copy.folder / "results/demo/benchmarks").rglob("*.tsv"))
     assert len(jobs) == len(benchmarks)  # one per job of the workflow

@@ -6,6 +6,7 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 from dice_atlas.counts import demo
+from dice_atlas.counts.formats import DEMO_CELLS
 from dice_atlas.counts.readers import read_counts
 from dice_atlas.files import sha256
 
@@ -33,6 +34,14 @@ def test_distance_to_whole_numbers_is_measured():
     assert distance < 1e-9
     _, distance = demo.invert_log1p(logged, totals * 1.1)
     assert distance == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_plan_of_a_run_knows_the_numbers_of_cells(cells):
+    parts = demo.split_cells(cells.obs["cell_type"].to_numpy(), 0)
+    found = dict(
+        zip(("pbmc_ref.h5ad", "pbmc_q1", "pbmc_q2"), map(len, parts.values()), strict=True)
+    )
+    assert found == DEMO_CELLS
 
 
 def test_split(cells):

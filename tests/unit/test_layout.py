@@ -31,7 +31,16 @@ RANKS = (
     ("scoring", "atlas", "plots", "conditions"),
     ("report", "viewer", "benchmark", "export"),
     # What the Snakefile reads before any job.
-    ("inputs", "schemas", "spreadsheet", "settings", "settings_files", "sheet_settings", "sheet"),
+    (
+        "effort",
+        "inputs",
+        "schemas",
+        "spreadsheet",
+        "settings",
+        "settings_files",
+        "sheet_settings",
+        "sheet",
+    ),
 )
 RANK = {room: i for i, rooms in enumerate(RANKS) for room in rooms}
 MOST_LINES = 25
@@ -212,6 +221,7 @@ NOT_SECTIONS = {
     "atlas/columns.py": {"sheet"},
     "atlas/matrices.py": {"uns"},
     "counts/h5ad.py": {"stored"},
+    "counts/overview.py": {"rows", "card"},
     "counts/sample.py": {"row"},
     "dice/gene_space.py": {"latent"},
     "dice/sampler.py": {"latent"},

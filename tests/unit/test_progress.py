@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from dice_atlas.counts.sizes import cells_in
-from dice_atlas.effort import SECONDS, SHARED, Planned, guess_minutes, in_words, unknown_rules
+from dice_atlas.effort import SECONDS, SHARED, Pace, Planned, guess_minutes, in_words, unknown_rules
 from dice_atlas.logs import job_log, state_of
 from dice_atlas.settings import validate_config
 from snakemake_interface_logger_plugins.common import LogEvent
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = validate_config(
-    {"atlas": "x", "samples": "x"}, ROOT / "config/schemas/config.schema.json"
-)
+CONFIG = validate_config({"atlas": "x", "samples": "x"}, ROOT / "config/schemas/config.schema.json")
+PACE = Pace.from_config(CONFIG["prior"], CONFIG["denoise"])
 
 
 @pytest.fixture
@@ -134,12 +133,12 @@ def test_the_guess_is_the_work_over_the_cores_or_the_longest_chain(tmp_path):
     noted = tmp_path / "noted.tsv"
     noted.write_text("s\tcpu_time\n999\t119\n")
     jobs = [Planned("x", str(noted)), Planned("x", str(noted)), Planned("x", str(noted), [0])]
-    assert unknown_rules(jobs, SETTINGS) == []
+    assert unknown_rules(jobs, PACE) == []
     # A second is added to each.
-    assert guess_minutes(jobs, 1, 1, SETTINGS) == pytest.approx(6)
-    assert guess_minutes(jobs, 1, 2, SETTINGS) == pytest.approx(4)
-    assert guess_minutes(jobs, 1, None, SETTINGS) == pytest.approx(4)
-    assert unknown_rules([*jobs, Planned("y", None), Planned("x", "none")], SETTINGS) == ["y", "x"]
+    assert guess_minutes(jobs, 1, 1, PACE) == pytest.approx(6)
+    assert guess_minutes(jobs, 1, 2, PACE) == pytest.approx(4)
+    assert guess_minutes(jobs, 1, None, PACE) == pytest.approx(4)
+    assert unknown_rules([*jobs, Planned("y", None), Planned("x", "none")], PACE) == ["y", "x"]
     assert in_words(0.4) == "under a minute"
     assert in_words(89) == "about 89 min"
     assert in_words(300) == "about 5 h"
@@ -151,11 +150,12 @@ def test_the_guess_is_the_work_over_the_cores_or_the_longest_chain(tmp_path):
 )
 def test_settings_that_take_long_are_in_the_guess(section, key, value, rule):
     jobs = [Planned(rule, None)]
-    changed = SETTINGS | {section: SETTINGS[section] | {key: value}}
-    before = guess_minutes(jobs, 2_000, 1, SETTINGS)
-    assert guess_minutes(jobs, 2_000, 1, changed) > before + 0.9
-    paper = SETTINGS | {"prior": SETTINGS["prior"] | {"preset": "paper"}}
-    assert unknown_rules([Planned("train_prior", None)], paper) == ["train_prior"]
+    changed = CONFIG | {section: CONFIG[section] | {key: value}}
+    slow = Pace.from_config(changed["prior"], changed["denoise"])
+    assert guess_minutes(jobs, 2_000, 1, slow) > guess_minutes(jobs, 2_000, 1, PACE) + 0.9
+    assert unknown_rules([Planned("train_prior", None)], Pace("paper", False)) == ["train_prior"]
+    saved = Pace.from_config(CONFIG["prior"] | {"path": "x"}, CONFIG["denoise"])
+    assert unknown_rules([Planned("train_prior", None)], saved) == []
 
 
 def test_the_guess_is_that_of_the_benchmark():
@@ -163,7 +163,7 @@ def test_the_guess_is_that_of_the_benchmark():
     # Measured when score_metrics made the query's clusters itself.
     jobs = [Planned(r, None) for r, n in table["jobs"].items() for _ in range(n)]
     jobs += [Planned("cluster_query", None)] * 3
-    minutes = guess_minutes(jobs, 100_000, 1, SETTINGS)
+    minutes = guess_minutes(jobs, 100_000, 1, PACE)
     assert minutes == pytest.approx(table["cpu_seconds"].sum() / 60, rel=0.15)
     assert set(SHARED) < set(SECONDS)
 

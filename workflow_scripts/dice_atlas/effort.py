@@ -53,6 +53,26 @@ TRAINING, GIBBS = 60.0, 180.0
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Settings that make jobs take much longer than at the defaults.
+
+    Attributes
+    ----------
+    preset : of the prior that is trained; "" where a saved one is used.
+    gibbs : whether cells are denoised by Gibbs.
+    """
+
+    preset: str
+    gibbs: bool
+
+    @classmethod
+    def from_config(cls, prior: Mapping[str, Any], denoise: Mapping[str, Any]) -> "Pace":
+        """From the sections `prior` and `denoise` of the config."""
+        gibbs = denoise["method"] == "gibbs" or denoise["likelihood"] != "gaussian"
+        return cls("" if prior["path"] else prior["preset"], gibbs)
+
+
+@dataclass(frozen=True)
 class Planned:
     """A job of a run.
 
@@ -77,41 +97,34 @@ def seconds_noted(path: str | Path | None) -> float | None:
         return None
 
 
-def unknown_rules(jobs: Iterable[Planned], settings: Mapping[str, Any]) -> list[str]:
+def unknown_rules(jobs: Iterable[Planned], pace: Pace) -> list[str]:
     """Rules of which nothing is known: of no table, and without an earlier run."""
-    paper = settings["prior"]["preset"] == "paper" and not settings["prior"]["path"]
-    known = SECONDS.keys() - ({"train_prior"} if paper else set())
+    known = SECONDS.keys() - ({"train_prior"} if pace.preset == "paper" else set())
     found = [j.rule for j in jobs if j.rule not in known and seconds_noted(j.benchmark) is None]
     return list(dict.fromkeys(found))
 
 
-def seconds_of(job: Planned, n_alike: int, cells: int, settings: Mapping[str, Any]) -> float:
+def seconds_of(job: Planned, n_alike: int, cells: int, pace: Pace) -> float:
     """CPU seconds of a job: those that it took before, where it did.
 
     Parameters
     ----------
     n_alike : jobs of its rule.
     cells : of all samples.
-    settings : sections `prior` and `denoise` of the config.
     """
     noted = seconds_noted(job.benchmark)
     if noted is not None:
         return noted
     start, rate, capped = SECONDS[job.rule]
     own = cells / n_alike if job.rule in SHARED else cells
-    if job.rule == "train_prior" and settings["prior"]["preset"] == "fast":
+    if job.rule == "train_prior" and pace.preset == "fast":
         start += TRAINING
-    by_gibbs = settings["denoise"]["method"] == "gibbs"
-    if job.rule == "denoise_shard" and (
-        by_gibbs or settings["denoise"]["likelihood"] != "gaussian"
-    ):
+    if job.rule == "denoise_shard" and pace.gibbs:
         rate = GIBBS
     return start + (rate * own + capped * min(own, CAPPED)) / 1000
 
 
-def guess_minutes(
-    jobs: Sequence[Planned], cells: int, cores: int | None, settings: Mapping[str, Any]
-) -> float:
+def guess_minutes(jobs: Sequence[Planned], cells: int, cores: int | None, pace: Pace) -> float:
     """Minutes of a run: all work over the cores, or the longest chain of jobs if that is more.
 
     Parameters
@@ -119,10 +132,9 @@ def guess_minutes(
     jobs : in any order.
     cells : of all samples.
     cores : None: as many as are asked for (a cluster).
-    settings : see `seconds_of`.
     """
     alike = {rule: sum(job.rule == rule for job in jobs) for rule in {j.rule for j in jobs}}
-    own = [AROUND + seconds_of(job, alike[job.rule], cells, settings) for job in jobs]
+    own = [AROUND + seconds_of(job, alike[job.rule], cells, pace) for job in jobs]
     ends: dict[int, float] = {}
 
     def end(i: int) -> float:

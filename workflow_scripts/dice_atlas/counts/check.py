@@ -182,6 +182,19 @@ def cause_of_decimals(values: np.ndarray, counts: sp.csr_matrix | None) -> str:
     )
 
 
+def of_some(check: Check) -> Check:
+    """The check of a few cells, of which nothing follows from zeros or ones alone."""
+
+    def finish(X: sp.spmatrix, source: str) -> sp.csr_matrix:
+        values = sp.csr_matrix(X)
+        problem = check.problem(values.data, values)
+        if problem:
+            raise InputError(f"{source}: {problem}; {check.expected}; {check.mend}")
+        return values
+
+    return check._replace(finish=finish)
+
+
 COUNTS = Check(
     "raw counts",
     "expected whole numbers, 0 or more",

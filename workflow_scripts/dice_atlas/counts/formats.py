@@ -102,6 +102,8 @@ FORMATS = (
         has_slots=True,
     ),
 )
+# Cells of the demo's files, which are made in the first run.
+DEMO_CELLS = {"pbmc_ref.h5ad": 351, "pbmc_q1": 174, "pbmc_q2": 175}
 # For messages.
 KNOWN = ", ".join(kind.title for kind in FORMATS)
 OBS_SUFFIXES = tuple(suffix for kind in FORMATS if kind.has_obs for suffix in kind.suffixes)

@@ -14,11 +14,12 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import read_elem
 
-from dice_atlas.counts.dense import native, read_dense
+from dice_atlas.counts.dense import read_dense
 from dice_atlas.counts.features import OTHER_TYPES, TYPE_COLUMNS, normal, with_types_of
 from dice_atlas.counts.genes import ID_COLUMNS, SYMBOL_COLUMNS, with_names_of
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.slots import Slot, choose_slot, require_slot
+from dice_atlas.counts.some_rows import some_dense, some_sparse, spread_rows
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
@@ -241,28 +242,33 @@ def finish(
     path, wanted, kind : see `read_group`.
     """
     tables = {"raw.X": raw_var}
+    few = spread_rows(len(obs) if rows is None else len(rows), wanted.most)
+    read = rows if few is None else few if rows is None else rows[few]
     slots = []
     for name, matrix in stored.items():
         table = tables.get(name, var)
         assert table is not None
-        slots.append(slot_of(name, matrix, (len(obs), len(table)), rows))
+        slots.append(slot_of(name, matrix, (len(obs), len(table)), read, few is not None))
     slots = require_slot(slots, wanted.slot, path)
     slot, counts, decided = choose_slot(slots, path, wanted.check)
     own, other = (raw_var, var) if slot.name == "raw.X" else (var, raw_var)
     assert own is not None
     genes = with_types_of(with_names_of(own, other), other)
     named = genes.assign(name=genes.index.to_numpy(object)).reset_index(drop=True)
-    return Stored(counts, take(obs, rows), named, f"{kind} {slot.name}", decided)
+    return Stored(counts, take(obs, rows), named, f"{kind} {slot.name}", decided, few)
 
 
-def slot_of(name: str, matrix: Any, shape: tuple[int, int], rows: np.ndarray | None) -> Slot:
+def slot_of(
+    name: str, matrix: Any, shape: tuple[int, int], rows: np.ndarray | None, few: bool = False
+) -> Slot:
     """A matrix on disk or in memory, not read yet.
 
     Parameters
     ----------
     name : as users write it.
     shape : cells and genes that the file's tables name.
-    rows : see `finish`.
+    rows : that are read; None for all.
+    few : whether nothing beside them may be read.
     """
     seen = shape_of(matrix)
     fault = ""
@@ -272,9 +278,13 @@ def slot_of(name: str, matrix: Any, shape: tuple[int, int], rows: np.ndarray | N
     layer = name.removeprefix("layers['").removesuffix("']").lower()
     named = bool(COUNT_LAYERS.search(layer)) and not CHANGED.search(layer) and layer != name.lower()
     usual = named or name in ("X", "raw.X")
+
+    def read() -> sp.csr_matrix:
+        return read_few(matrix, rows) if few and rows is not None else read_matrix(matrix, rows)
+
     return Slot(
-        name, shape[1], usual, named, fault,
-        lambda: probe(matrix, rows), lambda: total(matrix), lambda: read_matrix(matrix, rows),
+        name, shape[1], usual, named, fault, lambda: probe(matrix, rows),
+        lambda: float(read().sum()) if few else total(matrix), read,
     )  # fmt: skip
 
 
@@ -331,40 +341,17 @@ def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
 
 
 def read_chosen(stored: Any, rows: np.ndarray) -> sp.csr_matrix:
-    """Some rows of a CSR matrix on disk, of which no more than a block is held beside them.
-
-    A sample may be a few cells of a file of millions.
-
-    Parameters
-    ----------
-    stored : group of an h5ad or a zarr.
-    rows : their positions, rising.
-
-    Raises
-    ------
-    ValueError
-        See `read_matrix`.
-    """
+    """Some rows (positions, rising) of a CSR group of an h5ad or a zarr; see `some_sparse`."""
     n_rows, n_columns = shape_of(stored)
     starts, values, columns = stored["indptr"][:], stored["data"], stored["indices"]
-    if len(starts) != n_rows + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
-        raise ValueError("index pointer of a sparse matrix must rise from 0, row by row")
-    if not starts[-1] == values.shape[0] == columns.shape[0]:
-        raise ValueError("indices, data and index pointer of a sparse matrix differ in length")
-    # Rows whose values begin in the same block of values.
-    found = []
-    for part in np.split(rows, np.flatnonzero(np.diff(starts[rows] // BLOCK)) + 1):
-        if not len(part):
-            continue
-        first, last = part[0], part[-1] + 1
-        cut = slice(int(starts[first]), int(starts[last]))
-        block = sp.csr_matrix(
-            (values[cut], columns[cut], starts[first : last + 1] - starts[first]),
-            shape=(last - first, n_columns),
-        )
-        block.check_format(full_check=True)
-        found.append(native(block)[part - first])
-    return sp.vstack(found, format="csr") if found else sp.csr_matrix((0, n_columns), dtype=int)
+    return some_sparse(starts, values, columns, rows, (n_rows, n_columns))
+
+
+def read_few(stored: Any, rows: np.ndarray) -> sp.csr_matrix:
+    """A few rows of a matrix; of a dense one on disk they alone are read, as of a CSR one."""
+    if is_group(stored) or sp.issparse(stored):
+        return read_matrix(stored, rows)
+    return some_dense(lambda start, stop: stored[start:stop], rows)
 
 
 NAMING = frozenset((*ID_COLUMNS, *SYMBOL_COLUMNS, *TYPE_COLUMNS))

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from dice_atlas.counts.dense import read_dense
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.slots import Slot, choose_slot, require_slot
+from dice_atlas.counts.some_rows import some_dense, spread_rows
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
@@ -54,13 +55,19 @@ def read_loom(path: Path, wanted: Wanted) -> Stored:
         layers = file.get("layers", {})
         stored |= {f"layers[{key!r}]": layers[key] for key in layers}
         shape = len(obs), len(var)
-        slots = [loom_slot(key, matrix, shape, rows) for key, matrix in stored.items()]
+        few = spread_rows(len(obs) if rows is None else len(rows), wanted.most)
+        read = rows if few is None else few if rows is None else rows[few]
+        alone = few is not None
+        slots = [loom_slot(key, matrix, shape, read, alone) for key, matrix in stored.items()]
         slots = require_slot(slots, "matrix" if wanted.slot == "X" else wanted.slot, path)
         slot, counts, decided = choose_slot(slots, path, wanted.check)
-    return Stored(counts, take(obs, rows), var.assign(name=var[name]), f"loom {slot.name}", decided)
+    genes, kind = var.assign(name=var[name]), f"loom {slot.name}"
+    return Stored(counts, take(obs, rows), genes, kind, decided, few)
 
 
-def loom_slot(name: str, matrix: h5py.Dataset, shape: tuple[int, int], rows: Any) -> Slot:
+def loom_slot(
+    name: str, matrix: h5py.Dataset, shape: tuple[int, int], rows: Any, few: bool = False
+) -> Slot:
     """A matrix of a loom file, not read yet; stored as genes x cells.
 
     Parameters
@@ -68,6 +75,7 @@ def loom_slot(name: str, matrix: h5py.Dataset, shape: tuple[int, int], rows: Any
     name : `matrix`, or a layer.
     shape : cells and genes that the attributes name.
     rows : positions of the wanted cells; None for all.
+    few : whether no others may be read.
     """
     fault = ""
     if matrix.shape != shape[::-1]:
@@ -79,6 +87,8 @@ def loom_slot(name: str, matrix: h5py.Dataset, shape: tuple[int, int], rows: Any
         return matrix[:, start:stop].T  # a block of columns holds whole cells
 
     def read() -> sp.csr_matrix:
+        if few:
+            return some_dense(cells, rows)
         counts = read_dense(cells, shape)
         return counts if rows is None else counts[rows]
 

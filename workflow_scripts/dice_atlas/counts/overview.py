@@ -1,13 +1,16 @@
-"""What was read of each sample, whether the samples fit together, and what the run will take."""
+"""A look at all samples: what is in their files, whether they fit together, what a run takes."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
-from dice_atlas.tables import common_names, read_part
+from dice_atlas.counts.labels import read_truth
+from dice_atlas.counts.sample import Look, look_at_sample
+from dice_atlas.errors import InputError
+from dice_atlas.tables import common_names
 
 # CPU seconds of a whole run, and MiB of its largest job: so much for any, so much per cell. Up to
 # 100,000 cells; docs/scale.md has the measurements, a test compares them.
@@ -32,58 +35,92 @@ class Overview:
     Attributes
     ----------
     table : one row per sample: what its file is, cells, genes, labels.
-    genes : number of genes that all samples have.
+    genes : that all samples have.
     labels : cells of each label, most first.
+    truth : of the query cells that have one.
+    faults : why a sample, or its truth, cannot be read.
     """
 
     table: pd.DataFrame
-    genes: int
+    genes: pd.Index
     labels: pd.Series
+    truth: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
+    faults: Sequence[str] = ()
 
 
-def overview(paths: Sequence[str | Path]) -> Overview:
-    """Look at the samples.
+def look_at_all(
+    rows: Iterable[Mapping[str, Any]],
+    names: str | None,
+    truths: Mapping[str, Mapping[str, str]],
+) -> Overview:
+    """Look at the files of all samples; those that cannot be read are named, not raised.
 
     Parameters
     ----------
-    paths : counts.h5ad of all samples.
+    rows, names : see `sample.load_sample`.
+    truths : see `labels.read_truth`.
     """
-    names = [read_part(path, "var").index for path in paths]
-    shared, rows, labels = len(common_names(names)), [], []
-    for path, genes in zip(paths, names, strict=True):
-        obs, source = read_part(path, "obs"), read_part(path, "uns/source")
-        own = obs["label"].astype(str)
+    looks, known, faults = [], [], []
+    for row in rows:
+        try:
+            looks.append(look := look_at_sample(dict(row), names))
+            if row["sample"] in truths:
+                own = {row["sample"]: truths[row["sample"]]}
+                known.append(read_truth(own, look.cells)["truth"])
+        except InputError as error:
+            faults.append(str(error))
+    return overview(looks, known, faults)
+
+
+def overview(
+    looks: Sequence[Look], truths: Sequence[pd.Series] = (), faults: Sequence[str] = ()
+) -> Overview:
+    """All samples side by side.
+
+    Parameters
+    ----------
+    looks : one per sample that could be read.
+    truths, faults : see `Overview`.
+    """
+    shared = common_names([look.genes for look in looks]) if looks else pd.Index([])
+    rows, labels = [], [pd.Series(dtype=object)]
+    for look in looks:
+        own, n = look.cells["label"], len(look.cells)
         labels.append(own[own != ""])
         rows.append(
             {
-                "sample": obs["sample"].iloc[0],
-                "role": obs["role"].iloc[0],
-                "read as": source["format"],
-                "cells": len(obs),
-                "genes": len(genes),
-                "shared genes": f"{shared / len(genes):.0%}",
-                "labelled": len(labels[-1]),
+                "sample": look.cells["sample"].iloc[0],
+                "role": look.cells["role"].iloc[0],
+                "format": look.kind,
+                "slot": look.slot or "-",
+                "cells": n,
+                "genes": len(look.genes),
+                "shared genes": f"{len(shared) / len(look.genes):.0%}",
+                "labels": f"{len(labels[-1])} of {n}" if look.labelled else "-",
             }
         )
-    return Overview(pd.DataFrame(rows), shared, pd.concat(labels).value_counts())
+    truth = pd.concat([pd.Series(dtype=object), *truths])
+    counts = pd.concat(labels).value_counts()
+    return Overview(pd.DataFrame(rows), shared, counts, truth, tuple(faults))
 
 
-def remarks(seen: Overview, truth: pd.Series | None = None) -> list[str]:
+def remarks(seen: Overview, card: Mapping[str, Any] | None = None) -> list[str]:
     """Sentences about genes, labels, truth, time and memory; "Look at" begins what may be wrong.
 
     Parameters
     ----------
-    seen : see `overview`.
-    truth : of the query cells that have one.
+    seen : see `overview`; of one sample or more.
+    card : of the saved prior that is to be used.
     """
-    table, counts = seen.table, seen.labels
-    found = [f"{seen.genes:,} genes are in all samples."]
+    table, counts, truth = seen.table, seen.labels, seen.truth
+    found = [f"{len(seen.genes):,} genes are in all samples."]
     for row in table.to_dict("records"):
         if float(row["shared genes"].rstrip("%")) < 100 * (1 - SHARE_LOST):
             found.append(
                 f"Look at {row['sample']}: {row['shared genes']} of its genes are in all samples. "
                 "Do the samples name their genes alike?"
             )
+    found += missing_genes(card, seen.genes) if card else []
     if len(counts):
         found.append(f"{len(counts)} labels: {_listed(counts.head(8))}{_more(counts, 8)}.")
     rare = counts[counts < FEW_CELLS]
@@ -98,7 +135,7 @@ def remarks(seen: Overview, truth: pd.Series | None = None) -> list[str]:
             f"Look at {_listed(no_type)}: cells of the query would get this as their type. Leave "
             "the label of these cells empty, or leave them out with `subset` in the sheet."
         )
-    if truth is not None and len(counts):
+    if len(counts):
         unknown = truth[~truth.isin(counts.index)].value_counts()
         if len(unknown):
             found.append(
@@ -114,6 +151,32 @@ def remarks(seen: Overview, truth: pd.Series | None = None) -> list[str]:
         f"{gib:.1f} GiB for its largest job."
     )
     return found
+
+
+def missing_genes(card: Mapping[str, Any], genes: pd.Index) -> list[str]:
+    """What is said of the genes of a saved prior that not all samples have.
+
+    Parameters
+    ----------
+    card : of the prior.
+    genes : that all samples have.
+    """
+    own = pd.Index(card["genes"])
+    missing = own[~own.isin(genes)]
+    if missing.empty:
+        return []
+    some = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+    if 2 * len(missing) > len(own):
+        result = "The run will stop: at least half are needed."
+    elif card["preset"] == "kernel":
+        result = "They are left out."
+    else:
+        result = "They are left out, and Gibbs takes the place of the closed form: minutes per "
+        result += "1,000 cells."
+    return [
+        f"Look at the saved prior: {len(missing):,} of its {len(own):,} genes are not in all "
+        f"samples ({some}). {result}"
+    ]
 
 
 def _listed(counts: pd.Series) -> str:

@@ -7,11 +7,14 @@ import anndata as ad
 import h5py
 import pandas as pd
 
-from dice_atlas.counts.check import CHECKS
+from dice_atlas.counts.check import CHECKS, of_some
 from dice_atlas.counts.formats import FORMATS, KNOWN, Format
-from dice_atlas.counts.stored import Wanted, as_counts, plain_names
+from dice_atlas.counts.stored import Stored, Wanted, as_counts, plain_names
 from dice_atlas.errors import InputError, reading
 from dice_atlas.registry import load
+
+# Cells whose counts a look at a file reads.
+LOOKED_AT = 500
 
 
 def read_counts(
@@ -48,13 +51,52 @@ def read_counts(
     path = Path(path)
     check = CHECKS[expression]
     with reading(path, KNOWN):
-        kind = recognise(path)
-        if subset and not kind.has_obs:
-            raise no_obs(path)
-        if slot and not kind.has_slots:
-            raise no_slots(path)
-        stored = load(kind.reader)(path, Wanted(subset, slot, columns, check))
+        stored = read_stored(path, Wanted(subset, slot, columns, check))
         return as_counts(stored, path, check)
+
+
+def look_at_counts(
+    path: str | Path,
+    subset: str = "",
+    slot: str = "",
+    expression: str = "",
+    columns: Collection[str] | None = None,
+) -> tuple[ad.AnnData, pd.DataFrame]:
+    """`read_counts` of some cells alone, where the format allows it, and obs of all cells.
+
+    Returns
+    -------
+    counts : of some cells. Zeros alone, or ones alone, are no fault of so few.
+    obs : one row per cell, index = barcodes.
+
+    Raises
+    ------
+    InputError
+        See `read_counts`.
+    """
+    path = Path(path)
+    check = CHECKS[expression]
+    with reading(path, KNOWN):
+        stored = read_stored(path, Wanted(subset, slot, columns, check, LOOKED_AT))
+        found = as_counts(stored, path, of_some(check))
+        return found, stored.obs.set_axis(plain_names(stored.obs.index), axis=0)
+
+
+def read_stored(path: Path, wanted: Wanted) -> Stored:
+    """What the reader of a file's format returns.
+
+    Raises
+    ------
+    InputError
+        The file is of no known format, or of one without what is wanted.
+    """
+    kind = recognise(path)
+    if wanted.subset and not kind.has_obs:
+        raise no_obs(path)
+    if wanted.slot and not kind.has_slots:
+        raise no_slots(path)
+    stored: Stored = load(kind.reader)(path, wanted)
+    return stored
 
 
 def recognise(path: Path) -> Format:

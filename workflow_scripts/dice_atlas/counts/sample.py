@@ -1,17 +1,19 @@
 """One sample as the workflow holds it: raw counts, roles, batches and labels per cell."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import pandas as pd
+import scipy.sparse as sp
 
 from dice_atlas.counts.formats import label_columns
 from dice_atlas.counts.genes import merge_repeated, read_names, renamed
 from dice_atlas.counts.keys import cell_keys
 from dice_atlas.counts.labels import read_labels, read_parents
 from dice_atlas.counts.logged import has_one_total, total_of
-from dice_atlas.counts.readers import read_counts
+from dice_atlas.counts.readers import look_at_counts, read_counts
 from dice_atlas.counts.subset import parse_subset, sheet_values
 from dice_atlas.files import sha256
 from dice_atlas.names import FROM_OBS, LOG1P
@@ -42,22 +44,8 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
     path = row["path"]
     counts = read_counts(path, row["subset"], row["slot"], row["expression"], obs_columns(row))
     barcodes = pd.Index(counts.obs_names.to_numpy(object), dtype=object)
-    columns = {
-        "barcode": barcodes.to_numpy(object),
-        "cell_key": cell_keys(counts.X, barcodes),
-        "sample": row["sample"],
-        "role": row["role"],
-        "batch": sheet_values(row["batch"], counts.obs, path),
-        "label": read_labels(
-            row["labels"], row["labels_source"], barcodes, counts.obs, row["suffix"]
-        ),
-        **{
-            name: sheet_values(field, counts.obs, path, name)
-            for name, field in row["extra"].items()
-        },
-    }
-    if len(label_columns(row["labels"])) > 1:
-        columns["label_parents"] = read_parents(row["labels"], path, counts.obs)
+    keys = {"barcode": barcodes.to_numpy(object), "cell_key": cell_keys(counts.X, barcodes)}
+    columns = keys | cell_columns(row, counts.obs.set_axis(barcodes, axis=0))
     cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in barcodes], dtype=object)
     source = {"path": str(path), "sha256": sha256(path), "format": counts.uns["format"]}
     decided = counts.uns["decided"]
@@ -80,6 +68,78 @@ def load_sample(row: dict[str, Any], names: str | Path | None = None) -> ad.AnnD
         )
     source["decided"] = decided
     return ad.AnnData(X, obs=pd.DataFrame(columns, index=cells), var=genes, uns={"source": source})
+
+
+def cell_columns(row: dict[str, Any], obs: pd.DataFrame) -> dict[str, Any]:
+    """Columns of the cells by their names, as the sheet's row has them.
+
+    Parameters
+    ----------
+    row : see `load_sample`.
+    obs : of the sample's file, index: barcodes.
+
+    Raises
+    ------
+    InputError
+        See `sheet_values` and `read_labels`.
+    """
+    path, labels = row["path"], row["labels"]
+    columns = {
+        "sample": row["sample"],
+        "role": row["role"],
+        "batch": sheet_values(row["batch"], obs, path),
+        "label": read_labels(labels, row["labels_source"], obs.index, obs, row["suffix"]),
+        **{name: sheet_values(field, obs, path, name) for name, field in row["extra"].items()},
+    }
+    if len(label_columns(labels)) > 1:
+        columns["label_parents"] = read_parents(labels, path, obs)
+    return columns
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at a sample's file shows.
+
+    Attributes
+    ----------
+    cells : one row per cell: `sample`, `role`, `label`; index: names.
+    genes : names.
+    kind : the file's format; slot : the matrix that is read, "" where a file has one alone.
+    labelled : whether labels were asked for.
+    """
+
+    cells: pd.DataFrame
+    genes: pd.Index
+    kind: str
+    slot: str
+    labelled: bool
+
+
+def look_at_sample(row: dict[str, Any], names: str | Path | None = None) -> Look:
+    """What `load_sample` would find, from names and some of the counts.
+
+    Parameters
+    ----------
+    row, names : see `load_sample`.
+
+    Raises
+    ------
+    InputError
+        See `load_sample`.
+    """
+    path = row["path"]
+    wanted = row["subset"], row["slot"], row["expression"], obs_columns(row)
+    counts, obs = look_at_counts(path, *wanted)
+    columns = cell_columns(row, obs)
+    genes = counts.var
+    if names is not None:
+        X = sp.csr_matrix(counts.X)
+        _, genes = merge_repeated(X, renamed(genes, read_names(names), str(path)), str(path))
+    cells = pd.Index([f"{row['sample']}_{barcode}" for barcode in obs.index], dtype=object)
+    slot = counts.uns["decided"].get("matrix", "")
+    kind = counts.uns["format"].removesuffix(slot).strip()
+    kept = {name: columns[name] for name in ("sample", "role", "label")}
+    return Look(pd.DataFrame(kept, index=cells), genes.index, kind, slot, bool(row["labels"]))
 
 
 def obs_columns(row: dict[str, Any]) -> set[str]:

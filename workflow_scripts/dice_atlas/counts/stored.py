@@ -30,12 +30,14 @@ class Wanted:
     slot : the matrix that the sheet names; "" = the best one.
     columns : of obs that are needed; None = all.
     check : what the values must be.
+    most : cells whose counts are read, about; None = all. All of a format that must be read for it.
     """
 
     subset: str = ""
     slot: str = ""
     columns: Collection[str] | None = None
     check: Check = COUNTS
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ class Stored:
     Attributes
     ----------
     counts : cells x features, any numeric type, not checked yet.
-    obs : columns of the cells, index: barcodes.
+    obs : columns of all cells, index: barcodes.
     var : columns of the features, with `name` among them, and their types where known.
     kind : format, for messages and provenance.
     decided : what was decided about the file, by what it is about.
+    rows : positions in `obs` of the cells whose counts were read; None = all.
     """
 
     counts: sp.spmatrix
@@ -56,6 +59,7 @@ class Stored:
     var: pd.DataFrame
     kind: str
     decided: dict[str, str] = field(default_factory=dict)
+    rows: np.ndarray | None = None
 
 
 def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
@@ -70,7 +74,7 @@ def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
     Returns
     -------
     AnnData
-        See `readers.read_counts`.
+        See `readers.read_counts`; of the cells whose counts were read.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
         A barcode stands twice or is none, no feature is a gene, a gene has no name, or the values
         do not pass the check.
     """
-    shape = len(stored.obs), len(stored.var)
+    shape = len(stored.obs if stored.rows is None else stored.rows), len(stored.var)
     if stored.counts.shape != shape:
         raise InputError(
             f"{path}: seen a matrix of {stored.counts.shape[0]} cells x {stored.counts.shape[1]} "
@@ -106,6 +110,8 @@ def as_counts(stored: Stored, path: Path, check: Check = COUNTS) -> ad.AnnData:
     for key in stored.decided.keys() & decided.keys():
         decided[key] = f"{stored.decided[key]}; {decided[key]}"
     uns = {"format": stored.kind, "decided": stored.decided | decided}
+    if stored.rows is not None:
+        obs = obs.iloc[stored.rows]
     return ad.AnnData(X, obs=obs, var=genes, uns=uns)
 
 

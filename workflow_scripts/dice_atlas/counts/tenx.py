@@ -1,11 +1,14 @@
 """Readers of Cell Ranger's output: mtx folders (v2, v3; gzipped or not) and h5 files."""
 
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import h5py
+import numpy as np
 import pandas as pd
 import scipy.io
 import scipy.sparse as sp
@@ -13,6 +16,7 @@ import scipy.sparse as sp
 from dice_atlas.counts.features import GENE_TYPES, OTHER_TYPES, normal
 from dice_atlas.counts.genes import is_ensembl
 from dice_atlas.counts.hdf5 import open_hdf5
+from dice_atlas.counts.some_rows import some_sparse, spread_rows
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.tables import BARCODE
 from dice_atlas.counts.text_files import (
@@ -26,6 +30,8 @@ from dice_atlas.errors import InputError, reading
 ALL = Wanted()
 
 FILES = "matrix.mtx, barcodes.tsv and features.tsv (v3) or genes.tsv (v2), each plain or .gz"
+MARKET = "a Matrix Market file"
+FIRST_ENTRIES = 200_000  # that a look at a matrix reads
 LOOKED_AT = 200  # rows, to know what a column holds
 LINES = "text of tab-separated lines"
 
@@ -43,7 +49,7 @@ def read_mtx_folder(folder: Path, wanted: Wanted = ALL) -> Stored:
     Parameters
     ----------
     folder : of one sample.
-    wanted : not used: the format has neither columns of the cells nor several matrices.
+    wanted : how many cells; the format has neither columns of them nor several matrices.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def read_mtx_folder(folder: Path, wanted: Wanted = ALL) -> Stored:
     barcodes = find_file(folder, prefix, ("barcodes.tsv",))
     genes = find_file(folder, prefix, ("features.tsv", "genes.tsv"))
     version = "10x mtx v3" if "features.tsv" in genes.name else "10x mtx v2"
-    counts = read_matrix(matrix)
+    counts = read_matrix(matrix) if wanted.most is None else first_entries(matrix)
     n_genes, n_cells = counts.shape
     names = barcode_column(small_table(barcodes, n_cells))
     var = gene_columns(small_table(genes, n_genes))
@@ -67,7 +73,10 @@ def read_mtx_folder(folder: Path, wanted: Wanted = ALL) -> Stored:
             + ("transpose the matrix" if turned else "these files do not belong together")
         )
     obs = pd.DataFrame(index=pd.Index(names, dtype=object))
-    return Stored(counts.T.tocsr(), obs, var, version)
+    if wanted.most is None:
+        return Stored(counts.T.tocsr(), obs, var, version)
+    rows = np.unique(counts.col)[: wanted.most]
+    return Stored(counts.T.tocsr()[rows], obs, var, version, rows=rows)
 
 
 def find_matrix(folder: Path) -> tuple[Path, str]:
@@ -166,28 +175,62 @@ def read_matrix(path: Path) -> sp.coo_matrix:
     Raises
     ------
     InputError
-        It cannot be read, claims more values than it can hold, or has none.
+        It cannot be read, or see `read_header`.
     """
-    expected = "a Matrix Market file"
-    with reading(path, expected):
-        with named_as_it_is(path) as source:
-            rows, columns, claimed, layout, values = scipy.io.mminfo(source)[:5]
-        if values == "pattern":
-            raise InputError(
-                f"{path}: is of type pattern and says whether a gene was found, not how often, "
-                "expected counts; write the matrix with its values (integer)"
-            )
-        # The shortest entry is "1 1 1" and a line's end; deflate makes a file 1,032 times smaller.
-        shortest = 2 if layout == "array" else 6
-        room = path.stat().st_size * (1032 if is_gzip(path) else 1) / shortest
-        if claimed > room + 1:
-            raise InputError(
-                f"{path}: its header claims {claimed:,} values of {rows:,} x {columns:,}, but the "
-                f"file is too small for them, expected {expected} that is whole; copy it again"
-            )
+    with reading(path, MARKET):
+        read_header(path)
         require_text(path)
         with named_as_it_is(path) as source:
             return sp.coo_matrix(scipy.io.mmread(source))
+
+
+def read_header(path: Path) -> tuple[int, int, str]:
+    """Rows, columns and layout of a Matrix Market file.
+
+    Raises
+    ------
+    InputError
+        The file claims more values than it can hold, or has none.
+    """
+    with named_as_it_is(path) as source:
+        rows, columns, claimed, layout, values = scipy.io.mminfo(source)[:5]
+    if values == "pattern":
+        raise InputError(
+            f"{path}: is of type pattern and says whether a gene was found, not how often, "
+            "expected counts; write the matrix with its values (integer)"
+        )
+    # The shortest entry is "1 1 1" and a line's end; deflate makes a file 1,032 times smaller.
+    shortest = 2 if layout == "array" else 6
+    room = path.stat().st_size * (1032 if is_gzip(path) else 1) / shortest
+    if claimed > room + 1:
+        raise InputError(
+            f"{path}: its header claims {claimed:,} values of {rows:,} x {columns:,}, but the "
+            f"file is too small for them, expected {MARKET} that is whole; copy it again"
+        )
+    return rows, columns, layout
+
+
+def first_entries(path: Path) -> sp.coo_matrix:
+    """The first entries of a Matrix Market file, in a matrix of its whole size (genes x cells).
+
+    A file that lists all values, zeros too, is read as a whole.
+
+    Raises
+    ------
+    InputError
+        See `read_matrix`.
+    """
+    with reading(path, MARKET):
+        rows, columns, layout = read_header(path)
+        if layout == "array":
+            return read_matrix(path)
+        with gzip.open(path, "rt") if is_gzip(path) else path.open() as text:
+            entries = (line for line in text if line.strip() and not line.startswith("%"))
+            next(entries)  # the sizes
+            some = [line.split() for line in islice(entries, FIRST_ENTRIES)]
+        table = np.array(some, dtype=float).reshape(-1, 3)
+        genes, cells = (table[:, i].astype(int) - 1 for i in (0, 1))
+        return sp.coo_matrix((table[:, 2], (genes, cells)), shape=(rows, columns))
 
 
 @contextmanager
@@ -218,7 +261,7 @@ def read_tenx_h5(path: Path, wanted: Wanted = ALL) -> Stored:
     Parameters
     ----------
     path : of one sample and one genome.
-    wanted : not used: the format has neither columns of the cells nor several matrices.
+    wanted : how many cells; the format has neither columns of them nor several matrices.
 
     Raises
     ------
@@ -251,10 +294,14 @@ def read_tenx_h5(path: Path, wanted: Wanted = ALL) -> Stored:
         obs = pd.DataFrame(index=pd.Index(texts(group["barcodes"]), dtype=object))
         n_genes, n_cells = map(int, group["shape"][:])
         # Stored by columns of genes x cells, that is, by rows of cells x genes.
-        parts = tuple(group[name][:] for name in ("data", "indices", "indptr"))
-        counts = sp.csr_matrix(parts, shape=(n_cells, n_genes))
-        counts.check_format(full_check=True)
-    return Stored(counts, obs, var, version)
+        values, columns, starts = (group[name] for name in ("data", "indices", "indptr"))
+        few = spread_rows(n_cells, wanted.most)
+        if few is None:
+            counts = sp.csr_matrix((values[:], columns[:], starts[:]), shape=(n_cells, n_genes))
+            counts.check_format(full_check=True)
+        else:
+            counts = some_sparse(starts[:], values, columns, few, (n_cells, n_genes))
+    return Stored(counts, obs, var, version, rows=few)
 
 
 def texts(stored: h5py.Dataset) -> list[str]:

@@ -1,0 +1,74 @@
+"""Some rows of a matrix on disk, without the others: for a look at a file, and for a subset."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from dice_atlas.counts.dense import native
+
+BLOCK = 1 << 22  # values read at once
+GAP = 1 << 16  # values between wanted rows that are not read for one less call
+RUNS = 4  # places of a file that a look goes to
+
+
+def spread_rows(n: int, most: int | None) -> np.ndarray | None:
+    """Positions of at most about `most` of n rows, in runs spread over all; None: all of them."""
+    if most is None or n <= most:
+        return None
+    length = max(1, most // RUNS)
+    starts = np.linspace(0, n - length, RUNS).astype(int)
+    return np.unique((starts[:, None] + np.arange(length)).ravel())
+
+
+def runs_of(rows: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of each run of rising positions without a gap."""
+    parts = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
+
+
+def some_dense(read: Callable[[int, int], np.ndarray], rows: np.ndarray) -> sp.csr_matrix:
+    """CSR of some rows of a dense matrix, of which `read(start, stop)` reads rows."""
+    return sp.vstack([sp.csr_matrix(native(read(*run))) for run in runs_of(rows)], format="csr")
+
+
+def some_sparse(
+    starts: np.ndarray, values: Any, columns: Any, rows: np.ndarray, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """Some rows of a CSR matrix on disk, of which no more than a block is held beside them.
+
+    A sample may be a few cells of a file of millions.
+
+    Parameters
+    ----------
+    starts : index pointer, in memory.
+    values, columns : data and indices, on disk.
+    rows : positions of the wanted rows, rising.
+    shape : of the whole matrix.
+
+    Raises
+    ------
+    ValueError
+        A matrix whose indices are not in order or out of range: it would crash later.
+    """
+    if len(starts) != shape[0] + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
+        raise ValueError("index pointer of a sparse matrix must rise from 0, row by row")
+    if not starts[-1] == values.shape[0] == columns.shape[0]:
+        raise ValueError("indices, data and index pointer of a sparse matrix differ in length")
+    # Rows whose values begin in the same block of values, with few others between them.
+    apart = np.diff(starts[rows] // BLOCK).astype(bool)
+    apart |= starts[rows[1:]] - starts[rows[:-1] + 1] > GAP
+    found = []
+    for part in np.split(rows, np.flatnonzero(apart) + 1):
+        if not len(part):
+            continue
+        first, last = part[0], part[-1] + 1
+        cut = slice(int(starts[first]), int(starts[last]))
+        block = sp.csr_matrix(
+            (values[cut], columns[cut], starts[first : last + 1] - starts[first]),
+            shape=(last - first, shape[1]),
+        )
+        block.check_format(full_check=True)
+        found.append(native(block)[part - first])
+    return sp.vstack(found, format="csr") if found else sp.csr_matrix((0, shape[1]), dtype=int)
