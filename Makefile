@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale scvi celltypist cellxgene handover docs oracle \
+.PHONY: demo new test unit fuzz test-times test-slurm bench bench-synthesis bench-scale bench-second-day scvi celltypist cellxgene handover docs oracle \
 	readme lint lock clean
 
 demo: $(VENV)/.ready
@@ -67,6 +67,11 @@ bench-scale: $(VENV)/.ready-dev
 	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/neighbors.py
 	PYTHONPATH=workflow_scripts $(BIN)/python tests/benchmarks/scale.py $(H5AD) $(FOLDER)
 	$(BIN)/python docs/update_scale.py
+
+# What runs again after a change on the demo, in an empty FOLDER; the sentences in docs/howto.md.
+bench-second-day: $(VENV)/.ready-dev
+	$(BIN)/python tests/benchmarks/second_day.py $(FOLDER)
+	$(BIN)/python docs/update_howto.py
 
 # Environments of tools that do not go with the others: a lock and a folder each.
 OWN := scvi celltypist cellxgene cellxgene-desktop anndata docs

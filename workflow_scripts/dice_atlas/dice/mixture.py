@@ -57,6 +57,7 @@ def fit_mixture(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(data)
+        logger.info("a mixture of %d Gaussians is fitted", components)
         fits.append((model, model.score_samples(held) if len(held) else np.zeros(1)))
     most = max((scores for _, scores in fits), key=np.mean)
     best = next(
