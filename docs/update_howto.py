@@ -17,10 +17,9 @@ TABLE, PAGE = DOCS / "benchmarks" / "second_day.tsv", DOCS / "howto.md"
 def sentence(row: pd.Series, whole: pd.Series) -> str:
     """What a task costs on the demo, beside the whole run."""
     jobs = f"{row['jobs']} job{'s' * (row['jobs'] != 1)}"
-    return (
-        f"*On the demo: {jobs}, {row['cpu_seconds']} s of CPU (the whole run: {whole['jobs']} jobs, "
-        f"{whole['cpu_seconds']} s).*"
-    )
+    made, took = whole["jobs"], whole["cpu_seconds"]
+    cost = f"{jobs}, {row['cpu_seconds']} s of CPU"
+    return f"*On the demo: {cost} (the whole run: {made} jobs, {took} s).*"
 
 
 def main() -> None:

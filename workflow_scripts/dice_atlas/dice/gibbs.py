@@ -6,6 +6,7 @@ import torch
 from dice_atlas.dice.likelihoods import Likelihood
 from dice_atlas.dice.noise import CellNoise
 from dice_atlas.dice.priors import Prior
+from dice_atlas.logs import Progress
 
 
 @torch.inference_mode()
@@ -34,10 +35,12 @@ def gibbs_samples(
     (repeats, n, k).
     """
     ends = []
+    progress = Progress(repeats * len(rho), f"Gibbs step of {len(cells)} cells")
     for repeat in range(repeats):
         u = z = likelihood.start()
         noise = CellNoise(seed, cells, repeat, u.shape[1])
-        for coupling in rho.tolist():
+        for step, coupling in enumerate(rho.tolist()):
+            progress.update(repeat * len(rho) + step)
             z = likelihood.draw(z, u, coupling, noise)
             with torch.autocast(z.device.type, torch.bfloat16, enabled=bfloat16):
                 u = prior.sample(z, coupling, noise)
