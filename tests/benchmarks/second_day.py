@@ -30,7 +30,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "choose": {"cluster": {"choose": 0.8}},
     "embedding": {"cluster": {"embedding": "harmony"}},
     "sample": {"samples": "config/three.tsv"},
-    "rename": {"annotate": {"rename": {"CD4+/CD25 T Reg": "T", "CD4+/CD45RO+ Memory": "T"}}},
+    "rename": {"annotate": {"rename": {"CD4+ T": "T", "CD8+ T": "T"}}},
     "genes": {"report": {"genes": ["CD8B"]}},
 }
 DONE = re.compile(r"^\[ *(\d+)/\d+\] (\w+)", re.MULTILINE)
