@@ -575,7 +575,11 @@ def refuse_a_short_queue():
     )
     # Beside them what may be ready at the same time: anchors of each space, clusters and the like.
     transfers = len(SPACES) * (len(QUERIES) if PER_SAMPLE else 1)
-    needed = shards + transfers + 7 + bool(marker_lists()) + 2 * bool(TRUTHS)
+    queries = sum(
+        job.rule.name == "cluster_query" and job.wildcards.embedding != "dice"
+        for job in workflow.dag.needrun_jobs()
+    )
+    needed = shards + transfers + queries + 7 + bool(marker_lists())
     if re.search(r"\b(denoise_shard|all)\b", arrays) and workflow.nodes < needed:
         raise Refusal(
             f"seen --jobs {workflow.nodes} and {shards} shards to be sent as an array job, expected "

@@ -170,9 +170,10 @@ def plan():
     ]
     cells = known_cells()
     said_of_cells = f", {cells:,} cells" if cells else ""
-    counted = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}"
+    counted = f"{len(jobs)} job{'s' * (len(jobs) != 1)} for {len(SAMPLES)} sample"
+    counted += "s" * (len(SAMPLES) != 1)
     return (
-        f"Plan: {counted} for {len(SAMPLES)} samples ({', '.join(numbers)}){said_of_cells}; "
+        f"Plan: {counted} ({', '.join(numbers)}){said_of_cells}; "
         f"{guess(jobs, cells)}."
     )
 
@@ -206,15 +207,16 @@ def guess(jobs, cells):
         for job in jobs
     ]
     pace = Pace.from_config(config["prior"], config["denoise"])
-    if unknown := unknown_rules(planned, pace):
-        return f"no guess of the time: nothing is known of {', '.join(unknown)}"
     if not cells:
         return "no guess of the time: the number of cells is not known before they are read"
     cores = workflow._cores if workflow.local_exec else None
     minutes = in_words(guess_minutes(planned, cells, cores, pace))
-    if not cores:
-        return f"a guess of the time: {minutes}, beside the wait in the queue"
-    return f"a guess of the time: {minutes} on {cores} idle core{'s' * (cores != 1)}"
+    where = (
+        f"on {cores} idle core{'s' * (cores != 1)}" if cores else "beside the queue's"
+    )
+    unknown = unknown_rules(planned, pace)
+    without = f", without {', '.join(unknown)}" if unknown else ""
+    return f"a guess of the time: {minutes} {where}{without}"
 
 
 def known_cells():

@@ -130,7 +130,7 @@ def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
     output = cluster.run(copy)
     seconds = time.monotonic() - start
     assert "Done in " in output
-    plan = r"^Plan: \d+ jobs for 3 samples .* 700 cells; a guess of .* queue\.$"
+    plan = r"^Plan: \d+ jobs for 3 samples .* 700 cells; a guess of .* queue's\.$"
     assert re.search(plan, output, re.MULTILINE)
     jobs = cluster.since()
     benchmarks = list((copy.folder / "results/demo/benchmarks").rglob("*.tsv"))

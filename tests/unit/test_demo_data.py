@@ -37,7 +37,7 @@ def test_distance_to_whole_numbers_is_measured():
 
 
 def test_the_plan_of_a_run_knows_the_numbers_of_cells(cells):
-    parts = demo.split_cells(cells.obs["cell_type"].to_numpy(), 0)
+    parts = demo.split_cells(cells.obs["sort_gate"].to_numpy(), 0)
     found = dict(
         zip(("pbmc_ref.h5ad", "pbmc_q1", "pbmc_q2"), map(len, parts.values()), strict=True)
     )

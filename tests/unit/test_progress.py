@@ -138,6 +138,7 @@ def test_the_guess_is_the_work_over_the_cores_or_the_longest_chain(tmp_path):
     assert guess_minutes(jobs, 1, 1, PACE) == pytest.approx(6)
     assert guess_minutes(jobs, 1, 2, PACE) == pytest.approx(4)
     assert guess_minutes(jobs, 1, None, PACE) == pytest.approx(4)
+    assert guess_minutes([Planned("y", None)], 1, 1, PACE) == pytest.approx(1 / 60)
     assert unknown_rules([*jobs, Planned("y", None), Planned("x", "none")], PACE) == ["y", "x"]
     assert in_words(0.4) == "under a minute"
     assert in_words(89) == "about 89 min"

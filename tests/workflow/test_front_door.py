@@ -138,7 +138,7 @@ def test_two_atlases_at_once_in_one_folder(copy):
         assert "Directory cannot be locked" in again or "IncompleteFilesException" in again
         output = copy.run("--config", "atlas=second", "--", "check")
         assert re.search(
-            r"^ *pbmc_q1 +query +10x mtx v3 +- +175 +765 +100% +-$", output, re.MULTILINE
+            r"^ *pbmc_q1 +query +10x mtx v3 +- +174 +765 +100% +-$", output, re.MULTILINE
         )
         assert "765 genes are in all samples." in output
         assert not (copy.folder / "results/second/samples").exists()

@@ -105,7 +105,7 @@ def unknown_rules(jobs: Iterable[Planned], pace: Pace) -> list[str]:
 
 
 def seconds_of(job: Planned, n_alike: int, cells: int, pace: Pace) -> float:
-    """CPU seconds of a job: those that it took before, where it did.
+    """CPU seconds of a job: those that it took before, where it did; 0 where nothing is known.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def seconds_of(job: Planned, n_alike: int, cells: int, pace: Pace) -> float:
     noted = seconds_noted(job.benchmark)
     if noted is not None:
         return noted
-    start, rate, capped = SECONDS[job.rule]
+    start, rate, capped = SECONDS.get(job.rule, (0.0, 0.0, 0.0))
     own = cells / n_alike if job.rule in SHARED else cells
     if job.rule == "train_prior" and pace.preset == "fast":
         start += TRAINING

@@ -103,7 +103,7 @@ FORMATS = (
     ),
 )
 # Cells of the demo's files, which are made in the first run.
-DEMO_CELLS = {"pbmc_ref.h5ad": 350, "pbmc_q1": 175, "pbmc_q2": 175}
+DEMO_CELLS = {"pbmc_ref.h5ad": 351, "pbmc_q1": 174, "pbmc_q2": 175}
 # For messages.
 KNOWN = ", ".join(kind.title for kind in FORMATS)
 OBS_SUFFIXES = tuple(suffix for kind in FORMATS if kind.has_obs for suffix in kind.suffixes)
