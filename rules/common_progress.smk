@@ -169,7 +169,10 @@ def plan():
         if names
     ]
     cells = known_cells()
-    said_of_cells = f", {cells:,} cells" if cells else ""
+    # A subset is known when its sample is read.
+    unread = (n for n in SAMPLES if not os.path.exists(out(f"samples/{n}/counts.h5ad")))
+    most = "at most " if any(SHEET[name]["subset"] for name in unread) else ""
+    said_of_cells = f", {most}{cells:,} cells" if cells else ""
     counted = f"{len(jobs)} job{'s' * (len(jobs) != 1)} for {len(SAMPLES)} sample"
     counted += "s" * (len(SAMPLES) != 1)
     return (
