@@ -7,7 +7,8 @@ from typing import Any
 
 # CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and for each
 # 1,000 of the first 6,000 (`clustering.resolution` looks at no more of them many times). From the
-# demo and docs/scale/100000.tsv; a test compares them.
+# demo and docs/scale/100000.tsv, which a test compares; those of exports, `vote_table`,
+# `gather_annotation`, `relate_labels` and `score_levels` are estimates.
 SECONDS: dict[str, tuple[float, float, float]] = {
     "make_demo_data": (2, 0, 0),
     "load_counts": (0.8, 0.13, 0),

@@ -51,6 +51,12 @@ def read_part(path: str | Path, key: str) -> Any:
         return read_elem(file[key])
 
 
+def read_part_if_there(path: str | Path, key: str) -> Any:
+    """The same, or None where the h5ad has no such element."""
+    with h5py.File(path, "r") as file:
+        return read_elem(file[key]) if key in file else None
+
+
 def common_names(names: Iterable[pd.Index]) -> pd.Index:
     """Names that all of some indexes have, in the order of the first."""
     first, *others = names

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
@@ -17,7 +18,7 @@ from dice_atlas.names import MARKERS, SPACES, UNASSIGNED
 from dice_atlas.plots.categories import by_frequency, category_colors
 from dice_atlas.report.expression import mean_expression
 from dice_atlas.report.settings import RunSettings
-from dice_atlas.tables import read_part, read_text_table
+from dice_atlas.tables import read_part, read_part_if_there, read_text_table
 from dice_atlas.transfer.conformal import score_threshold
 from dice_atlas.transfer.levels import Levels
 
@@ -83,6 +84,8 @@ class ReportData:
         Tables of the comparison of conditions, or None without one.
     truth
         Given truth of the cells that have one; None without any.
+    graph
+        Of neighbours, cells x cells; None where the atlas has none.
     """
 
     obs: pd.DataFrame
@@ -115,6 +118,7 @@ class ReportData:
     provenance: dict[str, Any]
     conditions: Conditions | None
     truth: pd.Series | None = None
+    graph: sp.csr_matrix | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -366,5 +370,6 @@ def read_report_data(
         card=json.loads(Path(files["card"]).read_text()),
         provenance=provenance,
         conditions=read_conditions(compared, compare) if compare else None,
+        graph=read_part_if_there(files["atlas"], "obsp/connectivities"),
         truth=read_text_table(truth).set_index("cell")["truth"] if truth else None,
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dice_atlas.holdout import repeated_cells
 from dice_atlas.names import UNASSIGNED
-from dice_atlas.report import disputes, evidence, lying_apart, marker_lists
+from dice_atlas.report import disputes, evidence, islands, lying_apart, marker_lists
 from dice_atlas.report.data import ReportData
 from dice_atlas.report.finding import GRADES, Finding, graded, listed, pick
 from dice_atlas.report.tables import percent
@@ -28,6 +28,7 @@ def look_first(data: ReportData) -> list[Finding]:
         (denoising, "note"),
         (disputes.prior, "note"),
         (disputes.unlabelled, "note"),
+        (islands.islands, "note"),
     ]
     if data.marker_calls is not None:
         checks.append((marker_lists.warnings, "check"))
