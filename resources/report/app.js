@@ -1,6 +1,6 @@
 // State, what is drawn of it, the address, the buttons; the last of the scripts.
 const $ = (id) => document.getElementById(id);
-const state = { color: "", map: head.maps[0].key, selection: [], name: "", queryOnly: false, least: 0, lasso: false };
+const state = { color: "", map: head.maps[0].key, selection: [], name: "", queryOnly: false, least: 0, off: {}, lasso: false };
 const main = new CellMap($("map"));
 const beside = [...document.querySelectorAll("canvas[data-map]")].map((canvas) => [canvas.dataset.map, new CellMap(canvas)]);
 const layers = new Uint8Array(n), visible = new Uint8Array(n).fill(1), colors = new Uint32Array(n);
@@ -24,9 +24,10 @@ async function updateVisible() {
   const role = await loadColumn("role");
   const score = state.least > 0 && columns.has("cell_type_score") ? await loadColumn("cell_type_score") : null;
   const reference = role.values.indexOf("reference");
+  const hidden = await Promise.all(Object.entries(state.off).map(([name, values]) => maskOf([[[name, values]]])));
   for (let i = 0; i < n; i++) {
     const low = score && score.data[i] !== 255 && levelValue(score, score.data[i]) < state.least;
-    visible[i] = (state.queryOnly && role.data[i] === reference) || low ? 0 : 1;
+    visible[i] = (state.queryOnly && role.data[i] === reference) || low || hidden.some((mask_of) => mask_of[i]) ? 0 : 1;
   }
 }
 
@@ -125,6 +126,7 @@ function writeAddress() {
   if (state.selection.length) parts.set("select", JSON.stringify(state.selection));
   if (state.queryOnly) parts.set("query", "1");
   if (state.least > 0) parts.set("least", String(state.least));
+  if (Object.keys(state.off).length) parts.set("off", JSON.stringify(Object.entries(state.off)));
   const { zoom, x, y } = main.view;
   if (Math.abs(zoom - 1) > 0.001) parts.set("view", [zoom, x, y].map((v) => Number(v.toFixed(6))).join(","));
   const hash = parts.toString();
@@ -138,6 +140,8 @@ async function readAddress() {
   if (columns.has(state.color)) lastColumn = state.color;
   state.selection = readSelection(parts.get("select") ?? "[]");
   state.queryOnly = parts.get("query") === "1";
+  // Written as one alternative of a selection.
+  state.off = Object.fromEntries(readSelection(`[${parts.get("off") ?? "[]"}]`)[0] ?? []);
   state.least = Math.max(0, Math.min(1, Number(parts.get("least")) || 0));
   state.map = head.maps.some((map) => map.key === parts.get("map")) ? parts.get("map") : head.maps[0].key;
   await showMap(state.map);

@@ -58,6 +58,17 @@ async function legendOf(name) {
   return { title: column.title, entries, note: "" };
 }
 
+// Groups that are hidden, by column.
+const isOff = (name, value) => Boolean(state.off[name]?.includes(value));
+
+async function switchOff(name, value) {
+  const others = (state.off[name] ?? []).filter((one) => one !== value);
+  const values = isOff(name, value) ? others : [...others, value];
+  const { [name]: _, ...rest } = state.off;
+  state.off = values.length ? { ...rest, [name]: values } : rest;
+  await refresh({ recolor: false });
+}
+
 async function renderLegend() {
   const name = state.color, own = turn, legend = $("legend"), found = await legendOf(name);
   if (own !== turn) return;
@@ -72,15 +83,25 @@ async function renderLegend() {
   const buttons = found.entries.map(({ value, text, color, cross, number }) => {
     const selection = [[name, [value]]];
     const pressed = state.selection.some((all) => sameSelection(all, selection));
+    const off = isOff(name, value), shown = cross ? `color: ${color}` : `background: ${color}`;
     return el(
-      "button",
-      { type: "button", "aria-pressed": String(pressed), "data-value": value, title: value, onclick: (event) => select([selection], { add: event.shiftKey }) },
-      el("span", { class: cross ? "key cross" : "key", style: cross ? `color: ${color}` : `background: ${color}`, "aria-hidden": "true" }),
-      el("span", { class: "name" }, text),
-      el("span", { class: "number" }, count(number)),
+      "div",
+      { class: off ? "entry off" : "entry" },
+      el(
+        "button",
+        { type: "button", class: "switch", "aria-pressed": String(off), "aria-label": `Hide ${text}`, title: off ? "Show these cells again" : "Hide these cells", "data-switch": value, onclick: () => switchOff(name, value) },
+        el("span", { class: cross ? "key cross" : "key", style: shown, "aria-hidden": "true" }),
+      ),
+      el(
+        "button",
+        { type: "button", class: "value", "aria-pressed": String(pressed), "data-value": value, title: value, onclick: (event) => select([selection], { add: event.shiftKey }) },
+        el("span", { class: "name" }, text),
+        el("span", { class: "number" }, count(number)),
+      ),
     );
   });
-  const focused = legend.contains(document.activeElement) ? document.activeElement.dataset.value : null;
+  const { value, switch: switched } = legend.contains(document.activeElement) ? document.activeElement.dataset : {};
   legend.replaceChildren(...buttons);
-  if (focused !== null) buttons.find((button) => button.dataset.value === focused)?.focus();
+  const places = [...legend.querySelectorAll("button")];
+  places.find((one) => (value !== undefined && one.dataset.value === value) || (switched !== undefined && one.dataset.switch === switched))?.focus();
 }

@@ -126,7 +126,7 @@ def figures_of(page_file: Path) -> dict[str, float]:
         page.select_option("#color-by", "cell_type")
         page.wait_for_selector("#legend button")
         start = time.perf_counter()
-        page.locator("#legend button").first.click()
+        page.locator("#legend .value").first.click()
         page.wait_for_selector("#top-genes table", timeout=120_000)
         selection = 1000 * (time.perf_counter() - start)
         browser.close()

@@ -108,7 +108,7 @@ def test_the_first_screen_has_the_answer_the_list_and_the_map(open_page, report)
     counts = data.obs["cell_type"].value_counts()
     legend = {
         button.get_attribute("data-value"): int(button.locator(".number").inner_text())
-        for button in page.locator("#legend button").all()
+        for button in page.locator("#legend .value").all()
     }
     assert legend == counts.to_dict()
     for place in ("#map", "#look", "#legend", ".answer"):
@@ -253,6 +253,25 @@ def test_an_address_restores_the_view(open_page, report):
     odd = open_page('#color=nothing&select=[[["nothing",["x"]]]]&least=7&view=a')
     assert odd.input_value("#color-by") == "cell_type"
     assert odd.locator("#inspector").is_hidden()
+
+
+def test_a_group_of_the_legend_is_hidden_and_shown_again(open_page, report):
+    page, (_, data) = open_page(), report
+    before, n = picture(page), (data.obs["cell_type"] == "T cell").sum()
+    page.click("#legend button[data-switch='T cell']")
+    page.wait_for_selector("#legend .off button[data-value='T cell'] .number:text-is('0')")
+    hidden, address = picture(page), page.evaluate("location.hash")
+    assert hidden != before
+    again = open_page(address)
+    again.wait_for_selector("#legend .off")
+    assert picture(again) == hidden
+    page.click("#legend button[data-switch='T cell']")
+    page.wait_for_selector(f"#legend button[data-value='T cell'] .number:text-is('{n}')")
+    assert picture(page) == before
+    assert page.evaluate("location.hash") == ""
+    # What an address says that the page does not know is passed over.
+    strange = open_page("#off=" + quote('[["nothing",["x"]]]'))
+    assert picture(strange) == before
 
 
 def test_filters_hide_cells(open_page, report):
