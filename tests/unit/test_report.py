@@ -390,6 +390,17 @@ def test_figures_are_agg_s_whatever_the_backend(make_files, tmp_path, backend):
         assert picture.format == "PNG"
 
 
+def test_the_page_made_again_is_the_same_file(make_files, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 50)
+    files = make_files()
+    pages = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rendered(files, tmp_path / name)
+        pages.append(next((tmp_path / name).glob("*.html")).read_bytes())
+    assert pages[0] == pages[1]
+
+
 def test_the_page_needs_nothing_but_itself(make_files, tmp_path):
     page = rendered(make_files(), tmp_path)
     # Links to the files beside the page; tests/workflow/test_demo.py follows them.
