@@ -78,6 +78,7 @@ rule check:
         rows=[loaded(row) for row in SHEET.values()],
         names=config["genes"]["names"],
         truth=truth_settings(),
+        rename=config["annotate"]["rename"],
     script:
         "../workflow_scripts/check.py"
 

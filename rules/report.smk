@@ -21,6 +21,8 @@ rule cluster_query:
         runtime=runtime(60),
     params:
         cluster=config["cluster"] | {"choose": "stability", "embedding": ""},
+        # Other new names change no cluster.
+        without=[old for old, new in config["annotate"]["rename"].items() if not new],
         seed=config["seed"],
         sketch=config["scale"]["sketch"],
     script:

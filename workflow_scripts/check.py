@@ -8,7 +8,7 @@ from dice_atlas.logs import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         params = snakemake.params
-        seen = look_at_all(params.rows, params.names, params.truth)
+        seen = look_at_all(params.rows, params.names, params.truth, params.rename)
         if len(seen.table):
             card = read_card(snakemake.input.card) if snakemake.input.card else None
             text = "\n".join([seen.table.to_string(index=False), "", *remarks(seen, card)])

@@ -14,7 +14,7 @@ if __name__ == "__main__":
         given, params, made = snakemake.input, snakemake.params, snakemake.output
         data, key = ad.read_h5ad(given.embedding), EMBEDDINGS[snakemake.wildcards.embedding]
         cells = ad.read_h5ad(given.latents, backed="r").obs
-        truth = truth_of(cells.index, given.truth)
+        truth = truth_of(cells.index, given.truth, params.without)
         groups = query_cells(cells, truth), labelled_cells(cells)
         judged = judged_cells(*groups, params.sketch, params.seed)
         settings, sd = ClusterSettings.from_config(params.cluster), data.obsm.get(f"{key}_sd")

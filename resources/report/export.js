@@ -42,21 +42,22 @@ function entriesTo(group, entries, height, ink) {
 }
 
 // A ramp with its ends; returns its width.
-function rampTo(group, ends, ink) {
+function rampTo(group, ends, unit, ink) {
   const width = 150, stops = STOPS.map((share) => svg("stop", { offset: share, "stop-color": toHex(ramp(share, dark.matches)) }));
   group.append(
     svg("defs", {}, svg("linearGradient", { id: "ramp" }, ...stops)),
     svg("rect", { y: 4, width, height: 12, fill: "url(#ramp)" }),
     svg("text", { y: 32, fill: ink }, ends[0]),
     svg("text", { x: width, y: 32, fill: ink, "text-anchor": "end" }, ends[1]),
+    svg("text", { y: 52, fill: ink }, unit),
   );
-  return width;
+  return Math.max(width, widthOf([unit]));
 }
 
 async function mapAsSvg() {
   const { width, height } = main.size, { ink } = theme(), gap = 14, top = 34;
   const legend = await legendOf(state.color), group = svg("g", { transform: `translate(${width + gap}, ${top})` });
-  const beside = legend.entries ? entriesTo(group, legend.entries.filter((one) => one.number), height, ink) : rampTo(group, legend.ends, ink);
+  const beside = legend.entries ? entriesTo(group, legend.entries.filter((one) => one.number), height, ink) : rampTo(group, legend.ends, legend.unit, ink);
   const chosen = state.selection.length ? `, ${nameOf(state.selection)}` : "";
   const title = `${head.maps.find((map) => map.key === state.map).title}: ${legend.title}${chosen}`;
   const all = { width: Math.ceil(Math.max(width + gap + beside, widthOf([title])) + gap), height: Math.ceil(height + top + gap) };

@@ -2,7 +2,7 @@
 
 // What gives the cells their colours: a function that fills `colors`, and returns the layer of a cell.
 async function colorsOf(name) {
-  const absent = pack(fromHex(dark.matches ? "#3a4552" : "#dfe3e8"));
+  const absent = pack(fromHex(dark.matches ? "#59656f" : "#c0c8d0"));
   if (genes.has(name)) {
     const packed = await loadGene(name), gene = genes.get(name);
     return () => {
@@ -33,8 +33,8 @@ async function legendOf(name) {
     const gene = genes.get(name), packed = await loadGene(name);
     let found = 0, all = 0;
     for (let i = 0; i < n; i++) if (visible[i]) { all++; if (geneLevel(packed, i)) found++; }
-    const note = `log expression of ${name}; ${count(found)} of ${count(all)} cells have it (grey: none)`;
-    return { title: name, ends: ["0", gene.high.toPrecision(3)], note };
+    const note = `log expression of ${name}; ${count(found)} of ${count(all)} cells have it (grey: none${mask && main.marked < 0 ? "; paler: not selected" : ""})`;
+    return { title: name, ends: ["0", gene.high.toPrecision(3)], unit: "log expression, grey: none", note };
   }
   const column = await loadColumn(name);
   if (!isCategory(column)) {
@@ -42,6 +42,7 @@ async function legendOf(name) {
     const grey = missing ? `; grey: ${count(missing)} cells without a value` : "";
     return {
       title: column.title,
+      unit: column.title,
       ends: column.ends.map((level) => number(column, levelValue(column, level))),
       note: `${column.about || column.title}. Colours span the 1st to the 99th percentile${grey}.`,
     };

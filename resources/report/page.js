@@ -1,4 +1,11 @@
 // The page around the map: what its tables and lists select, sorting, wide boxes, print.
+// Bring the map into sight, unless it is beside what was clicked.
+function showMapPlace(place) {
+  const narrow = matchMedia("(max-width: 800px)").matches;
+  if (narrow) $("map").scrollIntoView({ block: "center" });
+  else if (!place.closest(".viewer")) $("explore").scrollIntoView({ block: "start" });
+}
+
 function wirePicks() {
   for (const place of document.querySelectorAll("[data-pick]")) {
     const selection = [JSON.parse(place.dataset.pick)];
@@ -8,7 +15,7 @@ function wirePicks() {
     const pickCells = async (event) => {
       if (columns.has(place.dataset.color)) await colorBy(place.dataset.color);
       await select(selection, { add: event.shiftKey, keep });
-      if (!place.closest(".viewer")) $("explore").scrollIntoView({ block: "start" });
+      showMapPlace(place);
     };
     if (keep) {
       place.addEventListener("click", pickCells);
@@ -26,7 +33,7 @@ function wireGenes() {
     if (!name) continue;
     const show = async () => {
       await colorBy(name);
-      $("explore").scrollIntoView({ block: "start" });
+      showMapPlace(place);
     };
     place.append(el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...place.childNodes));
   }
@@ -46,7 +53,7 @@ function wireSearch() {
       }
       found.textContent = words.length ? `${count(left)} of ${count(rows.length)} rows` : "";
     };
-    const input = el("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: search });
+    const input = el("input", { type: "search", autocomplete: "off", spellcheck: "false", placeholder: "gene, cluster, type", oninput: search });
     box.before(el("p", { class: "search" }, el("label", {}, "Find ", input), " ", found));
   }
 }

@@ -85,7 +85,7 @@ def test_a_cluster_with_a_second_label_is_disputed(data):
     assert not list(disputes.clusters(few))
     (found,) = disputes.clusters(relabelled(data, cells[: len(cells) // 3], other))
     assert found.text.startswith("Cluster 0 is disputed: its labelled query cells are ")
-    assert found.pick == (("cluster", ("0",)),)
+    assert found.pick == (("role", ("query",)), ("cluster", ("0",)))
     (all_other,) = disputes.clusters(relabelled(data, cells, other))
     assert f"not {other}" in all_other.text
 
@@ -98,7 +98,11 @@ def test_sure_labels_that_are_wrong_are_told(data):
     wrong = relabelled(data, cells, "T cell")
     (found,) = disputes.sure_and_wrong(wrong)
     assert found.text.startswith(f"{len(cells)} of the {len(cells)} cells whose label is not")
-    assert (found.grade, found.pick) == ("serious", (("role", ("query",)), ("right", ("wrong",))))
+    assert found.grade == "serious"
+    # Of the reasons for doubt those that a cell with one possible label may have.
+    sure = ("voters_disagree", "cluster_disagrees", "few_anchors", "none")
+    own = {"role": ("query",), "right": ("wrong",), "cell_type_doubt": sure}
+    assert dict(found.pick) == own
     share, n = disputes.right_of(wrong, (wrong.query["cell_type"] == "T cell").to_numpy())
     of_label = wrong.query["cell_type"] == "T cell"
     assert n == of_label.sum()
@@ -196,7 +200,8 @@ def test_the_answer_counts_cells(data):
     ).sum()
     # All of them have a truth.
     assert text.startswith(
-        f"140 query cells got 3 cell types. {one} have one possible label; of these, 100% are right"
+        f"{(query['cell_type'] != 'unassigned').sum()} of 140 query cells got one of 3 cell types. "
+        f"{one} have one possible label; of these, 100% are right"
     )
     doubt = (query["cell_type_doubt"] != NO_DOUBT).sum()
     assert text.endswith(f"{doubt} have a reason for doubt. q2 lies apart from the reference.")

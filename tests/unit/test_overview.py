@@ -224,3 +224,16 @@ def test_what_cannot_be_read_is_named_for_all_samples_at_once(counts, tmp_path):
     assert "are not whole numbers" in second
     assert "does not exist" in third
     assert look_at_all(rows[2:], None, {}).table.empty
+
+
+def test_new_names_are_those_that_the_run_will_use(counts, tmp_path):
+    few = counts[:60].copy()
+    few.obs["type"] = ["A"] * 30 + ["B"] * 20 + ["odd"] * 10
+    few.write_h5ad(tmp_path / "few.h5ad")
+    row = ROW | {"path": str(tmp_path / "few.h5ad")}
+    rows = [row | {"sample": "ref", "role": "reference", "labels": "type"}, row | {"sample": "q"}]
+    truth = {"truth": "type", "truth_source": row["path"], "subset": "", "suffix": ""}
+    seen = look_at_all(rows, None, {"q": truth}, {"A": "T", "odd": ""})
+    assert seen.labels.to_dict()["T"] == 30
+    assert seen.truth.value_counts().to_dict() == {"T": 30, "B": 20}
+    assert not [line for line in remarks(seen) if "truth" in line]

@@ -1016,6 +1016,17 @@ def test_settings_that_differ_from_the_defaults_are_told():
     assert changed_settings.settings_table(config, config, {"t": {"qc": {}}}) is None
 
 
+def test_the_truth_has_the_names_that_the_labels_have(make_files, tmp_path):
+    files = make_files()
+    table = pd.DataFrame({"label": ["NA", "T cell"], "level_1": ["not available", ""]})
+    write_table(table, tmp_path / "names.tsv")
+    before = read_report_data(files, 2).truth
+    after = read_report_data({**files, "label_levels": [tmp_path / "names.tsv"]}, 2).truth
+    assert (before == "T cell").any()
+    assert after.index.tolist() == before.index[before != "T cell"].tolist()
+    assert (after == before[after.index].replace("NA", "not available")).all()
+
+
 def test_a_rule_that_cannot_apply_is_not_told_as_one(make_files):
     files = make_files()
     held = len(read_report_data(files, 2).calibration)

@@ -103,7 +103,7 @@ def selection(*conditions):
 
 def test_the_first_screen_has_the_answer_the_list_and_the_map(open_page, report):
     page, (_, data) = open_page(), report
-    assert page.inner_text(".answer").startswith("140 query cells got 3 cell types.")
+    assert page.inner_text(".answer").startswith("134 of 140 query cells got one of 3 cell types.")
     assert page.inner_text(".facts div:first-child strong") == "240"
     counts = data.obs["cell_type"].value_counts()
     legend = {
@@ -421,8 +421,8 @@ def test_the_map_is_saved_as_svg_with_its_legend_as_text(open_page, report, tmp_
     page.wait_for_selector("#legend .ramp")
     assert saved(page, "#save-svg", tmp_path / "gene.svg") == "umap_G7.svg"
     root = ElementTree.parse(tmp_path / "gene.svg").getroot()
-    title, low, high = (text.text for text in root.iter(f"{SVG}text"))
-    assert (title, low) == ("UMAP: G7", "0")
+    title, low, high, unit = (text.text for text in root.iter(f"{SVG}text"))
+    assert (title, low, unit) == ("UMAP: G7", "0", "log expression, grey: none")
     assert float(high) > 0
     assert len([*root.iter(f"{SVG}stop")]) == 5
 

@@ -44,6 +44,12 @@ def load(paths, truth=None, clusters=None):
     return gather_cells(latents, denoised, one if clusters is None else clusters, found)
 
 
+def test_a_truth_without_a_name_is_none(tmp_path):
+    write_table(pd.DataFrame({"cell": ["a", "b", "c"], "truth": ["x", "y", "z"]}), tmp_path / "t")
+    found = truth_of(pd.Index(["c", "b", "a", "d"]), [tmp_path / "t"], without=["y", "z"])
+    assert found.tolist() == ["", "", "x", ""]
+
+
 def calls(paths):
     return {"dice": read_text_table(paths["calls"], "score", "entropy", "n_anchors")}
 

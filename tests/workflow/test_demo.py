@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+from dice_atlas.report.disputes import sure_doubts
+from dice_atlas.report.tables import confident
 from pages import commands, python_of
 from sklearn.metrics import accuracy_score
 
@@ -161,6 +163,10 @@ def test_doubtful_cells_are_listed_with_their_reasons(results, atlas):
     doubt = atlas.obs["cell_type_doubt"].astype(str)
     assert set(table.index) == set(atlas.obs_names[~doubt.isin(["", "none"])])
     assert (table["cell_type_doubt"] == doubt[table.index]).all()
+    # The report selects the cells with one possible label by these reasons.
+    query = atlas.obs[atlas.obs["role"] == "query"]
+    chosen = doubt[query.index].isin(sure_doubts())
+    assert (chosen == confident(query.astype({"cell_type": str, "cell_type_set": str}))).all()
 
 
 def test_every_job_left_a_log_and_a_benchmark(demo, results):

@@ -26,6 +26,10 @@ def copy(demo, make_copy, small):
     return other
 
 
+def page_of(copy, name):
+    return (copy.folder / f"results/{name}/report.html").read_text()
+
+
 def sheet(copy, name, *rows, further=""):
     head = f"sample\tpath\trole\tbatch\tlabels\ttruth\tmin_genes{further}\n"
     text = head + "".join("\t".join(row) + "\n" for row in rows)
@@ -132,8 +136,10 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     numbers = np.arange(fewer.n_obs)
     fewer.obs["donor"] = [f"d{i}" for i in numbers % 4]
     fewer.obs["stim"] = np.where(numbers // 4 % 2, "stim", "ctrl")
+    # Of some cells the truth is no type.
+    fewer.obs["known"] = np.where(numbers % 20, fewer.obs["cell_type"].astype(str), "odd")
     fewer.write_h5ad(copy.folder / "fewer.h5ad")
-    row = ("few", "../fewer.h5ad", "query", "B", "", "cell_type", "100", "obs:donor", "obs:stim")
+    row = ("few", "../fewer.h5ad", "query", "B", "", "known", "100", "obs:donor", "obs:stim")
     further = "\tdonor\tcondition"
     samples = sheet(copy, "reuse", (*REFERENCE, "", ""), row, further=further)
     # Beside it, labels of another tool under other names, and two levels.
@@ -143,7 +149,8 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     names = sorted(set(labels))
     annotate = {
         "tables": {"tool": "tool.csv"}, "voters": ["dice", "tool"], "consensus": ["dice", "tool"],
-        "rename": {f"my {name}": name for name in names} | {"CD19+ B": "B", "my CD19+ B": "B"},
+        "rename": {f"my {name}": name for name in names}
+        | {"CD19+ B": "B", "my CD19+ B": "B", "odd": ""},
         "parents": {name: "T" for name in names if name.startswith(("CD4+", "CD8+"))},
     }  # fmt: skip
     keys = {**small, "prior": {"path": "results/demo/prior"}, "annotate": annotate}
@@ -169,6 +176,9 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     row = metrics[(metrics["embedding"] == "dice") & (metrics["metric"] == "accuracy_top")]
     accuracy = float(row["value"].iloc[0])
     assert len(query) == 351
+    known = int((numbers % 20 > 0).sum())
+    assert set(metrics.loc[metrics["cells"] == "query", "n_cells"]) == {known}
+    assert f"of {known} with a true type that the reference has" in page_of(copy, "reuse")
     # 0.79 with the cells that are held out by now, 0.83 with those before; a label at random: 0.2.
     assert accuracy > 0.75
     given = labels.replace({"CD19+ B": "B"}).set_axis("few_" + barcodes.astype(str))

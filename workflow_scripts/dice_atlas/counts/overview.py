@@ -52,6 +52,7 @@ def look_at_all(
     rows: Iterable[Mapping[str, Any]],
     names: str | None,
     truths: Mapping[str, Mapping[str, str]],
+    rename: Mapping[str, str] | None = None,
 ) -> Overview:
     """Look at the files of all samples; those that cannot be read are named, not raised.
 
@@ -59,14 +60,18 @@ def look_at_all(
     ----------
     rows, names : see `sample.load_sample`.
     truths : see `labels.read_truth`.
+    rename : new names of labels and truth; "" leaves a truth out.
     """
-    looks, known, faults = [], [], []
+    looks, known, faults, names_of = [], [], [], rename or {}
     for row in rows:
         try:
             looks.append(look := look_at_sample(dict(row), names))
+            look.cells["label"] = look.cells["label"].map(lambda label: names_of.get(label, label))
             if row["sample"] in truths:
                 own = {row["sample"]: truths[row["sample"]]}
-                known.append(read_truth(own, look.cells)["truth"])
+                truth = read_truth(own, look.cells)["truth"]
+                truth = truth.map(lambda label: names_of.get(label, label))
+                known.append(truth[truth != ""])
         except InputError as error:
             faults.append(str(error))
     return overview(looks, known, faults)
@@ -141,7 +146,7 @@ def remarks(seen: Overview, card: Mapping[str, Any] | None = None) -> list[str]:
             found.append(
                 f"Look at names of the truth that the reference lacks: {_listed(unknown.head(8))}"
                 f"{_more(unknown, 8)}. Such cells count as wrong. If they are other names of the "
-                "same types, translate them in `annotate.rename`."
+                "same types, translate them in `annotate.rename`; an empty name leaves them out."
             )
     cells = int(table["cells"].sum())
     minutes = (START_SECONDS + SECONDS_PER_CELL * cells) / 60

@@ -94,7 +94,8 @@ def answer(data: ReportData) -> str:
     labels = query.loc[query["cell_type"] != UNASSIGNED, "cell_type"]
     one = confident(query)
     text = (
-        f"{plural(len(query), 'query cell')} got {plural(labels.nunique(), 'cell type')}. "
+        f"{len(labels):,} of {plural(len(query), 'query cell')} got one of "
+        f"{plural(labels.nunique(), 'cell type')}. "
         f"{int(one.sum()):,} have one possible label"
     )
     right = disputes.right_of(data, one)

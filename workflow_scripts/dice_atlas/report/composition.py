@@ -57,6 +57,12 @@ def bars(data: ReportData) -> list[tuple[str, int, list[Part]]]:
     return found
 
 
+def keys(data: ReportData) -> list[tuple[str, str]]:
+    """Names and colours of the parts."""
+    colors = data.colors[groups_of(data)]
+    return [(str(name), colors[name]) for name in counted(data)]
+
+
 def composition_table(data: ReportData) -> Table:
     """The numbers of the bars."""
     key = groups_of(data)

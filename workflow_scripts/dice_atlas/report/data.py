@@ -280,6 +280,13 @@ def read_qc_cells(paths: Sequence[str | Path], samples: Sequence[str]) -> pd.Dat
     return pd.concat(tables, ignore_index=True).assign(sample=names)
 
 
+def read_truth(path: str | Path, levels: Levels) -> pd.Series:
+    """Truth by cell under the names of the labels; cells whose truth has no name have none."""
+    found = read_text_table(path).set_index("cell")["truth"]
+    named = pd.Series(levels.renamed(found), index=found.index, name="truth")
+    return named[named != ""]
+
+
 def top_markers(markers: pd.DataFrame, n: int) -> pd.DataFrame:
     """The first n markers of every cluster that are up in it."""
     up = markers[markers["log2_fold_change"] > 0]
@@ -341,12 +348,13 @@ def read_report_data(
     with np.load(files["loadings"]) as loadings:
         singular_values, k = loadings["singular_values"], int(loadings["k"])
     tables = {name: read_table(files[name], name) for name in TABLES}
+    levels = Levels.read(files["label_levels"])
     for name in (*TRANSFER_TABLES, *AUGMENT_TABLES, *MARKER_TABLES):
         path = next(iter(files[name]), None)
         tables[name] = read_table(path, name) if path else None
     if tables["calibration"] is not None:
         held = tables["calibration"].query("role == 'reference'")
-        tables["calibration"] = Levels.read(files["label_levels"]).merged(held)
+        tables["calibration"] = levels.merged(held)
     genes = list(dict.fromkeys(top_markers(tables["markers"], n_markers)["gene"]))
     of_types = genes_of_types(tables, n_markers)
     groups = {name: obs[name].to_numpy() for name in ("cluster", "cell_type")}
@@ -371,5 +379,5 @@ def read_report_data(
         provenance=provenance,
         conditions=read_conditions(compared, compare) if compare else None,
         graph=read_part_if_there(files["atlas"], "obsp/connectivities"),
-        truth=read_text_table(truth).set_index("cell")["truth"] if truth else None,
+        truth=read_truth(truth, levels) if truth else None,
     )

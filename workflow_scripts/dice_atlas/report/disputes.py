@@ -68,6 +68,12 @@ def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
     return float((cells["cell_type"][known] == truth[known]).mean()), int(known.sum())
 
 
+def sure_doubts() -> list[str]:
+    """Values of `cell_type_doubt` of cells with one possible label: those that come after."""
+    names = list(DOUBTS)
+    return [*names[names.index("several_labels") + 1 :], NO_DOUBT]
+
+
 def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
     """Most of the wrong labels have one possible label: the sets do not tell of the errors."""
     if data.truth is None:
@@ -82,7 +88,7 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
             f"{sure:,} of the {int(wrong.sum()):,} cells whose label is not the given truth have "
             "one possible label: prediction sets do not see these errors.",
             "serious",
-            pick(role="query", right="wrong"),
+            pick(role="query", right="wrong", cell_type_doubt=sure_doubts()),
             "Look at their genes: the truth may be wrong, not the label.",
         )
 
@@ -116,9 +122,9 @@ def clusters(data: ReportData) -> Iterator[Finding]:
     for cluster, reasons in disputed(data).items():
         yield Finding(
             f"Cluster {cluster} is disputed: {'; '.join(reasons)}.",
-            pick=pick(cluster=cluster),
-            action="Colour it by the genes of both types; a finer cluster.resolutions may part "
-            "them.",
+            pick=pick(role="query", cluster=cluster),
+            action="Colour it by the genes of both types; a higher resolution (cluster.choose) may "
+            "part them.",
         )
 
 

@@ -74,9 +74,9 @@ def outside(data: ReportData) -> Iterator[str | Finding]:
     if not data.has_support:
         return
     unlike = query["cell_type_p_reference"] < UNLIKE
-    for key, meaning in (
-        ("sample", "types that the reference lacks, or a strong batch effect"),
-        ("cluster", "perhaps a type that the reference lacks"),
+    for key, meaning, grade in (
+        ("sample", "types that the reference lacks, or a strong batch effect", "serious"),
+        ("cluster", "perhaps a type that the reference lacks, or cells of lower quality", "check"),
     ):
         shares = unlike.groupby(query[key].astype(str)).agg(["mean", "size"])
         found = shares[(shares["mean"] > MANY_UNLIKE) & (shares["size"] >= disputes.LEAST_CELLS)]
@@ -88,7 +88,7 @@ def outside(data: ReportData) -> Iterator[str | Finding]:
                 f"Query cells around which few find an anchor (cell_type_p_reference below "
                 f"{UNLIKE:g}; {UNLIKE:.0%} are to be expected), by {key}: {listed(names)}. This is "
                 f"{meaning}.",
-                "serious",
+                grade,
                 (*pick(role="query"), (key, tuple(map(str, found.index)))),
                 "Look at their genes; colour by p_reference.",
                 "cell_type_p_reference",
@@ -176,7 +176,10 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
         )
         if lacking.sum() > n:
             text += " Are these other names for the reference's types? Truth is compared by name."
-        action = "Names can be joined: annotate.rename."
+        action = (
+            "Other names of the same types can be joined (annotate.rename). Cells of a type that "
+            "is really missing get another label: look at them."
+        )
         yield Finding(text, "serious", pick(truth=list(lacking.index)), action)
     with_truth = int(truth_cells(data).sum())
     if 0 < with_truth < len(data.query) / 2:

@@ -226,6 +226,7 @@ def render(
         config_json=json.dumps(data.config, indent=2),
         origins=[title.lower() for title in maps.origins(data.obs).values()],
         bars=composition.bars(data),
+        keys=composition.keys(data),
         changed=changed_settings.settings_table(
             data.config, settings.defaults, data.provenance["samples"]
         ),

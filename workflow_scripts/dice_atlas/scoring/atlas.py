@@ -1,7 +1,7 @@
 """The metrics of an atlas: embeddings, clusters and labels against the truth (protocol blind)."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import anndata as ad
@@ -104,11 +104,17 @@ def gather_cells(
     return Cells(obs, found, spread, truth, clusters["cluster"].to_numpy())
 
 
-def truth_of(cells: pd.Index, paths: Sequence[str]) -> np.ndarray:
-    """Truth of the cells from tables of `read_truth`, "" where there is none."""
+def truth_of(cells: pd.Index, paths: Sequence[str], without: Collection[str] = ()) -> np.ndarray:
+    """Truth of the cells from tables of `read_truth`, "" where there is none.
+
+    Parameters
+    ----------
+    without : names of the truth that `annotate.rename` makes empty: such cells have none.
+    """
     tables = [read_text_table(path).set_index("cell")["truth"] for path in paths]
     found = pd.concat(tables) if tables else pd.Series(dtype=object)
-    return found.reindex(cells).fillna("").to_numpy(dtype=object)
+    found = found.reindex(cells).fillna("")
+    return found.mask(found.isin(list(without)), "").to_numpy(dtype=object)
 
 
 def embedding_rows(
