@@ -131,14 +131,14 @@ def test_first_lines_of_snakemake_are_hidden_but_for_a_dry_run(terminal, message
 
 def test_the_guess_is_the_work_over_the_cores_or_the_longest_chain(tmp_path):
     noted = tmp_path / "noted.tsv"
-    noted.write_text("s\tcpu_time\n999\t119\n")
+    noted.write_text("s\tcpu_time\n999\t118\n")
     jobs = [Planned("x", str(noted)), Planned("x", str(noted)), Planned("x", str(noted), [0])]
     assert unknown_rules(jobs, PACE) == []
-    # A second is added to each.
+    # Two seconds are added to each.
     assert guess_minutes(jobs, 1, 1, PACE) == pytest.approx(6)
     assert guess_minutes(jobs, 1, 2, PACE) == pytest.approx(4)
     assert guess_minutes(jobs, 1, None, PACE) == pytest.approx(4)
-    assert guess_minutes([Planned("y", None)], 1, 1, PACE) == pytest.approx(1 / 60)
+    assert guess_minutes([Planned("y", None)], 1, 1, PACE) == pytest.approx(2 / 60)
     assert unknown_rules([*jobs, Planned("y", None), Planned("x", "none")], PACE) == ["y", "x"]
     assert in_words(0.4) == "under a minute"
     assert in_words(89) == "about 89 min"
