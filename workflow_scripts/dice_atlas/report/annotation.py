@@ -154,7 +154,7 @@ def draw_reliability(axes: Axes, calibration: pd.DataFrame) -> None:
     axes.set_xlim(0, 1.03)
     axes.set_ylim(-0.13, 1.04)
     axes.set_yticks(np.linspace(0, 1, 6))
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
+    axes.legend(loc="upper left")
 
 
 def draw_risk(axes: Axes, data: ReportData, calibration: pd.DataFrame) -> None:
@@ -175,7 +175,7 @@ def draw_risk(axes: Axes, data: ReportData, calibration: pd.DataFrame) -> None:
     axes.set_ylabel("share of these labels that is wrong")
     axes.set_xlim(0, 1.03)
     axes.set_ylim(bottom=0, top=max(0.05, 1.15 * wrong.max(initial=0), axes.get_ylim()[1]))
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
 
 
 def reliability(data: ReportData) -> Figure:
