@@ -93,7 +93,7 @@ from dice_atlas.conditions.settings import Grouping
 from dice_atlas.counts.formats import label_columns, member_files
 from dice_atlas.export.targets import TARGETS as EXPORTS
 from dice_atlas.export.targets import require_fields
-from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS
+from dice_atlas.names import CELLTYPIST, CONSENSUS, EMBEDDINGS, MISSING
 from dice_atlas.names import SPACES as ALL_SPACES
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings
 from dice_atlas.synthesis.settings import CellRequest, ModelSettings
@@ -470,6 +470,12 @@ def atlas_settings():
     }
     kept["denoise"] = {k: v for k, v in config["denoise"].items() if k != "shards"}
     return {"config": kept, "samples": SHEET}
+
+
+def unnamed():
+    """Names of the truth that new names leave empty; without a transfer nothing is renamed."""
+    pairs = config["annotate"]["rename"].items() if JOINED else ()
+    return [str(old) for old, new in pairs if str(new).strip() in MISSING]
 
 
 def augmented(name):

@@ -73,6 +73,18 @@ def said(line):
     logger.info(line, extra={"of_progress": True})
 
 
+def harmless(method):
+    """A method of which no error ends the run: what it says is not worth one."""
+
+    def guarded(*arguments):
+        try:
+            return method(*arguments)
+        except Exception as error:
+            logger.debug(f"{method.__name__}: {error!r}")
+
+    return guarded
+
+
 class JobLines(logging.Handler):
     """A line for each job that is done: its result and its seconds; each warning once.
 
@@ -85,6 +97,7 @@ class JobLines(logging.Handler):
         self.going, self.warned = {}, set()
         self.last, self.silence = time.time(), SILENCE
 
+    @harmless
     def emit(self, record):
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
@@ -109,6 +122,7 @@ class JobLines(logging.Handler):
                 self.warned.add(warning)
                 said(f"    Warning: {warning}")
 
+    @harmless
     def pulse(self, now):
         """Say what goes on, if nothing was said for a while."""
         if now - self.last < self.silence:
@@ -150,6 +164,7 @@ class Plan(logging.Handler):
         super().__init__()
         self.planned = False
 
+    @harmless
     def emit(self, record):
         if getattr(record, "event", None) == LogEvent.RUN_INFO and not self.planned:
             self.planned = True
@@ -236,9 +251,14 @@ def known_cells():
             paths.append(read if os.path.exists(read) else own)
     command = [sys.executable, "-m", "dice_atlas.counts.sizes", *paths]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=HEADER_PATIENCE)
-        numbers = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
+        asked = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        numbers = json.loads(asked.communicate(timeout=HEADER_PATIENCE)[0])
+    except subprocess.TimeoutExpired:
+        asked.kill()  # and no waiting: it may hang on a far file system
+        return None
+    except (OSError, ValueError):
         return None
     return None if None in numbers else sum(numbers, made)
 

@@ -22,7 +22,7 @@ rule cluster_query:
     params:
         cluster=config["cluster"] | {"choose": "stability", "embedding": ""},
         # Other new names change no cluster.
-        without=[old for old, new in config["annotate"]["rename"].items() if not new],
+        without=unnamed(),
         seed=config["seed"],
         sketch=config["scale"]["sketch"],
     script:

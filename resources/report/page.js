@@ -9,9 +9,13 @@ function showMapPlace(place) {
 function wirePicks() {
   for (const place of document.querySelectorAll("[data-pick]")) {
     const selection = [JSON.parse(place.dataset.pick)];
-    if (!readSelection(JSON.stringify(selection)).length) continue;
     // A button says "show": it never clears, though another finding may be about the same cells.
     const keep = place.tagName === "BUTTON";
+    if (!readSelection(JSON.stringify(selection)).length) {
+      // The page lacks the column that would tell these cells.
+      if (keep) place.hidden = true;
+      continue;
+    }
     const pickCells = async (event) => {
       if (columns.has(place.dataset.color)) await colorBy(place.dataset.color);
       await select(selection, { add: event.shiftKey, keep });

@@ -102,7 +102,7 @@ def test_sure_labels_that_are_wrong_are_told(data):
     # Of the reasons for doubt those that a cell with one possible label may have.
     sure = ("voters_disagree", "cluster_disagrees", "few_anchors", "none")
     own = {"role": ("query",), "right": ("wrong",), "cell_type_doubt": sure}
-    assert dict(found.pick) == own
+    assert dict(found.pick) == {**own, "truth": ("NA",)}
     share, n = disputes.right_of(wrong, (wrong.query["cell_type"] == "T cell").to_numpy())
     of_label = wrong.query["cell_type"] == "T cell"
     assert n == of_label.sum()

@@ -446,7 +446,7 @@ def test_characters_that_nobody_sees_are_written_out(make_files, tmp_path, monke
 
 KINDS = {
     "no transfer": ({"transfer": False}, "No labels were transferred", "cell_type_score"),
-    "no truth": ({"truth": False}, "The sample sheet gives no truth", "labels right"),
+    "no truth": ({"truth": False}, "The query cells have no truth", "labels right"),
     "one cluster": ({"clusters": 1}, "There is one cluster only", "log2 fold change"),
     "one sample": (
         {"transfer": False, "one_sample": True, "clusters": 1},

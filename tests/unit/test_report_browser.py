@@ -103,7 +103,7 @@ def selection(*conditions):
 
 def test_the_first_screen_has_the_answer_the_list_and_the_map(open_page, report):
     page, (_, data) = open_page(), report
-    assert page.inner_text(".answer").startswith("134 of 140 query cells got one of 3 cell types.")
+    assert page.inner_text(".answer").startswith("126 of 140 query cells got one of 3 cell types.")
     assert page.inner_text(".facts div:first-child strong") == "240"
     counts = data.obs["cell_type"].value_counts()
     legend = {
@@ -378,6 +378,15 @@ def test_axe_finds_nothing_that_keeps_people_out(open_page, width, scheme):
     page.wait_for_selector("#selected-count")
     found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+
+
+def test_a_title_is_written_for_a_style_sheet(browser):
+    title = 'B & "T" cells, Müller\'s <\\> 細胞'
+    page = browser.new_page()
+    page.set_content(f'<style>p::after {{ content: "{html.css_text(title)}" }}</style><p></p>')
+    shown = page.evaluate("getComputedStyle(document.querySelector('p'), '::after').content")
+    page.close()
+    assert json.loads(shown) == title
 
 
 def test_the_print_names_the_atlas_and_its_pages(open_page, tmp_path):

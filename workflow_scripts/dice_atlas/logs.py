@@ -181,7 +181,7 @@ def state_of(path: str | Path, since: float, now: float) -> str | None:
 def warnings_of(path: str | Path) -> list[str]:
     """The warnings of a job about data and settings; not those of Python to programmers."""
     lines = [text for level, text in entries_of(path) if level == "WARNING"]
-    return [text for text in lines if not OF_PYTHON.search(text.splitlines()[0])]
+    return [text for text in lines if text and not OF_PYTHON.search(text.splitlines()[0])]
 
 
 def last_words(path: str | Path) -> str:

@@ -188,6 +188,8 @@ def of_some(check: Check) -> Check:
     def finish(X: sp.spmatrix, source: str) -> sp.csr_matrix:
         values = sp.csr_matrix(X)
         problem = check.problem(values.data, values)
+        if not all(values.shape):
+            problem = f"seen {values.shape[0]} cells x {values.shape[1]} genes"
         if problem:
             raise InputError(f"{source}: {problem}; {check.expected}; {check.mend}")
         return values

@@ -20,6 +20,7 @@ ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 FAR, COVERED, CROSSED, OVERLAID = 0.07, 3.0, 1.2, 10.0
 # After all have chosen, each chooses again so many times.
 SWEEPS = 5
+MOST_CHOOSE_AGAIN = 60
 # A box farther than this from its anchor (pixels) gets a line to it.
 LED = 7
 # Of the paper under a name: the darkest of our colours has a contrast of 8 to the text above it.
@@ -101,7 +102,8 @@ def place(
         tried.append(centers)
         costs.append(FAR * distances + COVERED * np.array(over))
     placed: dict[int, np.ndarray] = {}
-    for _ in range(1 + SWEEPS):
+    # The time of a sweep grows with the square of the names.
+    for _ in range(1 + (SWEEPS if len(anchors) <= MOST_CHOOSE_AGAIN else 0)):
         for i, centers in enumerate(tried):
             cost = costs[i].copy()
             for j, other in placed.items():

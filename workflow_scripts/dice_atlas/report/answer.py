@@ -161,7 +161,7 @@ def summary(data: ReportData) -> str:
     if right is None:
         if truth_cells(data).sum():
             return text + " None of the given truth's names is a label of the reference."
-        return text + " No truth was given to compare the labels with."
+        return text + " There is no truth to compare the labels with."
     n = known_cells(data)
     return text + (
         f" Of the {n:,} query cells with a given truth that the reference has, {percent(right, n)} "
@@ -178,7 +178,7 @@ def by_lists(data: ReportData) -> str:
     right, n = data.metric("accuracy", data.labelled_by), int(truth_cells(data).sum())
     if right is None:
         none = "None of the given truth's names is a type of the lists."
-        return f"{text} {none if n else 'No truth was given to compare the labels with.'}"
+        return f"{text} {none if n else 'There is no truth to compare the labels with.'}"
     return text + (
         f" Of the {n:,} query cells with a given truth, {percent(right, n)} have the right label "
         "(compared by name, unassigned counted as wrong)."

@@ -88,7 +88,12 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
             f"{sure:,} of the {int(wrong.sum()):,} cells whose label is not the given truth have "
             "one possible label: prediction sets do not see these errors.",
             "serious",
-            pick(role="query", right="wrong", cell_type_doubt=sure_doubts()),
+            pick(
+                role="query",
+                right="wrong",
+                cell_type_doubt=sure_doubts(),
+                truth=sorted(set(truth[wrong])),
+            ),
             "Look at their genes: the truth may be wrong, not the label.",
         )
 

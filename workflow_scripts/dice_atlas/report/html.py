@@ -154,6 +154,13 @@ def visible(value: Any) -> Any:
     return type(value)(shown(value)) if isinstance(value, str) else value
 
 
+def css_text(text: str) -> str:
+    """A text for a string of a style sheet: what is no letter, number or blank is escaped."""
+    return "".join(
+        c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):x} " for c in text
+    )
+
+
 def page_environment(templates: Sequence[str | Path]) -> jinja2.Environment:
     """Where pages are made: templates that include each other by their file names."""
     texts = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in templates}
@@ -197,6 +204,7 @@ def render(
     scripts = [Path(path).name for path in templates if Path(path).suffix == ".js"]
     return environment.get_template(Path(templates[0]).name).render(
         title=settings.title or name,
+        css_title=css_text(settings.title or name),
         name=name,
         data=data,
         config=data.config,

@@ -56,9 +56,10 @@ def islands(data: ReportData) -> Iterator[Finding]:
         table = part_links(data.graph, clusters, parts)
         small = (table["cells"] >= LEAST_CELLS) & (table["cells"] <= table["of"] / 2)
         for row in table[small & (table["share"] <= FEW_LINKS)].itertuples():
-            if (row.cluster, row.cells) in told:
+            members = np.flatnonzero((clusters == row.cluster) & (parts == row.part)).tobytes()
+            if members in told:
                 continue
-            told.add((row.cluster, row.cells))
+            told.add(members)
             resolution = column.removeprefix(RESOLUTION)
             yield Finding(
                 f"Cluster {row.cluster} falls apart: {row.cells:,} of its {plural(row.of, 'cell')} "

@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from dice_atlas.counts.labels import cleaned
 from dice_atlas.errors import InputError
 from dice_atlas.holdout import require_same_cells
 from dice_atlas.metrics.classification import classification_scores
@@ -114,7 +115,8 @@ def truth_of(cells: pd.Index, paths: Sequence[str], without: Collection[str] = (
     tables = [read_text_table(path).set_index("cell")["truth"] for path in paths]
     found = pd.concat(tables) if tables else pd.Series(dtype=object)
     found = found.reindex(cells).fillna("")
-    return found.mask(found.isin(list(without)), "").to_numpy(dtype=object)
+    unnamed = {cleaned(name, "annotate.rename") for name in without}
+    return found.mask(found.isin(unnamed), "").to_numpy(dtype=object)
 
 
 def embedding_rows(
