@@ -137,6 +137,7 @@ def test_two_atlases_at_once_in_one_folder(copy):
         # By the lock, or since a file that is being written looks as if it had been cut off.
         assert "Directory cannot be locked" in again or "IncompleteFilesException" in again
         output = copy.run("--config", "atlas=second", "--", "check")
+        assert first.poll() is None, "the first run ended before the second"
         assert re.search(
             r"^ *pbmc_q1 +query +10x mtx v3 +- +174 +765 +100% +-$", output, re.MULTILINE
         )
@@ -147,7 +148,6 @@ def test_two_atlases_at_once_in_one_folder(copy):
             r"^Plan: \d+ jobs for 3 samples .*, 700 cells; a guess", output, re.MULTILINE
         )
         assert "    Look at labels with under 40 cells" in output
-        assert first.poll() is None, "the first run ended before the second"
         assert first.wait(timeout=300) == 0
     finally:
         if first.poll() is None:

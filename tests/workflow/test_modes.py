@@ -369,7 +369,7 @@ def test_a_labelled_reference_alone_is_an_atlas_of_its_own(copy, small):
     samples = sheet(copy, "reference", REFERENCE)
     copy.run("--configfile", copy.config("reference", atlas="reference", samples=samples, **small))
     obs = read(copy, "reference").obs
-    assert obs["cell_type"].nunique() == 10
+    assert obs["cell_type"].nunique() == 7
     assert "unassigned" not in set(obs["cell_type"])
     assert obs["cell_type_score"].isna().all()
     assert (copy.folder / "results/reference/report.html").stat().st_size > 100_000
