@@ -1,6 +1,6 @@
 // State, what is drawn of it, the address, the buttons; the last of the scripts.
 const $ = (id) => document.getElementById(id);
-const state = { color: "", map: head.maps[0].key, selection: [], name: "", queryOnly: false, least: 0, off: {}, lasso: false };
+const state = { color: "", map: head.maps[0].key, selection: [], queryOnly: false, least: 0, off: {}, lasso: false };
 const main = new CellMap($("map"));
 const beside = [...document.querySelectorAll("canvas[data-map]")].map((canvas) => [canvas.dataset.map, new CellMap(canvas)]);
 const layers = new Uint8Array(n), visible = new Uint8Array(n).fill(1), colors = new Uint32Array(n);

@@ -19,7 +19,7 @@ from dice_atlas.counts.features import OTHER_TYPES, TYPE_COLUMNS, normal, with_t
 from dice_atlas.counts.genes import ID_COLUMNS, SYMBOL_COLUMNS, with_names_of
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.slots import Slot, choose_slot, require_slot
-from dice_atlas.counts.some_rows import some_dense, some_sparse, spread_rows
+from dice_atlas.counts.some_rows import rows_to_read, some_dense, some_sparse
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
@@ -242,8 +242,7 @@ def finish(
     path, wanted, kind : see `read_group`.
     """
     tables = {"raw.X": raw_var}
-    few = spread_rows(len(obs) if rows is None else len(rows), wanted.most)
-    read = rows if few is None else few if rows is None else rows[few]
+    read, few = rows_to_read(len(obs), rows, wanted.most)
     slots = []
     for name, matrix in stored.items():
         table = tables.get(name, var)

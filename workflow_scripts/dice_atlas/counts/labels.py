@@ -370,6 +370,11 @@ def clean(labels: pd.Series, where: str) -> pd.Series:
     return labels.map(known).astype(object)
 
 
+def cleaned_pairs(pairs: Mapping[str, str], where: str) -> dict[str, str]:
+    """Pairs of labels, written as the results hold them."""
+    return {cleaned(str(old), where): cleaned(str(new), where) for old, new in pairs.items()}
+
+
 def cleaned(label: str, where: str) -> str:
     """One label; see `clean`."""
     text = re.sub(r"[ \u00a0\u2007\u202f]+", " ", unicodedata.normalize("NFC", label).strip())

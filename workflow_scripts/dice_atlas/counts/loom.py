@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from dice_atlas.counts.dense import read_dense
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.slots import Slot, choose_slot, require_slot
-from dice_atlas.counts.some_rows import some_dense, spread_rows
+from dice_atlas.counts.some_rows import rows_to_read, some_dense
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
@@ -55,8 +55,7 @@ def read_loom(path: Path, wanted: Wanted) -> Stored:
         layers = file.get("layers", {})
         stored |= {f"layers[{key!r}]": layers[key] for key in layers}
         shape = len(obs), len(var)
-        few = spread_rows(len(obs) if rows is None else len(rows), wanted.most)
-        read = rows if few is None else few if rows is None else rows[few]
+        read, few = rows_to_read(len(obs), rows, wanted.most)
         alone = few is not None
         slots = [loom_slot(key, matrix, shape, read, alone) for key, matrix in stored.items()]
         slots = require_slot(slots, "matrix" if wanted.slot == "X" else wanted.slot, path)

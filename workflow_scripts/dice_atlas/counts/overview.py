@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dice_atlas.counts.labels import cleaned, read_truth
+from dice_atlas.counts.labels import cleaned_pairs, read_truth
 from dice_atlas.counts.sample import Look, look_at_sample
 from dice_atlas.errors import InputError
 from dice_atlas.tables import common_names
@@ -63,10 +63,7 @@ def look_at_all(
     rename : new names of labels and truth; "" leaves a truth out.
     """
     looks, known, faults = [], [], []
-    names_of = {
-        cleaned(str(old), "annotate.rename"): cleaned(str(new), "annotate.rename")
-        for old, new in (rename or {}).items()
-    }
+    names_of = cleaned_pairs(rename or {}, "annotate.rename")
     for row in rows:
         try:
             looks.append(look := look_at_sample(dict(row), names))

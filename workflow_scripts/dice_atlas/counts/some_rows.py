@@ -22,6 +22,23 @@ def spread_rows(n: int, most: int | None) -> np.ndarray | None:
     return np.unique((starts[:, None] + np.arange(length)).ravel())
 
 
+def rows_to_read(
+    n: int, wanted: np.ndarray | None, most: int | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Which rows of a file are read, and their positions among the wanted ones; None: all of them.
+
+    Parameters
+    ----------
+    n : rows of the file.
+    wanted : positions of the wanted rows; None for all.
+    most : see `spread_rows`.
+    """
+    few = spread_rows(n if wanted is None else len(wanted), most)
+    if few is None:
+        return wanted, None
+    return few if wanted is None else wanted[few], few
+
+
 def runs_of(rows: np.ndarray) -> list[tuple[int, int]]:
     """Start and end of each run of rising positions without a gap."""
     parts = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)

@@ -19,6 +19,7 @@ from dice_atlas.plots.style import (
     styled,
 )
 from dice_atlas.report.data import ReportData, top_markers
+from dice_atlas.report.maps import counted
 
 # Genes and groups that a dot plot can name legibly.
 MOST_GENES = 62
@@ -147,9 +148,7 @@ def type_dot_genes(data: ReportData, n: int) -> tuple[list[str], int]:
 def type_dots(data: ReportData, n: int) -> Figure:
     """Genes that tell the types apart, in every type; cells without one last."""
     genes, _ = type_dot_genes(data, n)
-    counts = data.obs["cell_type"].value_counts()
-    names = {name: f"{name} ({counts[name]:,})" for name in [*data.labels, UNASSIGNED]
-             if name in counts}  # fmt: skip
+    names = counted(data.obs["cell_type"], [*data.labels, UNASSIGNED])
     return dots(data.type_expression, "cell_type", names, genes)
 
 

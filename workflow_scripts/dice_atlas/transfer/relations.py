@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dice_atlas.counts.labels import cleaned, read_fields
+from dice_atlas.counts.labels import cleaned, cleaned_pairs, read_fields
 from dice_atlas.errors import InputError, bullets
 from dice_atlas.names import SEPARATOR, split_set
 from dice_atlas.tables import read_part
@@ -66,11 +66,6 @@ def read_reference(paths: Iterable[str | Path]) -> pd.DataFrame:
     columns = ["sample", "label", "label_parents"]
     parts = [read_part(path, "obs").reindex(columns=columns).astype(object) for path in paths]
     return pd.concat(parts).fillna("").astype(str)
-
-
-def cleaned_pairs(pairs: Mapping[str, str], where: str) -> dict[str, str]:
-    """Pairs of labels, written as the results hold them."""
-    return {cleaned(str(old), where): cleaned(str(new), where) for old, new in pairs.items()}
 
 
 def given_parents(reference: pd.DataFrame) -> list[tuple[str, str, str]]:
