@@ -145,8 +145,7 @@ def dice_settings(wildcards):
 
 
 def prior_settings(wildcards):
-    kept = {k: v for k, v in config["prior"].items() if k != "path"}
-    return {**kept, **PRIORS[wildcards.kind].settings}
+    return PRIORS[wildcards.kind].section(config["prior"])
 
 
 def prior_noise(wildcards):

@@ -11,7 +11,7 @@ from dice_atlas.baselines.embed import embed
 from dice_atlas.baselines.factorization import nmf_embedding
 from dice_atlas.baselines.kernel import kernel_posterior
 from dice_atlas.baselines.magic import diffusion_operator, magic
-from dice_atlas.baselines.methods import ALWAYS, EMBEDDED, METHODS, methods_schema
+from dice_atlas.baselines.methods import ALWAYS, EMBEDDED, METHODS, PRIORS, methods_schema
 from dice_atlas.baselines.smoothing import knn_smoothing
 from dice_atlas.errors import InputError
 from factories import blobs, expression_of_types
@@ -233,3 +233,16 @@ def test_methods_asked_for_are_those_of_the_table():
     for wrong in (["scran", *ALWAYS], [ALWAYS[0]], [*ALWAYS, ALWAYS[0]]):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
+
+
+def test_overrides_stand_where_the_preset_is_theirs():
+    prior = {"preset": "fast", "augmentation": "auto", "background": 0.1, "path": None}
+    prior["overrides"] = {"width": 32, "steps": 100}
+    sections = {name: variant.section(prior) for name, variant in PRIORS.items()}
+    assert sections["network"]["overrides"] == sections["labels"]["overrides"] == prior["overrides"]
+    assert sections["mixture"]["overrides"] == {"width": 32, "steps": 0}
+    assert sections["kernel"]["overrides"] == {}
+    kernel = {**prior, "preset": "kernel", "overrides": {"draws": 100}}
+    assert PRIORS["network"].section(kernel)["overrides"] == {}
+    assert PRIORS["labels"].section(kernel)["overrides"] == {"draws": 100}
+    assert "path" not in sections["labels"]

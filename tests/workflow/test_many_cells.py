@@ -10,11 +10,11 @@ from runs import run_workflow
 from scale import make_samples
 
 pytestmark = pytest.mark.workflow
-REFERENCE, SAMPLES, CELLS = 6_000, 1, 14_000
+REFERENCE, SAMPLES, CELLS = 5_000, 2, 7_500
 LIMIT = 4_000
 LOWERED = {
     "annotate": {"per": "sample", "exact_up_to": LIMIT, "voters": ["dice", "linear"]},
-    "cluster": {"exact_up_to": LIMIT, "flavor": "igraph", "resolutions": [0.3, 1.0]},
+    "cluster": {"exact_up_to": LIMIT, "flavor": "igraph", "choose": 0.5, "resolutions": [0.5]},
     "scale": {"sketch": LIMIT},
     "denoise": {"samples": 4, "shards": 2},
     "qc": {"min_genes": 50, "doublets": "off"},

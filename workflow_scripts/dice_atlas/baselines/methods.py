@@ -47,6 +47,18 @@ class PriorVariant:
     settings: Mapping[str, Any]
     noise: str = ""
 
+    def section(self, prior: Mapping[str, Any]) -> dict[str, Any]:
+        """The config section `prior` of this variant.
+
+        The config's overrides stand where the preset is the config's: another preset may not have
+        these settings.
+        """
+        changed = {**prior, **self.settings}
+        kept = prior["overrides"] if changed["preset"] == prior["preset"] else {}
+        changed["overrides"] = {**kept, **self.settings.get("overrides", {})}
+        del changed["path"]
+        return changed
+
 
 # The config's prior with labels, and what is compared with it.
 PRIORS: Mapping[str, PriorVariant] = {
@@ -55,12 +67,11 @@ PRIORS: Mapping[str, PriorVariant] = {
     "isotropic": PriorVariant({"augmentation": "labels", "background": 0.0}, "isotropic"),
     # The default of version 0.1.0.
     "earlier": PriorVariant(
-        {"augmentation": "labels", "preset": "fast", "background": 0.0, "overrides": {}},
-        "isotropic",
+        {"augmentation": "labels", "preset": "fast", "background": 0.0}, "isotropic"
     ),
     "sharp": PriorVariant({"augmentation": "labels", "background": 0.0}),
-    "kernel": PriorVariant({"augmentation": "labels", "preset": "kernel", "overrides": {}}),
-    "network": PriorVariant({"augmentation": "labels", "preset": "fast", "overrides": {}}),
+    "kernel": PriorVariant({"augmentation": "labels", "preset": "kernel"}),
+    "network": PriorVariant({"augmentation": "labels", "preset": "fast"}),
     # The mixture that the network starts from.
     "mixture": PriorVariant(
         {"augmentation": "labels", "preset": "fast", "overrides": {"steps": 0}}
