@@ -11,7 +11,7 @@ from scale import make_samples
 
 pytestmark = pytest.mark.workflow
 REFERENCE, SAMPLES, CELLS = 5_000, 2, 7_500
-LIMIT = 4_000
+LIMIT = 6_000
 LOWERED = {
     "annotate": {"per": "sample", "exact_up_to": LIMIT, "voters": ["dice", "linear"]},
     "cluster": {"exact_up_to": LIMIT, "flavor": "igraph", "choose": 0.5, "resolutions": [0.5]},
