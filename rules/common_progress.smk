@@ -7,7 +7,7 @@ import threading
 
 from dice_atlas.counts.formats import DEMO_CELLS
 from dice_atlas.effort import Pace, Planned, guess_minutes, in_words, unknown_rules
-from dice_atlas.logs import last_result, read_log, state_of, warnings_of
+from dice_atlas.logs import last_result, read_log, stamp_of, state_of, warnings_of
 from snakemake_interface_logger_plugins.common import LogEvent
 
 # What of Snakemake's own lines goes to its log alone; `--verbose` shows them.
@@ -101,7 +101,8 @@ class JobLines(logging.Handler):
     def emit(self, record):
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
-            self.going[record.jobid] = record, time.time()
+            stamp = stamp_of(record.log[0]) if record.log else None
+            self.going[record.jobid] = record, stamp, time.time()
         elif event == LogEvent.JOB_ERROR:
             self.going.pop(record.jobid, None)
         elif event == LogEvent.JOB_FINISHED and record.job_id in self.going:
@@ -128,10 +129,10 @@ class JobLines(logging.Handler):
         if now - self.last < self.silence:
             return
         self.last, self.silence = now, min(2 * self.silence, MOST_SILENCE)
-        going = [(job, sent) for job, sent in list(self.going.values()) if job.log]
+        going = [one for one in list(self.going.values()) if one[0].log]
         states = {
-            named(job.rule_name, job.wildcards): state_of(job.log[0], sent, now)
-            for job, sent in going
+            named(job.rule_name, job.wildcards): state_of(job.log[0], stamp, sent, now)
+            for job, stamp, sent in going
         }
         begun = [f"{name}, {state}" for name, state in states.items() if state]
         lines = begun[:MOST_SAID]

@@ -163,6 +163,7 @@ rule render_synthesis:
     params:
         atlas_name=config["atlas"],
         seed=config["seed"],
+        palette=config["figures"]["palette"],
     script:
         "../workflow_scripts/render_synthesis.py"
 

@@ -10,5 +10,5 @@ if __name__ == "__main__":
         made, params = snakemake.output, snakemake.params
         write_synthesis_page(
             dict(snakemake.input.items()), Path(made.page), Path(made.figures), params.atlas_name,
-            params.seed,
+            params.seed, params.palette,
         )  # fmt: skip

@@ -88,7 +88,21 @@ function markedCell() {
   return state.selection.length === 1 && first[0][0] === "@cell" ? first[0][1][0] : -1;
 }
 
-const clear = () => select([]);
+// An entry of the list may lend the map a colour; with its selection that goes as well.
+let lent = null;
+async function lendColor(name) {
+  if (state.color === name) return;
+  const before = lent?.color === state.color ? lent.before : state.color;
+  await colorBy(name);
+  lent = { color: name, before };
+}
+
+async function clear() {
+  const back = lent?.color === state.color ? lent.before : null;
+  lent = null;
+  if (back) await colorBy(back);
+  await select([]);
+}
 
 // ---- colours
 async function colorBy(name) {

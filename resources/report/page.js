@@ -17,7 +17,7 @@ function wirePicks() {
       continue;
     }
     const pickCells = async (event) => {
-      if (columns.has(place.dataset.color)) await colorBy(place.dataset.color);
+      if (columns.has(place.dataset.color)) await lendColor(place.dataset.color);
       await select(selection, { add: event.shiftKey, keep });
       showMapPlace(place);
     };
@@ -32,15 +32,22 @@ function wirePicks() {
 
 // Names of genes colour the map by the gene, if the page holds it.
 function wireGenes() {
-  for (const place of document.querySelectorAll("[data-gene]")) {
-    const name = geneNames.get(place.dataset.gene.toUpperCase());
-    if (!name) continue;
-    const show = async () => {
-      await colorBy(name);
-      showMapPlace(place);
-    };
-    place.append(el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...place.childNodes));
+  for (const place of document.querySelectorAll("[data-gene]")) place.append(geneButton(place, place.dataset.gene) ?? "");
+  for (const place of document.querySelectorAll("[data-genes]")) {
+    const parts = place.textContent.split(", ").map((part) => part.split(" "));
+    place.replaceChildren(...parts.flatMap(([gene, value], k) => [k ? ", " : "", geneButton(place, gene, gene) ?? gene, ` ${value}`]));
   }
+}
+
+// A button of a gene's text, in a field of a table; nothing if the page does not hold the gene.
+function geneButton(place, gene, ...text) {
+  const name = geneNames.get(gene.toUpperCase());
+  if (!name) return undefined;
+  const show = async () => {
+    await colorBy(name);
+    showMapPlace(place);
+  };
+  return el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...(text.length ? text : place.childNodes));
 }
 
 // A box over a table that leaves the rows that hold its words.

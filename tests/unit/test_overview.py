@@ -16,6 +16,7 @@ from dice_atlas.counts.overview import (
     overview,
     remarks,
 )
+from dice_atlas.counts.readers import look_at_counts
 from dice_atlas.counts.sample import Look, load_sample, look_at_sample
 from dice_atlas.counts.some_rows import runs_of, spread_rows
 
@@ -192,6 +193,30 @@ def test_a_look_does_not_read_the_values_of_all_cells(
     assert seen.genes.equals(loaded.var_names)
     assert seen.cells["label"].tolist() == loaded.obs["label"].tolist()
     assert overview([seen]).table["labels"].item() == ("15000 of 20000" if has_obs else "-")
+
+
+def test_a_look_at_columns_holds_no_more_than_a_block(counts, tmp_path, monkeypatch):
+    monkeypatch.setattr("dice_atlas.counts.some_rows.BLOCK", 1_000)
+    largest = []
+    dataset = h5py.Dataset.__getitem__
+
+    def read(self, key, *rest):
+        found = dataset(self, key, *rest)
+        if self.name in ("/X/data", "/X/indices"):
+            largest.append(np.size(found))
+        return found
+
+    path = tmp_path / "a.h5ad"
+    some = counts[:2_000].copy()
+    some.X = sp.csc_matrix(some.X)
+    some.write_h5ad(path)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+    looked, obs = look_at_counts(path)
+    assert max(largest) <= 200_000  # the first values, which tell counts from other numbers
+    assert sorted(largest)[-2] <= 1_000 < some.X.nnz / 10
+    assert len(obs) == 2_000
+    expected = counts[looked.obs_names].X.toarray()
+    np.testing.assert_array_equal(looked.X.toarray(), expected)
 
 
 def test_a_look_at_a_10x_folder_reads_its_first_entries(counts, tmp_path, monkeypatch):

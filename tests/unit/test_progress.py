@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 from dice_atlas.counts.sizes import cells_in
 from dice_atlas.effort import SECONDS, SHARED, Pace, Planned, guess_minutes, in_words, unknown_rules
-from dice_atlas.logs import job_log, state_of
+from dice_atlas.logs import job_log, stamp_of, state_of
 from dice_atlas.settings import validate_config
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -105,10 +106,16 @@ def test_an_older_log_is_no_sign_that_a_job_has_begun(tmp_path):
     log = tmp_path / "a.log"
     with job_log(str(log)) as logger:
         logger.info("of the first attempt")
-    now = time.time()
-    assert state_of(log, now + 60, now + 90) is None
-    assert state_of(log, now - 5, now + 90).endswith(" s: of the first attempt")
-    assert state_of(tmp_path / "none.log", now, now) is None
+    now, stamp = time.time(), stamp_of(log)
+    assert state_of(log, stamp, now, now + 30) is None
+    none = tmp_path / "none.log"
+    assert state_of(none, stamp_of(none), now, now) is None
+    assert state_of(log, None, now, now + 30) == "30 s: of the first attempt"
+    with job_log(str(log)) as logger:
+        logger.info("of the second attempt")
+    # The clock of the file server is an hour behind ours.
+    os.utime(log, (now - 3600, now - 3600))
+    assert state_of(log, stamp, now, now + 90).endswith(" s: of the second attempt")
 
 
 @pytest.mark.parametrize(

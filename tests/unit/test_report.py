@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import yaml
 from dice_atlas.atlas.doubt import doubts
 from dice_atlas.conditions.results import (
     GENE_COLUMNS,
@@ -1014,6 +1015,14 @@ def test_settings_that_differ_from_the_defaults_are_told():
         ["qc.min_genes (s)", "50", "200"],
     ]
     assert changed_settings.settings_table(config, config, {"t": {"qc": {}}}) is None
+
+
+def test_the_config_of_the_page_can_be_used_again():
+    config = {"qc": {"doublets": "off", "min_genes": 200}, "resolutions": [0.5, 1.0],
+              "palette": {"NK": "#D55E00"}, "path": None, "name": "no", "γδ T": "1e3"}  # fmt: skip
+    text = changed_settings.config_text(config)
+    assert yaml.safe_load(text) == config
+    assert len(text.splitlines()) == len(config)
 
 
 def test_the_truth_has_the_names_that_the_labels_have(make_files, tmp_path):

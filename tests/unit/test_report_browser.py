@@ -496,3 +496,47 @@ def test_without_a_script_and_in_print_all_figures_are_there(open_page):
     paper.emulate_media(media="print")
     assert all(one.is_visible() for one in paper.locator("figure img").all())
     assert not paper.locator("#map").is_visible()
+
+
+def test_genes_behind_the_labels_colour_the_map(open_page, report):
+    page, (_, data) = open_page(), report
+    table = page.locator("#label-genes + .scroll table")
+    text = table.locator("tbody tr").first.inner_text()
+    page_without = open_page(java_script_enabled=False)
+    assert text == page_without.locator("#label-genes + .scroll tbody tr").first.inner_text()
+    gene = data.label_genes["gene"].iloc[0]
+    before = picture(page)
+    table.get_by_role("button", name=gene, exact=True).first.click()
+    page.wait_for_selector("#legend .ramp")
+    assert page.input_value("#gene") == gene
+    assert picture(page) != before
+
+
+def test_a_colour_that_an_entry_lent_goes_with_its_selection(open_page):
+    page = open_page("#color=sample")
+    lender = page.locator("#look [data-color]").first
+    lent = lender.get_attribute("data-color")
+    lender.click()
+    assert selected(page) > 0
+    assert page.input_value("#color-by") == lent
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#inspector", state="hidden")
+    assert page.input_value("#color-by") == "sample"
+    # A colour that the reader chose afterwards stays.
+    lender.click()
+    page.select_option("#color-by", "cluster")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#inspector", state="hidden")
+    assert page.input_value("#color-by") == "cluster"
+
+
+def test_on_a_phone_the_panel_is_a_drawer_over_the_map(open_page):
+    page = open_page(selection(("cluster", ["1"])), width=390)
+    page.wait_for_selector("#selected-count")
+    page.locator("#map").scroll_into_view_if_needed()
+    drawer, height = page.locator("#inspector").bounding_box(), 900
+    assert drawer["width"] == 390
+    assert drawer["y"] + drawer["height"] == pytest.approx(height, abs=1)
+    assert drawer["height"] < height / 2
+    page.click("#clear")
+    page.wait_for_selector("#inspector", state="hidden")

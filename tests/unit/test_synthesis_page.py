@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from dice_atlas.errors import InputError
 from dice_atlas.files import write_h5ad, write_table
-from dice_atlas.report.synthesis import findings, read_synthesis, write_synthesis_page
+from dice_atlas.plots.points import drawn_rows
+from dice_atlas.report.synthesis import findings, read_synthesis, umaps, write_synthesis_page
 from dice_atlas.scoring.fidelity import score_generator
 from dice_atlas.synthesis.count_model import train_count_model
 from dice_atlas.synthesis.saved import (
@@ -19,6 +20,7 @@ from dice_atlas.synthesis.saved import (
     split_of,
 )
 from dice_atlas.synthesis.settings import ModelSettings
+from matplotlib.colors import to_hex
 from test_synthesis_model import table_of, two_types
 
 SETTINGS = ModelSettings(k=4, training_steps=60)
@@ -92,6 +94,18 @@ def test_the_page_says_what_was_measured(scored, files):
     assert {p.stem for p in (folder / "figures").iterdir()} == {
         "umap", "genes", "libraries", "training", *(["fold_changes"] if labelled else []),
     }  # fmt: skip
+
+
+def test_a_class_has_the_colour_that_was_chosen(scored, files):
+    if not scored[0]:
+        return
+    data = read_synthesis(files)
+    label = data.cells.obs["label"].astype(str).value_counts().index[0]
+    panel = umaps(data, 0, {label: "#123456"}).axes[1]
+    drawn = [to_hex(color) for color in panel.collections[0].get_facecolors()]
+    rows = drawn_rows(data.cells.n_obs, 0)
+    is_label = (data.cells.obs["label"].iloc[rows].astype(str) == label).to_list()
+    assert [color == "#123456" for color in drawn] == is_label
 
 
 def test_the_page_says_what_the_generator_is_and_fits_cells_without_classes(

@@ -153,21 +153,35 @@ def last_result(path: str | Path, default: str = "done") -> str:
     return result if len(result) <= RESULT_LENGTH else f"{result[: RESULT_LENGTH - 4]} ..."
 
 
-def state_of(path: str | Path, since: float, now: float) -> str | None:
+def stamp_of(path: str | Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written: time, size, number. None: it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def state_of(
+    path: str | Path, before: tuple[int, int, int] | None, since: float, now: float
+) -> str | None:
     """How far a job is that goes on: its seconds and its last line; None: it has not begun.
 
-    A job of a cluster waits in a queue after it was sent; its log begins with the job.
+    A job of a cluster waits in a queue after it was sent; its log begins with the job. The clock
+    of a shared file system may differ from ours, so no times of files are compared with it.
 
     Parameters
     ----------
     path : of its log.
-    since : when the job was sent. An older log is of an earlier run or attempt.
+    before : the log's `stamp_of` when the job was sent. What is unchanged since is of an earlier
+        run or attempt.
+    since : when the job was sent.
     now : the time.
     """
+    stamp = stamp_of(path)
+    if stamp is None or stamp == before:
+        return None
     try:
-        # Times on a shared file system may be cut to seconds.
-        if os.stat(path).st_mtime < since - 1:
-            return None
         written = ENTRY.search(read_log(path))
     except OSError:
         return None

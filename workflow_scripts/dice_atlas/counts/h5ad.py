@@ -19,7 +19,13 @@ from dice_atlas.counts.features import OTHER_TYPES, TYPE_COLUMNS, normal, with_t
 from dice_atlas.counts.genes import ID_COLUMNS, SYMBOL_COLUMNS, with_names_of
 from dice_atlas.counts.hdf5 import open_hdf5
 from dice_atlas.counts.slots import Slot, choose_slot, require_slot
-from dice_atlas.counts.some_rows import rows_to_read, some_dense, some_sparse
+from dice_atlas.counts.some_rows import (
+    SomeRows,
+    rows_to_read,
+    some_dense,
+    some_of_columns,
+    some_sparse,
+)
 from dice_atlas.counts.stored import Stored, Wanted
 from dice_atlas.counts.subset import kept_rows, take
 from dice_atlas.errors import InputError
@@ -29,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 PROBE = 200_000  # values looked at before a matrix is read as a whole
 BLOCK = 1 << 22  # values summed or read at once
-CSR = "csr_matrix"  # anndata's name of the encoding
+# How some rows are read, by anndata's name of the encoding.
+SOME_OF: dict[str, SomeRows] = {"csr_matrix": some_sparse, "csc_matrix": some_of_columns}
 # Layers that hold the counts by their name; those of other names may hold anything.
 COUNT_LAYERS = re.compile(r"counts?|umis?|^raw$")
 # ... unless they say what was done to them.
@@ -328,8 +335,9 @@ def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
     ValueError
         A sparse matrix whose indices are not in order or out of range: it would crash later.
     """
-    if rows is not None and is_group(stored) and stored.attrs.get("encoding-type") == CSR:
-        return read_chosen(stored, rows)
+    kind = stored.attrs.get("encoding-type") if is_group(stored) else None
+    if rows is not None and kind in SOME_OF:
+        return read_chosen(stored, rows, SOME_OF[kind])
     if is_group(stored) or sp.issparse(stored):
         matrix = read_elem(stored) if is_group(stored) else stored
         matrix.check_format(full_check=True)
@@ -339,15 +347,15 @@ def read_matrix(stored: Any, rows: np.ndarray | None) -> sp.csr_matrix:
     return matrix if rows is None else matrix[rows]
 
 
-def read_chosen(stored: Any, rows: np.ndarray) -> sp.csr_matrix:
-    """Some rows (positions, rising) of a CSR group of an h5ad or a zarr; see `some_sparse`."""
+def read_chosen(stored: Any, rows: np.ndarray, some: SomeRows) -> sp.csr_matrix:
+    """Some rows (positions, rising) of a sparse group of an h5ad or a zarr, by one of `SOME_OF`."""
     n_rows, n_columns = shape_of(stored)
-    starts, values, columns = stored["indptr"][:], stored["data"], stored["indices"]
-    return some_sparse(starts, values, columns, rows, (n_rows, n_columns))
+    starts, values, indices = stored["indptr"][:], stored["data"], stored["indices"]
+    return some(starts, values, indices, rows, (n_rows, n_columns))
 
 
 def read_few(stored: Any, rows: np.ndarray) -> sp.csr_matrix:
-    """A few rows of a matrix; of a dense one on disk they alone are read, as of a CSR one."""
+    """A few rows of a matrix; of a dense one on disk they alone are read, as of a sparse one."""
     if is_group(stored) or sp.issparse(stored):
         return read_matrix(stored, rows)
     return some_dense(lambda start, stop: stored[start:stop], rows)

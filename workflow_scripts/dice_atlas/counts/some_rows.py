@@ -7,6 +7,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from dice_atlas.counts.dense import native
+from dice_atlas.numerics.blocks import row_slices
+
+# Index pointer, data, indices, wanted rows, shape -> CSR of these rows.
+SomeRows = Callable[[np.ndarray, Any, Any, np.ndarray, tuple[int, int]], sp.csr_matrix]
 
 BLOCK = 1 << 22  # values read at once
 GAP = 1 << 16  # values between wanted rows that are not read for one less call
@@ -69,10 +73,7 @@ def some_sparse(
     ValueError
         A matrix whose indices are not in order or out of range: it would crash later.
     """
-    if len(starts) != shape[0] + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
-        raise ValueError("index pointer of a sparse matrix must rise from 0, row by row")
-    if not starts[-1] == values.shape[0] == columns.shape[0]:
-        raise ValueError("indices, data and index pointer of a sparse matrix differ in length")
+    require_pointer(starts, values, columns, shape[0])
     # Rows whose values begin in the same block of values, with few others between them.
     apart = np.diff(starts[rows] // BLOCK).astype(bool)
     apart |= starts[rows[1:]] - starts[rows[:-1] + 1] > GAP
@@ -89,3 +90,51 @@ def some_sparse(
         block.check_format(full_check=True)
         found.append(native(block)[part - first])
     return sp.vstack(found, format="csr") if found else sp.csr_matrix((0, shape[1]), dtype=int)
+
+
+def some_of_columns(
+    starts: np.ndarray, values: Any, indices: Any, rows: np.ndarray, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """Some rows of a CSC matrix on disk: all is read, but no more than a block is held beside them.
+
+    Parameters
+    ----------
+    starts : index pointer, in memory.
+    values, indices : data and rows, on disk.
+    rows : positions of the wanted rows, rising.
+    shape : of the whole matrix, rows x columns.
+
+    Raises
+    ------
+    ValueError
+        See `some_sparse`.
+    """
+    require_pointer(starts, values, indices, shape[1])
+    place = np.full(shape[0], -1)
+    place[rows] = np.arange(len(rows))
+    parts = []
+    for cut in row_slices(int(starts[-1]), BLOCK):
+        index = np.asarray(indices[cut])
+        if index.size and not 0 <= index.min() <= index.max() < shape[0]:
+            raise ValueError(f"row {index.max()} of a sparse matrix with {shape[0]} rows")
+        kept = np.flatnonzero(place[index] >= 0)
+        column = np.searchsorted(starts, kept + cut.start, side="right") - 1
+        parts.append((np.asarray(values[cut])[kept], place[index[kept]], column))
+    if not parts:
+        return sp.csr_matrix((len(rows), shape[1]), dtype=values.dtype)
+    data, row, column = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return native(sp.csr_matrix((data, (row, column)), shape=(len(rows), shape[1])))
+
+
+def require_pointer(starts: np.ndarray, values: Any, indices: Any, n: int) -> None:
+    """Say what is wrong with the index pointer of a sparse matrix of n rows (CSR) or columns (CSC).
+
+    Raises
+    ------
+    ValueError
+        It does not fit.
+    """
+    if len(starts) != n + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
+        raise ValueError("index pointer of a sparse matrix must rise from 0, row by row")
+    if not starts[-1] == values.shape[0] == indices.shape[0]:
+        raise ValueError("indices, data and index pointer of a sparse matrix differ in length")

@@ -50,3 +50,10 @@ def written(value: Any) -> str:
     """A value as the config writes it."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("\n...\n").strip()
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """The config as YAML that can be used again, a line for each short list or section."""
+    return yaml.safe_dump(
+        dict(config), default_flow_style=None, sort_keys=False, allow_unicode=True, width=96
+    )

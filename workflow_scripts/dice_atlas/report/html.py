@@ -1,7 +1,6 @@
 """The report's page: figures, tables and texts put into the template."""
 
 import base64
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -231,7 +230,7 @@ def render(
         n_drawn=min(len(data.obs), MOST_POINTS),
         versions=dict(data.provenance["versions"]),
         inputs=data.provenance["inputs"],
-        config_json=json.dumps(data.config, indent=2),
+        config_text=changed_settings.config_text(data.config),
         origins=[title.lower() for title in maps.origins(data.obs).values()],
         bars=composition.bars(data),
         keys=composition.keys(data),

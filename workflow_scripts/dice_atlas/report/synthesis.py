@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dice_atlas.files import atomic_path
+from dice_atlas.plots.categories import NO_CHOICE, with_chosen
 from dice_atlas.plots.points import drawn_rows, point_size
 from dice_atlas.plots.style import (
     BLUE,
@@ -122,8 +123,14 @@ def read_synthesis(files: Mapping[str, Any]) -> SynthesisData:
     return SynthesisData(cells, layout, by_class=by_class, card=card, **tables)
 
 
-def umaps(data: SynthesisData, seed: int) -> Figure:
-    """Held-out and synthetic cells in one map, by origin and by class."""
+def umaps(data: SynthesisData, seed: int, chosen: Mapping[str, str] = NO_CHOICE) -> Figure:
+    """Held-out and synthetic cells in one map, by origin and by class.
+
+    Parameters
+    ----------
+    seed : of the order in which points are drawn.
+    chosen : colours of some classes (`figures.palette`).
+    """
     with styled():
         n_panels = 2 if data.labelled else 1
         figure, axes = plt.subplots(1, n_panels, figsize=(FULL_WIDTH * n_panels / 2, 5.2),
@@ -133,7 +140,7 @@ def umaps(data: SynthesisData, seed: int) -> Figure:
         colors = [("set", COLORS)]
         if data.labelled:
             labels = sorted(set(obs["label"].astype(str)))
-            colors.append(("label", palette(labels)))
+            colors.append(("label", with_chosen(palette(labels), chosen)))
         for panel, (column, known) in zip(axes[0], colors, strict=True):
             values = obs[column].astype(str)
             panel.scatter(
@@ -337,7 +344,12 @@ def findings(data: SynthesisData) -> list[str]:
 
 
 def write_synthesis_page(
-    files: Mapping[str, Any], page: Path, folder: Path, name: str, seed: int
+    files: Mapping[str, Any],
+    page: Path,
+    folder: Path,
+    name: str,
+    seed: int,
+    chosen: Mapping[str, str] = NO_CHOICE,
 ) -> None:
     """Draw the figures and write the page.
 
@@ -346,12 +358,12 @@ def write_synthesis_page(
     files : the rule's named inputs.
     page, folder : HTML file, and where the figures go.
     name : of the atlas.
-    seed : of the order in which points are drawn.
+    seed, chosen : see `umaps`.
     """
     data = read_synthesis(files)
     folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Callable[[], Figure | None]] = {
-        "umap": lambda: umaps(data, seed),
+        "umap": lambda: umaps(data, seed, chosen),
         "genes": lambda: genes(data),
         "libraries": lambda: libraries(data),
         "fold_changes": lambda: fold_changes(data),

@@ -74,6 +74,8 @@ class Table:
         Fields with a bar or a shade behind them, by (row, column): 0 to 1.
     genes
         Genes that a field names, by (row, column): a click colours the map.
+    gene_lists
+        (row, column) of the fields that list genes, each with its number: "A +1.2, B +0.8".
     searchable
         Whether a box over the table finds rows by their texts.
     kind
@@ -90,6 +92,7 @@ class Table:
     picks: dict[tuple[int, int], str] = field(default_factory=dict)
     shares: dict[tuple[int, int], float] = field(default_factory=dict)
     genes: dict[tuple[int, int], str] = field(default_factory=dict)
+    gene_lists: set[tuple[int, int]] = field(default_factory=set)
     searchable: bool = False
     kind: str = ""
 
@@ -360,7 +363,8 @@ def label_gene_table(data: ReportData, n: int) -> Table | None:
     """The first n genes behind each label: against all others, and against the nearest."""
     columns = ["cell type", "reference cells", "genes that set it apart", "nearest type",
                "genes that set it apart from that"]  # fmt: skip
-    rows, label_genes = [], of_transfer(data.label_genes)
+    table = Table(columns, [], [False, True, False, False, False])
+    label_genes = of_transfer(data.label_genes)
     for label in data.labels:
         genes = label_genes[label_genes["label"] == label]
         if genes.empty:
@@ -372,8 +376,9 @@ def label_gene_table(data: ReportData, n: int) -> Table | None:
             for _, top in genes.groupby(block).head(n).groupby(block)
         ]
         nearest = genes["against"].iloc[-1]
-        rows.append([label, number(genes["cells"].iloc[0]), texts[0], nearest, texts[1]])
-    return Table(columns, rows, [False, True, False, False, False]) if rows else None
+        table.gene_lists |= {(len(table.rows), 2), (len(table.rows), 4)}
+        table.rows.append([label, number(genes["cells"].iloc[0]), texts[0], nearest, texts[1]])
+    return table if table.rows else None
 
 
 def fold_change(value: float) -> str:
