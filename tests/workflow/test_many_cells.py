@@ -10,12 +10,12 @@ from runs import run_workflow
 from scale import make_samples
 
 pytestmark = pytest.mark.workflow
-REFERENCE, SAMPLES, CELLS = 5_000, 2, 7_500
-LIMIT = 6_000
+REFERENCE, SAMPLES, CELLS = 5_000, 1, 15_000
+EXACT, SKETCH = 10_000, 5_000
 LOWERED = {
-    "annotate": {"per": "sample", "exact_up_to": LIMIT, "voters": ["dice", "linear"]},
-    "cluster": {"exact_up_to": LIMIT, "flavor": "igraph", "choose": 0.5, "resolutions": [0.5]},
-    "scale": {"sketch": LIMIT},
+    "annotate": {"per": "sample", "exact_up_to": EXACT, "voters": ["dice", "linear"]},
+    "cluster": {"exact_up_to": EXACT, "flavor": "igraph", "choose": 0.5, "resolutions": [0.5]},
+    "scale": {"sketch": SKETCH},
     "denoise": {"samples": 4, "shards": 2},
     "qc": {"min_genes": 50, "doublets": "off"},
     "figures": {"formats": []},
@@ -43,9 +43,9 @@ def test_what_was_approximated_is_told(results):
     atlas = ad.read_h5ad(results / "atlas.h5ad", backed="r")
     assert atlas.n_obs == REFERENCE + SAMPLES * CELLS
     told, page = list(atlas.uns["dice_atlas"]["approximations"]), results / "report.html"
-    for part in ("graph of the clusters and the map", "label transfer", f"{LIMIT:,} cells"):
+    for part in ("graph of the clusters and the map", "label transfer", f"{SKETCH:,} cells"):
         assert any(part in one for one in told)
     assert all(one in page.read_text() for one in told)
     notes = pd.read_csv(results / "metrics.tsv", sep="\t")["note"].dropna()
-    assert notes.str.contains(f"{LIMIT:,}").any()
+    assert notes.str.contains(f"{SKETCH:,}").any()
     assert json.loads(atlas.uns["dice_atlas"]["config"])["annotate"]["per"] == "sample"
