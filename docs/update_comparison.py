@@ -235,6 +235,25 @@ def target_table(tables: Tables) -> str:
     return markdown(["metric", "target", "DICE", "best other", "met"], rows)
 
 
+# What each part of DICE adds, one after the other.
+PARTS = {
+    "dice_isotropic": "isotropic noise, no background",
+    "dice_sharp": "+ within-type noise",
+    PAIR_DICE: "+ background (the default)",
+}
+
+
+def parts_table(tables: Tables) -> str:
+    """Means of the sets with each further part of DICE."""
+    part = base_part(tables["summary"], "blind")
+    means = {metric: by_set(part, metric)["mean"] for metric in COMPARED["blind"]}
+    rows = [
+        [title, *(f"{mean[method]:.3f}" for mean in means.values())]
+        for method, title in PARTS.items()
+    ]
+    return markdown(["part", *(SHOWN[metric] for metric in means)], rows)
+
+
 MISSING = "missing-"
 OF_TYPE = {
     "type_purity": "purity ↑", "type_f1": "F1 ↑", "type_silhouette": "silhouette ↑",
@@ -415,6 +434,7 @@ def table_by_scope(tables: Tables) -> pd.DataFrame:
 
 BLOCKS = {
     "targets": target_table,
+    "parts": parts_table,
     "missing": missing_table,
     "blind": means_table("blind"),
     "paper": means_table("paper"),
