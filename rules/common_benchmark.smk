@@ -145,7 +145,10 @@ def dice_settings(wildcards):
 
 
 def prior_settings(wildcards):
-    return PRIORS[wildcards.kind].section(config["prior"])
+    kept = {k: v for k, v in config["prior"].items() if k != "path"}
+    variant = PRIORS[wildcards.kind]
+    overrides = variant.overrides(kept["preset"], kept["overrides"])
+    return {**kept, **variant.settings, "overrides": overrides}
 
 
 def prior_noise(wildcards):

@@ -34,8 +34,8 @@ function wirePicks() {
 function wireGenes() {
   for (const place of document.querySelectorAll("[data-gene]")) place.append(geneButton(place, place.dataset.gene) ?? "");
   for (const place of document.querySelectorAll("[data-genes]")) {
-    const parts = place.textContent.split(", ").map((part) => part.split(" "));
-    place.replaceChildren(...parts.flatMap(([gene, value], k) => [k ? ", " : "", geneButton(place, gene, gene) ?? gene, ` ${value}`]));
+    const parts = place.textContent.split(", ").map((part) => part.split("\u00a0"));
+    place.replaceChildren(...parts.flatMap(([gene, value], k) => [k ? ", " : "", geneButton(place, gene, gene) ?? gene, `\u00a0${value}`]));
   }
 }
 

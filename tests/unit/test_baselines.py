@@ -236,13 +236,10 @@ def test_methods_asked_for_are_those_of_the_table():
 
 
 def test_overrides_stand_where_the_preset_is_theirs():
-    prior = {"preset": "fast", "augmentation": "auto", "background": 0.1, "path": None}
-    prior["overrides"] = {"width": 32, "steps": 100}
-    sections = {name: variant.section(prior) for name, variant in PRIORS.items()}
-    assert sections["network"]["overrides"] == sections["labels"]["overrides"] == prior["overrides"]
-    assert sections["mixture"]["overrides"] == {"width": 32, "steps": 0}
-    assert sections["kernel"]["overrides"] == {}
-    kernel = {**prior, "preset": "kernel", "overrides": {"draws": 100}}
-    assert PRIORS["network"].section(kernel)["overrides"] == {}
-    assert PRIORS["labels"].section(kernel)["overrides"] == {"draws": 100}
-    assert "path" not in sections["labels"]
+    of_fast, of_kernel = {"width": 32, "steps": 100}, {"draws": 100}
+    fast = {name: variant.overrides("fast", of_fast) for name, variant in PRIORS.items()}
+    assert fast["network"] == fast["labels"] == of_fast
+    assert fast["mixture"] == {"width": 32, "steps": 0}
+    assert fast["kernel"] == {}
+    assert PRIORS["network"].overrides("kernel", of_kernel) == {}
+    assert PRIORS["labels"].overrides("kernel", of_kernel) == of_kernel

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+# Columns of the losses of a training, one row per validation.
+LOSSES = ("step", "train_loss", "validation_loss")
 UNASSIGNED = "unassigned"  # the cell type of a cell that got no label
 # Words for nothing, as R, pandas and people write them.
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None", "NULL", "null"})

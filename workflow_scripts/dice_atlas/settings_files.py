@@ -7,12 +7,10 @@ from typing import Any
 from dice_atlas.errors import InputError, dead_link, reading
 from dice_atlas.features.card import PRIOR, CardKind, card_of, read_card, require_match
 from dice_atlas.marker_lists.lists import read_marker_list
-from dice_atlas.names import CELLTYPIST
+from dice_atlas.names import CELLTYPIST, LOSSES
 from dice_atlas.synthesis.settings import GENERATOR, CellRequest
 from dice_atlas.texts import unusable_path
 from dice_atlas.vocabulary import GENES
-
-LOSSES = ("step", "train_loss", "validation_loss")
 
 
 def require_file(setting: str, path: str, mend: str) -> None:

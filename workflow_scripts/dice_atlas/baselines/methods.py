@@ -47,17 +47,13 @@ class PriorVariant:
     settings: Mapping[str, Any]
     noise: str = ""
 
-    def section(self, prior: Mapping[str, Any]) -> dict[str, Any]:
-        """The config section `prior` of this variant.
+    def overrides(self, preset: str, of_config: Mapping[str, float]) -> dict[str, float]:
+        """The config's overrides, where the preset is the config's too, and those of the variant.
 
-        The config's overrides stand where the preset is the config's: another preset may not have
-        these settings.
+        Another preset may not have the settings that the config overrides.
         """
-        changed = {**prior, **self.settings}
-        kept = prior["overrides"] if changed["preset"] == prior["preset"] else {}
-        changed["overrides"] = {**kept, **self.settings.get("overrides", {})}
-        del changed["path"]
-        return changed
+        kept = of_config if self.settings.get("preset", preset) == preset else {}
+        return {**kept, **self.settings.get("overrides", {})}
 
 
 # The config's prior with labels, and what is compared with it.

@@ -22,6 +22,7 @@ from dice_atlas.errors import InputError, reading
 from dice_atlas.features.card import PRIOR, CardKind, card_of, digest, require_match
 from dice_atlas.features.projection import LatentSpace, load_saved_space, space_arrays
 from dice_atlas.files import atomic_path, write_table
+from dice_atlas.names import LOSSES
 
 logger = logging.getLogger(__name__)
 
@@ -174,5 +175,4 @@ def save_trained(
     logger.info("%s", json.dumps({k: v for k, v in card.items() if k not in lists}))
     logger.info("preset %s, from %d cells", card["preset"], trained.n_cells)
     save_prior(trainer.best, space, card, path, trained.coordinates)
-    columns = ["step", "train_loss", "validation_loss"]
-    write_table(pd.DataFrame(trainer.rows, columns=columns), loss)
+    write_table(pd.DataFrame(trainer.rows, columns=LOSSES), loss)

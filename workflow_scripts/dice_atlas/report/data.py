@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from dice_atlas.conditions.files import Conditions, read_conditions
 from dice_atlas.conditions.settings import CompareSettings
 from dice_atlas.counts.criteria import METRIC_NAMES, PATTERNS
-from dice_atlas.names import MARKERS, SPACES, UNASSIGNED
+from dice_atlas.names import LOSSES, MARKERS, SPACES, UNASSIGNED
 from dice_atlas.plots.categories import by_frequency, category_colors
 from dice_atlas.report.expression import mean_expression
 from dice_atlas.report.settings import RunSettings
@@ -22,7 +22,6 @@ from dice_atlas.tables import read_part, read_part_if_there, read_text_table
 from dice_atlas.transfer.conformal import score_threshold
 from dice_atlas.transfer.levels import Levels
 
-LOSSES = ("step", "train_loss", "validation_loss")
 TABLES = ("metrics", "qc", "confusion", "resolutions", "markers", "loss", "genes")
 # Those that there are only where labels were transferred.
 TRANSFER_TABLES = ("calibration", "label_genes", "cluster_labels", "levels", "shift")

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from dice_atlas.files import atomic_path
+from dice_atlas.marker_lists import calls
 from dice_atlas.names import EMBEDDINGS, MARKERS
 from dice_atlas.plots.categories import labels_of, unknown_labels
 from dice_atlas.plots.points import MOST_POINTS
@@ -219,6 +220,7 @@ def render(
         unassigned=unassigned_rules(data) if data.transferred and len(data.query) else "",
         methods=told,
         list_coverage=marker_lists.coverage(data) if data.marker_calls is not None else "",
+        list_limits={"q": calls.LIMIT, "strength": calls.LEAST},
         list_genes=marker_lists.missing_genes(data) if data.marker_calls is not None else "",
         references=references(told),
         tables=all_tables(data, settings.n_markers),

@@ -75,7 +75,8 @@ class Table:
     genes
         Genes that a field names, by (row, column): a click colours the map.
     gene_lists
-        (row, column) of the fields that list genes, each with its number: "A +1.2, B +0.8".
+        (row, column) of the fields that list genes, "A +1.2, B +0.8": each with its number after a
+        space that does not break.
     searchable
         Whether a box over the table finds rows by their texts.
     kind
@@ -372,7 +373,7 @@ def label_gene_table(data: ReportData, n: int) -> Table | None:
         # Two blocks, each by rank: a type may be called as the first is.
         block = (genes["rank"] == 1).cumsum()
         texts = [
-            ", ".join(map("{} {:+.1f}".format, top["gene"], top["weight"]))
+            ", ".join(map("{}\N{NO-BREAK SPACE}{:+.1f}".format, top["gene"], top["weight"]))
             for _, top in genes.groupby(block).head(n).groupby(block)
         ]
         nearest = genes["against"].iloc[-1]

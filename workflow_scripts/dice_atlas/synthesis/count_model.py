@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from dice_atlas.dice.training import Trainer
+from dice_atlas.names import LOSSES
 from dice_atlas.synthesis.blocks import ROWS, in_blocks
 from dice_atlas.synthesis.count_vae import STEPS, CountObjective, CountVAE, restore_count_vae
 from dice_atlas.synthesis.counts import OTHER_STREAM, draw_counts
@@ -261,6 +262,6 @@ def train_count_model(
 
 def losses_of(trainer: Trainer, part: str) -> pd.DataFrame:
     """Losses of every validation, with the name of what was trained."""
-    frame = pd.DataFrame(trainer.rows, columns=["step", "train_loss", "validation_loss"])
+    frame = pd.DataFrame(trainer.rows, columns=LOSSES)
     frame.insert(0, "part", part)
     return frame

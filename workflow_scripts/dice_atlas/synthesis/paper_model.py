@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from dice_atlas.dice.noise import CellNoise
+from dice_atlas.names import LOSSES
 from dice_atlas.synthesis.latents import LATENT_STREAM, QUANTILES
 from dice_atlas.synthesis.scld.guidance import Scorer, sample_and_score, train_scorer
 from dice_atlas.synthesis.scld.model import ScldModel, ScldSettings, train_scld
@@ -155,8 +156,6 @@ def train_paper_model(
         other = model.sample(codes[own], np.arange(len(own)), seed + OTHER_SEED)
         scorer = train_scorer(expression[own], other, seed, device)
     losses = [
-        pd.DataFrame(rows, columns=["step", "train_loss", "validation_loss"]).assign(part=name)
-        for name, rows in model.losses.items()
+        pd.DataFrame(rows, columns=LOSSES).assign(part=name) for name, rows in model.losses.items()
     ]
-    columns = ["part", "step", "train_loss", "validation_loss"]
-    return PaperModel(model, scorer, libraries, pd.concat(losses)[columns])
+    return PaperModel(model, scorer, libraries, pd.concat(losses)[["part", *LOSSES]])

@@ -19,7 +19,7 @@ from dice_atlas.names import (
     split_set,
 )
 from dice_atlas.plots.categories import with_further
-from dice_atlas.plots.style import GREY, natural
+from dice_atlas.plots.style import GREY, UNASSIGNED_COLOR, natural
 from dice_atlas.texts import shown
 from dice_atlas.viewer.packing import LEVELS, Blob, pack_codes, pack_numbers
 
@@ -71,13 +71,13 @@ LEFT_OUT = ("cell_type_ontology_term_id",)
 ALWAYS = ("sample", "role", "cell_type", "cluster")
 # A column of more names than this is none to colour by.
 MOST_VALUES = 10_000
-DOUBT_COLORS = ("#47505C", "#660A0A", "#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
+DOUBT_COLORS = (UNASSIGNED_COLOR, "#660A0A", "#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
 # Reasons for doubt as the page writes them; the table and the atlas have the names.
 DOUBT_WORDS = {name: name.replace("_", " ") for name in names.DOUBTS} | {
     "own_label_not_in_set": "own label not in its set",
     NO_DOUBT: "no doubt",
 }
-RIGHT_COLORS = {"right": "#0072B2", "wrong": "#D55E00", UNASSIGNED: "#47505C"}
+RIGHT_COLORS = {"right": "#0072B2", "wrong": "#D55E00", UNASSIGNED: UNASSIGNED_COLOR}
 # A number that is above 0 everywhere and whose largest value is so many medians.
 WIDE = 20.0
 
