@@ -46,7 +46,8 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
 
 def agreement(table: pd.DataFrame) -> str:
     """How far the approximations agree with the exact run: alone, and with labels by sample."""
-    wide = table.pivot_table(index="what", columns="per", values="value", sort=False).reset_index()
+    order = list(dict.fromkeys(table["what"]))
+    wide = table.pivot(index="what", columns="per", values="value").loc[order].reset_index()
     columns = {
         "what": (f"{table['cells'].iloc[0]:,} cells", "{}"),
         "all": ("approximations alone", "{:.4f}"),

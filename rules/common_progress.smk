@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import threading
+from typing import NamedTuple
 
 from dice_atlas.counts.formats import DEMO_CELLS
 from dice_atlas.effort import Pace, Planned, guess_minutes, in_words, unknown_rules
@@ -85,6 +86,14 @@ def harmless(method):
     return guarded
 
 
+class Going(NamedTuple):
+    """A job that was sent: its record, the stamp of its log then, and the time."""
+
+    job: logging.LogRecord
+    stamp: tuple[int, int, int] | None
+    sent: float
+
+
 class JobLines(logging.Handler):
     """A line for each job that is done: its result and its seconds; each warning once.
 
@@ -102,11 +111,11 @@ class JobLines(logging.Handler):
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_INFO:
             stamp = stamp_of(record.log[0]) if record.log else None
-            self.going[record.jobid] = record, stamp, time.time()
+            self.going[record.jobid] = Going(record, stamp, time.time())
         elif event == LogEvent.JOB_ERROR:
             self.going.pop(record.jobid, None)
         elif event == LogEvent.JOB_FINISHED and record.job_id in self.going:
-            self.finished(self.going.pop(record.job_id)[0])
+            self.finished(self.going.pop(record.job_id).job)
 
     def finished(self, job):
         if not job.log:  # a target
@@ -129,7 +138,7 @@ class JobLines(logging.Handler):
         if now - self.last < self.silence:
             return
         self.last, self.silence = now, min(2 * self.silence, MOST_SILENCE)
-        going = [one for one in list(self.going.values()) if one[0].log]
+        going = [one for one in list(self.going.values()) if one.job.log]
         states = {
             named(job.rule_name, job.wildcards): state_of(job.log[0], stamp, sent, now)
             for job, stamp, sent in going

@@ -78,8 +78,10 @@ async function select(selection, { add = false, keep = false } = {}) {
     if (there < 0) state.selection = [...state.selection, ...selection];
     else if (!keep) state.selection = state.selection.filter((_, k) => k !== there);
   } else state.selection = already ? [] : selection;
+  const given = !state.selection.length && lent !== null;
+  if (given) setColor(lent);
   main.marked = markedCell();
-  await refresh({ recolor: false });
+  await refresh({ recolor: given });
 }
 
 // The cell that is selected alone; -1: none is.
@@ -88,30 +90,31 @@ function markedCell() {
   return state.selection.length === 1 && first[0][0] === "@cell" ? first[0][1][0] : -1;
 }
 
-// An entry of the list may lend the map a colour; with its selection that goes as well.
-let lent = null;
-async function lendColor(name) {
-  if (state.color === name) return;
-  const before = lent?.color === state.color ? lent.before : state.color;
-  await colorBy(name);
-  lent = { color: name, before };
-}
-
-async function clear() {
-  const back = lent?.color === state.color ? lent.before : null;
-  lent = null;
-  if (back) await colorBy(back);
-  await select([]);
-}
+const clear = () => select([]);
 
 // ---- colours
+// The colour before that which an entry of the list lent: it comes back when nothing is selected.
+let lent = null;
+
+async function lendColor(name) {
+  if (state.color === name) return;
+  const before = lent ?? state.color;
+  await colorBy(name);
+  lent = before;
+}
+
 async function colorBy(name) {
+  setColor(name);
+  await refresh({ reselect: false });
+}
+
+function setColor(name) {
+  lent = null;
   state.color = name;
   if (columns.has(name)) lastColumn = name;
   $("color-by").value = columns.has(name) ? name : "";
   $("gene").value = genes.has(name) ? name : "";
   $("gene-note").textContent = "";
-  await refresh({ reselect: false });
 }
 
 async function searchGene() {
@@ -150,6 +153,7 @@ function writeAddress() {
 async function readAddress() {
   const parts = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
   const color = parts.get("color");
+  lent = null;
   state.color = columns.has(color) || genes.has(color) ? color : FIRST_COLOR;
   if (columns.has(state.color)) lastColumn = state.color;
   state.selection = readSelection(parts.get("select") ?? "[]");

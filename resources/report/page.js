@@ -32,22 +32,15 @@ function wirePicks() {
 
 // Names of genes colour the map by the gene, if the page holds it.
 function wireGenes() {
-  for (const place of document.querySelectorAll("[data-gene]")) place.append(geneButton(place, place.dataset.gene) ?? "");
-  for (const place of document.querySelectorAll("[data-genes]")) {
-    const parts = place.textContent.split(", ").map((part) => part.split("\u00a0"));
-    place.replaceChildren(...parts.flatMap(([gene, value], k) => [k ? ", " : "", geneButton(place, gene, gene) ?? gene, `\u00a0${value}`]));
+  for (const place of document.querySelectorAll("[data-gene]")) {
+    const name = geneNames.get(place.dataset.gene.toUpperCase());
+    if (!name) continue;
+    const show = async () => {
+      await colorBy(name);
+      showMapPlace(place);
+    };
+    place.append(el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...place.childNodes));
   }
-}
-
-// A button of a gene's text, in a field of a table; nothing if the page does not hold the gene.
-function geneButton(place, gene, ...text) {
-  const name = geneNames.get(gene.toUpperCase());
-  if (!name) return undefined;
-  const show = async () => {
-    await colorBy(name);
-    showMapPlace(place);
-  };
-  return el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...(text.length ? text : place.childNodes));
 }
 
 // A box over a table that leaves the rows that hold its words.

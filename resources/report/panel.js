@@ -151,7 +151,7 @@ async function renderPanel() {
   ];
   if (main.marked >= 0 && total === 1) parts.push(await aboutCell(main.marked));
   else if (total) parts.push(...(await aboutCells(shown, total)));
-  else parts.push(el("p", {}, "The filters on the left hide all of these cells."));
+  else parts.push(el("p", {}, "The filters hide all of these cells."));
   if (own !== panelTurn) return;
   panel.replaceChildren(...parts);
   panel.scrollTop = 0;

@@ -10,7 +10,7 @@ FOLDER: a run that was stopped goes on there. Writes docs/scale/<number of cells
 rule took, and the memory that its largest job would ask SLURM for, denoising in 64 shards. With
 --agreement a second atlas is made with all limits lowered, so that everything is approximated that
 can be, then also each sample labelled by itself; both are compared with the first:
-docs/scale/agreement.tsv.
+docs/scale/agreement.tsv. Both are one folder: repeated, the labels of both are made again.
 """
 
 import argparse

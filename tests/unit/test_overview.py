@@ -212,8 +212,8 @@ def test_a_look_at_columns_holds_no_more_than_a_block(counts, tmp_path, monkeypa
     some.write_h5ad(path)
     monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
     looked, obs = look_at_counts(path)
-    assert max(largest) <= 200_000  # the first values, which tell counts from other numbers
-    assert sorted(largest)[-2] <= 1_000 < some.X.nnz / 10
+    # A column has some 400 values.
+    assert max(largest) <= 1_000 < some.X.nnz / 10
     assert len(obs) == 2_000
     expected = counts[looked.obs_names].X.toarray()
     np.testing.assert_array_equal(looked.X.toarray(), expected)

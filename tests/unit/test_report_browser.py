@@ -390,8 +390,10 @@ def test_a_title_is_written_for_a_style_sheet(browser):
 
 
 def test_the_print_names_the_atlas_and_its_pages(open_page, tmp_path):
-    page = open_page()
-    page.pdf(path=tmp_path / "print.pdf", prefer_css_page_size=True)
+    # Narrower than a screen that has the panel as a drawer.
+    page = open_page(selection(("cluster", ["1"])))
+    page.wait_for_selector("#selected-count")
+    page.pdf(path=tmp_path / "print.pdf", prefer_css_page_size=True, format="A4")
     texts = [sheet.extract_text() for sheet in PdfReader(tmp_path / "print.pdf").pages]
     assert len(texts) <= 10
     assert all("small" in text for text in texts)
@@ -502,6 +504,7 @@ def test_genes_behind_the_labels_colour_the_map(open_page, report):
     page, (_, data) = open_page(), report
     table = page.locator("#label-genes + .scroll table")
     text = table.locator("tbody tr").first.inner_text()
+    assert re.search(r"\w [-+]\d\.\d, \w+ [-+]\d", text)
     page_without = open_page(java_script_enabled=False)
     assert text == page_without.locator("#label-genes + .scroll tbody tr").first.inner_text()
     gene = data.label_genes["gene"].iloc[0]
@@ -524,19 +527,24 @@ def test_a_colour_that_an_entry_lent_goes_with_its_selection(open_page):
     assert page.input_value("#color-by") == "sample"
     # A colour that the reader chose afterwards stays.
     lender.click()
+    assert selected(page) > 0
     page.select_option("#color-by", "cluster")
+    page.select_option("#color-by", lent)
     page.keyboard.press("Escape")
     page.wait_for_selector("#inspector", state="hidden")
-    assert page.input_value("#color-by") == "cluster"
+    assert page.input_value("#color-by") == lent
 
 
-def test_on_a_phone_the_panel_is_a_drawer_over_the_map(open_page):
-    page = open_page(selection(("cluster", ["1"])), width=390)
-    page.wait_for_selector("#selected-count")
-    page.locator("#map").scroll_into_view_if_needed()
-    drawer, height = page.locator("#inspector").bounding_box(), 900
+def test_on_a_phone_the_panel_is_a_drawer_under_the_map(open_page):
+    page = open_page(width=390)
+    page.locator("#look .show").first.click()
+    assert selected(page) > 0
+    page.wait_for_function("scrollY > 0")
+    drawer, shown = (page.locator(name).bounding_box() for name in ("#inspector", "#map"))
+    height = 900
     assert drawer["width"] == 390
     assert drawer["y"] + drawer["height"] == pytest.approx(height, abs=1)
-    assert drawer["height"] < height / 2
+    assert shown["y"] >= 52
+    assert shown["y"] + shown["height"] <= drawer["y"]
     page.click("#clear")
     page.wait_for_selector("#inspector", state="hidden")

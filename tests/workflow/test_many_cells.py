@@ -1,4 +1,4 @@
-"""20,000 made cells with the limits lowered: every step that approximates does so, and says so."""
+"""20,000 made cells with the limits lowered: what is approximated, and that it is said."""
 
 import json
 

@@ -168,7 +168,8 @@ def state_of(
     """How far a job is that goes on: its seconds and its last line; None: it has not begun.
 
     A job of a cluster waits in a queue after it was sent; its log begins with the job. The clock
-    of a shared file system may differ from ours, so no times of files are compared with it.
+    of a shared file system may differ from ours: that a job has begun is told by a log that has
+    changed, not by the log's time. Its seconds are those since its first line, by the node's clock.
 
     Parameters
     ----------

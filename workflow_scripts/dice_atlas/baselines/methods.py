@@ -61,7 +61,7 @@ PRIORS: Mapping[str, PriorVariant] = {
     "labels": PriorVariant({"augmentation": "labels"}),
     "clusters": PriorVariant({"augmentation": "clusters"}),
     "isotropic": PriorVariant({"augmentation": "labels", "background": 0.0}, "isotropic"),
-    # The default of version 0.1.0.
+    # The default of version 0.1.0, but for what the config overrides of that preset.
     "earlier": PriorVariant(
         {"augmentation": "labels", "preset": "fast", "background": 0.0}, "isotropic"
     ),

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from dice_atlas.errors import InputError
 from dice_atlas.names import EMBEDDINGS
+from dice_atlas.numerics.compiled import keep_compiled
 from dice_atlas.numerics.neighbors import Neighbors
 
 
@@ -48,6 +49,7 @@ def neighbor_graph(
     names = [str(i) for i in range(len(embedding))] if cells is None else list(cells)
     graph = ad.AnnData(obs=pd.DataFrame(index=pd.Index(names, dtype=object)))
     graph.obsm[key] = embedding
+    keep_compiled()
     sc.pp.neighbors(
         graph,
         n_neighbors=n_neighbors,

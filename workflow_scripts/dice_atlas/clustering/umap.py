@@ -6,6 +6,7 @@ import pandas as pd
 import scanpy as sc
 
 from dice_atlas.errors import InputError
+from dice_atlas.numerics.compiled import keep_compiled
 
 # The spectral start needs more cells than the eigenvectors that it asks for.
 MIN_SPECTRAL = 10
@@ -43,6 +44,7 @@ def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -
     work.uns["neighbors"] = dict(graph.uns["neighbors"])
     work.obsm[work.uns["neighbors"]["params"]["use_rep"]] = np.asarray(embedding, dtype=np.float32)
     start = "spectral" if work.n_obs >= MIN_SPECTRAL else "random"
+    keep_compiled()
     sc.tl.umap(work, random_state=seed, init_pos=start)
     return np.asarray(work.obsm["X_umap"], dtype=np.float32)
 
@@ -64,6 +66,7 @@ def joint_umap(points: np.ndarray, seed: int) -> np.ndarray:
     cells x 2, float32.
     """
     work = ad.AnnData(obsm={"X_points": points})
+    keep_compiled()
     sc.pp.neighbors(
         work, n_neighbors=min(15, len(points) - 1), use_rep="X_points", random_state=seed
     )

@@ -7,6 +7,8 @@ import anndata as ad
 import numpy as np
 import scanpy as sc
 
+from dice_atlas.numerics.compiled import keep_compiled
+
 logger = logging.getLogger(__name__)
 
 # Fewer do not show the two modes that the threshold is set between: of 50 cells of pbmc3k Scrublet
@@ -50,6 +52,7 @@ def score_doublets(counts: ad.AnnData, seed: int, sample: str) -> Doublets:
         )
         return nothing
     scored = ad.AnnData(counts.X.astype(np.float32))
+    keep_compiled()
     try:
         # Approximate neighbours need not repeat from machine to machine; None lets scanpy choose.
         sc.pp.scrublet(

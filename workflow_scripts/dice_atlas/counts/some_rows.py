@@ -1,13 +1,12 @@
 """Some rows of a matrix on disk, without the others: for a look at a file, and for a subset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from dice_atlas.counts.dense import native
-from dice_atlas.numerics.blocks import row_slices
 
 # Index pointer, data, indices, wanted rows, shape -> CSR of these rows.
 SomeRows = Callable[[np.ndarray, Any, Any, np.ndarray, tuple[int, int]], sp.csr_matrix]
@@ -95,7 +94,7 @@ def some_sparse(
 def some_of_columns(
     starts: np.ndarray, values: Any, indices: Any, rows: np.ndarray, shape: tuple[int, int]
 ) -> sp.csr_matrix:
-    """Some rows of a CSC matrix on disk: all is read, but no more than a block is held beside them.
+    """Some rows of a CSC matrix on disk: all of it is read, a block of columns at a time.
 
     Parameters
     ----------
@@ -110,20 +109,25 @@ def some_of_columns(
         See `some_sparse`.
     """
     require_pointer(starts, values, indices, shape[1])
-    place = np.full(shape[0], -1)
-    place[rows] = np.arange(len(rows))
     parts = []
-    for cut in row_slices(int(starts[-1]), BLOCK):
-        index = np.asarray(indices[cut])
-        if index.size and not 0 <= index.min() <= index.max() < shape[0]:
-            raise ValueError(f"row {index.max()} of a sparse matrix with {shape[0]} rows")
-        kept = np.flatnonzero(place[index] >= 0)
-        column = np.searchsorted(starts, kept + cut.start, side="right") - 1
-        parts.append((np.asarray(values[cut])[kept], place[index[kept]], column))
-    if not parts:
-        return sp.csr_matrix((len(rows), shape[1]), dtype=values.dtype)
-    data, row, column = (np.concatenate(one) for one in zip(*parts, strict=True))
-    return native(sp.csr_matrix((data, (row, column)), shape=(len(rows), shape[1])))
+    for columns in column_slices(starts):
+        cut = slice(int(starts[columns.start]), int(starts[columns.stop]))
+        own = starts[columns.start : columns.stop + 1] - cut.start
+        width = columns.stop - columns.start
+        block = sp.csc_matrix((native(values[cut]), indices[cut], own), shape=(shape[0], width))
+        block.check_format(full_check=True)
+        parts.append(block.tocsr()[rows])
+    return sp.hstack(parts, format="csr") if parts else sp.csr_matrix((len(rows), 0), dtype=int)
+
+
+def column_slices(starts: np.ndarray) -> Iterator[slice]:
+    """Neighbouring columns of a CSC matrix with a block of values at the most, or one column."""
+    first, n = 0, len(starts) - 1
+    while first < n:
+        most = int(np.searchsorted(starts, starts[first] + BLOCK, side="right")) - 1
+        last = min(n, max(first + 1, most))
+        yield slice(first, last)
+        first = last
 
 
 def require_pointer(starts: np.ndarray, values: Any, indices: Any, n: int) -> None:
@@ -135,6 +139,6 @@ def require_pointer(starts: np.ndarray, values: Any, indices: Any, n: int) -> No
         It does not fit.
     """
     if len(starts) != n + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
-        raise ValueError("index pointer of a sparse matrix must rise from 0, row by row")
+        raise ValueError("index pointer of a sparse matrix must rise from 0")
     if not starts[-1] == values.shape[0] == indices.shape[0]:
         raise ValueError("indices, data and index pointer of a sparse matrix differ in length")

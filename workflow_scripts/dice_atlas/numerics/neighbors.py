@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dice_atlas.numerics.compiled import keep_compiled
+
 logger = logging.getLogger(__name__)
 
 # Points up to which the search is exact.
@@ -44,6 +46,7 @@ class Neighbors:
         self.note = search_note(len(points), exact_up_to)
         if self.note:
             # Its compiler takes seconds to load.
+            keep_compiled()
             from pynndescent import NNDescent
 
             logger.info(self.note)

@@ -75,8 +75,7 @@ class Table:
     genes
         Genes that a field names, by (row, column): a click colours the map.
     gene_lists
-        (row, column) of the fields that list genes, "A +1.2, B +0.8": each with its number after a
-        space that does not break.
+        Genes and their numbers of a field that lists some, by (row, column).
     searchable
         Whether a box over the table finds rows by their texts.
     kind
@@ -93,7 +92,7 @@ class Table:
     picks: dict[tuple[int, int], str] = field(default_factory=dict)
     shares: dict[tuple[int, int], float] = field(default_factory=dict)
     genes: dict[tuple[int, int], str] = field(default_factory=dict)
-    gene_lists: set[tuple[int, int]] = field(default_factory=set)
+    gene_lists: dict[tuple[int, int], list[tuple[str, str]]] = field(default_factory=dict)
     searchable: bool = False
     kind: str = ""
 
@@ -372,12 +371,13 @@ def label_gene_table(data: ReportData, n: int) -> Table | None:
             continue
         # Two blocks, each by rank: a type may be called as the first is.
         block = (genes["rank"] == 1).cumsum()
-        texts = [
-            ", ".join(map("{}\N{NO-BREAK SPACE}{:+.1f}".format, top["gene"], top["weight"]))
+        lists = [
+            list(zip(top["gene"], map("{:+.1f}".format, top["weight"]), strict=True))
             for _, top in genes.groupby(block).head(n).groupby(block)
         ]
-        nearest = genes["against"].iloc[-1]
-        table.gene_lists |= {(len(table.rows), 2), (len(table.rows), 4)}
+        texts = [", ".join(map(" ".join, pairs)) for pairs in lists]
+        nearest, row = genes["against"].iloc[-1], len(table.rows)
+        table.gene_lists |= {(row, 2): lists[0], (row, 4): lists[1]}
         table.rows.append([label, number(genes["cells"].iloc[0]), texts[0], nearest, texts[1]])
     return table if table.rows else None
 
