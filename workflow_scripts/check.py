@@ -10,7 +10,8 @@ if __name__ == "__main__":
         params = snakemake.params
         seen = look_at_all(params.rows, params.names, params.truth, params.rename)
         if len(seen.table):
-            card = read_card(snakemake.input.card) if snakemake.input.card else None
+            saved = list(snakemake.input.card)
+            card = read_card(saved[0]) if saved else None
             text = "\n".join([seen.table.to_string(index=False), "", *remarks(seen, card)])
             print(f"\n{text}\n", flush=True)
             log.info("\n%s", text)

@@ -17,3 +17,4 @@ if __name__ == "__main__":
         table = relate(settings, read_reference(given.samples), others)
         log.info("\n%s", table.to_string(index=False))
         write_table(table, snakemake.output.levels)
+        log.info("%d labels", len(table))

@@ -17,6 +17,8 @@ function wirePicks() {
       continue;
     }
     const pickCells = async (event) => {
+      // At once, and again when the panel is there.
+      showMapPlace(place);
       if (columns.has(place.dataset.color)) await lendColor(place.dataset.color);
       await select(selection, { add: event.shiftKey, keep });
       showMapPlace(place);
@@ -35,9 +37,9 @@ function wireGenes() {
   for (const place of document.querySelectorAll("[data-gene]")) {
     const name = geneNames.get(place.dataset.gene.toUpperCase());
     if (!name) continue;
-    const show = async () => {
-      await colorBy(name);
+    const show = () => {
       showMapPlace(place);
+      colorBy(name);
     };
     place.append(el("button", { type: "button", class: "pick", title: `Colour the map by ${name}`, onclick: show }, ...place.childNodes));
   }

@@ -28,7 +28,8 @@ def atlas(bridges):
         {"cluster": ["0"] * 90 + ["1"] * 50, "leiden_2": ["0"] * 60 + ["2"] * 30 + ["1"] * 50}
     )
     obs["leiden_0.5"] = obs["cluster"]
-    return SimpleNamespace(obs=obs, graph=graph + graph.T)
+    resolutions = pd.DataFrame({"resolution": [0.5, 2.0], "chosen": ["True", "False"]})
+    return SimpleNamespace(obs=obs, graph=graph + graph.T, resolutions=resolutions)
 
 
 def test_shares_of_links_are_counted():
@@ -44,7 +45,9 @@ def test_shares_of_links_are_counted():
 @pytest.mark.parametrize(("bridges", "apart"), [(0, True), (2, True), (6, False)])
 def test_a_cluster_of_two_islands_is_told_once(bridges, apart):
     data = atlas(bridges)
-    data.obs["leiden_3"] = data.obs["leiden_2"]
+    # A cell fewer at a finer resolution is no other island; nor is a coarser one a remedy.
+    data.obs["leiden_3"] = data.obs["leiden_2"].where(data.obs.index != 60, "9")
+    data.obs["leiden_0.1"] = data.obs["leiden_2"]
     found = list(islands(data))
     assert len(found) == apart
     if apart:

@@ -597,6 +597,18 @@ def test_warnings_name_what_deserves_a_look(make_files):
     assert "14 query cells have a truth that the reference lacks: unassigned." in text
 
 
+def test_a_voter_is_better_only_if_its_best_labels_are(make_files):
+    data = read_report_data(make_files(), 2)
+    (told,) = evidence.better_voter(data)
+    assert told.action == "To use them: annotate.final: pca."
+    final = data.settings.voters.final
+    row = {"cells": "query", "metric": "accuracy_top", "note": ""}
+    for own, n_told in ((0.99, 0), (0.9, 1)):
+        rows = [row | {"embedding": name, "value": v} for name, v in ((final, own), ("pca", 0.99))]
+        more = replace(data, metrics=pd.concat([data.metrics, pd.DataFrame(rows)]))
+        assert len(list(evidence.better_voter(more))) == n_told
+
+
 def test_synthetic_cells_of_rare_labels_are_shown_beside_other_remedies(make_files, tmp_path):
     files = make_files()
     assert page_tables.augment_table(read_report_data(files, 2)) is None
@@ -640,9 +652,7 @@ def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files,
         "Neither the risk asked for (10%) nor the coverage of the prediction sets (90%) is "
         "promised there."
     )
-    assert (
-        one.action == "Look at the markers of its labels; lower annotate.risk and see what is left."
-    )
+    assert one.action.startswith("Look at the markers of its labels before you use them.")
     data.obs.loc[data.obs["sample"] == "q2", "cell_type_p_reference"] = np.nan
     (one,) = lying_apart.entries(replace(data))
     assert "the mean score is 0.70" in one.text
@@ -682,7 +692,7 @@ def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_f
         "right"
     ) in answer.answer(data)
     (tile,) = [remark for _, what, remark in answer.facts(data) if what == "labels right"]
-    assert tile == "of 126 with a true type that the reference has"
+    assert tile == "of 126 with a true type that the reference has; 14 have another"
     of_types = {"cells": "query", "embedding": "dice", "value": 0.0, "note": "1180 cell(s)"}
     rows = [{**of_types, "metric": f"set_coverage:{name}"} for name in ("T lymphocyte", "NA")]
     data.metrics = pd.concat([data.metrics, pd.DataFrame(rows)])

@@ -158,6 +158,8 @@ def test_a_saved_prior_is_used_as_it_is_without_genes_too(copy, small):
     compare = {"column": "condition", "baseline": "ctrl", "sample": "donor", "min_cells": 5}
     keys["compare"] = compare
     config = copy.config("reuse", atlas="reuse", samples=samples, **keys)
+    checked = copy.run("--configfile", config, "--", "check")
+    assert "Look at the saved prior" in checked
     copy.run("--configfile", config)
     saved = (copy.folder / "results/demo/prior/prior.safetensors").read_bytes()
     assert (copy.folder / "results/reuse/prior/prior.safetensors").read_bytes() == saved

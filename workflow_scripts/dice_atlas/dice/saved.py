@@ -130,6 +130,7 @@ def copy_saved(saved: list[str], outputs: list[str], k: int) -> None:
     for source, target in zip(saved, outputs, strict=True):
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
+    logger.info("copied from %s: preset %s, k = %d", Path(saved[0]).parent, card["preset"], k)
 
 
 def save_trained(

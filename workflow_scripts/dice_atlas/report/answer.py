@@ -49,14 +49,11 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         ]  # fmt: skip
         right = data.metric("accuracy_known", data.settings.voters.final)
         if right is not None:
-            cells = known_cells(data)
-            found.append(
-                (
-                    percent(right, cells),
-                    "labels right",
-                    f"of {cells:,} with a true type that the reference has",
-                )
-            )
+            cells, others = known_cells(data), int(truth_cells(data).sum()) - known_cells(data)
+            remark = f"of {cells:,} with a true type that the reference has"
+            if others:
+                remark += f"; {others:,} have another"
+            found.append((percent(right, cells), "labels right", remark))
     if data.by_markers:
         given = (data.obs["cell_type"] != UNASSIGNED).mean()
         found.append((percent(given, len(data.obs)), "have a label", "most by marker lists"

@@ -197,16 +197,37 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
             "serious",
             action="Do not take one possible label for sure; see which types it is below.",
         )
-    accuracy = {name: data.metric("accuracy", name) for name in data.settings.voters.all_calls}
-    own = accuracy[final]
-    for name, value in accuracy.items():
-        better = value is not None and own is not None and value > own + CLEARLY
-        if better and disputes.beyond_chance(data, name):
-            yield Finding(
-                f"Labels {by_whom(name)} are right more often: {value:.1%} against {own:.1%}, "
-                "unassigned counted as wrong.",
-                action=f"To use them: annotate.final: {name}.",
-            )
+    yield from better_voter(data)
+
+
+def better_voter(data: ReportData) -> Iterator[Finding]:
+    """The voter whose labels are right most often, if it is clearly ahead of the final ones.
+
+    It must be ahead in the best labels of all cells as well: a final label that is withheld more
+    often is no worse for it.
+    """
+    final, voters = data.settings.voters.final, data.settings.voters.all_calls
+    values = {
+        metric: {name: data.metric(metric, name) for name in voters}
+        for metric in ("accuracy", "accuracy_top")
+    }
+
+    def ahead(metric: str, name: str) -> bool:
+        own, other = values[metric][final], values[metric][name]
+        return other is not None and own is not None and other > own + CLEARLY
+
+    found = [
+        name for name in voters
+        if ahead("accuracy", name) and disputes.beyond_chance(data, name)
+        and (values["accuracy_top"][final] is None or ahead("accuracy_top", name))
+    ]  # fmt: skip
+    if found:
+        best = max(found, key=lambda name: values["accuracy"][name] or 0)
+        yield Finding(
+            f"Labels {by_whom(best)} are right more often: {values['accuracy'][best]:.1%} against "
+            f"{values['accuracy'][final]:.1%}, unassigned counted as wrong.",
+            action=f"To use them: annotate.final: {best}.",
+        )
 
 
 def synthetic(data: ReportData) -> Iterator[Finding]:

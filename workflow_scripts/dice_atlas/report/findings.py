@@ -137,7 +137,8 @@ def batches(data: ReportData) -> Iterator[Finding]:
             yield Finding(
                 "Reference and query are one batch each, so nothing was corrected: what sets the "
                 "two apart may be technical.",
-                action="Colour the map by role: of a type that both have, do the cells mix?",
+                action="Colour the map by role: of a type that both have, do the cells mix? If "
+                "not, try batch.scope: mapped.",
                 color="role",
             )
     mixing = data.metric("ilisi_role", data.settings.cluster.embedding, "all")

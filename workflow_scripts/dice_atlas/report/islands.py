@@ -46,25 +46,32 @@ def part_links(graph: sp.csr_matrix, clusters: np.ndarray, parts: np.ndarray) ->
 
 
 def islands(data: ReportData) -> Iterator[Finding]:
-    """Parts of at most half a cluster with few links to the rest, at the coarsest resolution."""
+    """Parts of at most half a cluster with few links to the rest.
+
+    Of each cluster they are told once: at the coarsest of the finer resolutions that has some.
+    """
     if data.graph is None:
         return
-    clusters, told = data.obs["cluster"].astype(str).to_numpy(), set()
-    finer = [name for name in data.obs if str(name).startswith(RESOLUTION)]
-    for column in sorted(finer, key=lambda name: float(name.removeprefix(RESOLUTION))):
+    clusters = data.obs["cluster"].astype(str).to_numpy()
+    chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"].max()
+    levels = {
+        float(str(name).removeprefix(RESOLUTION)): str(name)
+        for name in data.obs if str(name).startswith(RESOLUTION)
+    }  # fmt: skip
+    told: set[str] = set()
+    for level in sorted(level for level in levels if not level <= chosen):
+        column, whole = levels[level], frozenset(told)
         parts = data.obs[column].astype(str).to_numpy()
         table = part_links(data.graph, clusters, parts)
         small = (table["cells"] >= LEAST_CELLS) & (table["cells"] <= table["of"] / 2)
         for row in table[small & (table["share"] <= FEW_LINKS)].itertuples():
-            members = np.flatnonzero((clusters == row.cluster) & (parts == row.part)).tobytes()
-            if members in told:
+            if row.cluster in whole:
                 continue
-            told.add(members)
-            resolution = column.removeprefix(RESOLUTION)
+            told.add(row.cluster)
             yield Finding(
                 f"Cluster {row.cluster} falls apart: {row.cells:,} of its {plural(row.of, 'cell')} "
                 f"have {percent(row.share, 0)} of their links to the rest.",
                 "note",
                 pick(**{"cluster": row.cluster, column: row.part}),
-                f"Compare their genes. Resolution {resolution} parts them (cluster.choose).",
+                f"Compare their genes. Resolution {level:g} parts them (cluster.choose).",
             )

@@ -33,11 +33,9 @@ def entries(data: ReportData) -> Iterator[Finding]:
     """One entry for each sample that lies apart; those that only lack support share one."""
     alone = without_support(data)
     action = (
-        "Look at the markers of its labels; "
-        + ("lower annotate.risk" if data.settings.calls.unassigned_below is None
-           else "raise annotate.unassigned_below")
-        + " and see what is left."
-    )  # fmt: skip
+        "Look at the markers of its labels before you use them. A reference nearer to the sample "
+        "helps; asking for surer labels helps little."
+    )
     for row in shifted(data).itertuples():
         seen = [f"the mean score is {row.score:.2f} ({row.score_held_out:.2f})"]
         if not np.isnan(row.agreement):

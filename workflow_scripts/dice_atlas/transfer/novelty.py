@@ -100,7 +100,8 @@ def reference_p_values(calibration: pd.DataFrame) -> np.ndarray:
         if relative < LEAST_SUPPORT:
             logger.warning(
                 "%s lies apart from the reference as a whole (less than %g times the support): "
-                "cells of types that the reference lacks cannot be told, p_reference is not given",
+                "by these anchors cells of types that the reference lacks cannot be told, this "
+                "voter gives no p_reference",
                 name,
                 LEAST_SUPPORT,
             )

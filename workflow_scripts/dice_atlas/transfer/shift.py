@@ -96,15 +96,27 @@ def shift_table(tables: Mapping[str, pd.DataFrame], final: str) -> pd.DataFrame:
         row["shift"] = row["score_held_out"] - row["score"]
         row["apart"] = is_apart(row)
         place = "lies apart from" if row["apart"] else "is like"
-        logger.info("%s %s the reference (shift %.3f)", name, place, row["shift"])
+        logger.info("%s %s the reference: %s", name, place, in_words(row))
         rows.append(row)
     apart = [row["sample"] for row in rows if row["apart"]]
+    if len(rows) > 1:
+        found = ", ".join(apart) or "none"
+        logger.info("of %d query samples lie apart from the reference: %s", len(rows), found)
     if apart:
         logger.warning(
             "%s: lies apart from the reference; the risk asked for is not promised there",
             ", ".join(apart),
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def in_words(row: Mapping[str, float]) -> str:
+    """What a sample is judged by, beside held-out cells of the reference; what is known of it."""
+    told = {"agreement": "voters agree", "score": "mean score", "support": "anchor support"}
+    return ", ".join(
+        f"{title} {row[name]:.2f} ({row[f'{name}_held_out']:.2f} held out)"
+        for name, title in told.items() if not np.isnan(row[name])
+    )  # fmt: skip
 
 
 def is_apart(row: Mapping[str, float]) -> bool:
