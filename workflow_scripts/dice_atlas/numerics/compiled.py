@@ -8,6 +8,7 @@ most of theirs do not ask. Results are the same.
 
 import functools
 import importlib
+import importlib.util
 import sys
 import warnings
 
@@ -32,6 +33,8 @@ def keep_compiled() -> None:
     numba.njit = functools.partial(plain, cache=True)
     try:
         for name in PACKAGES:
-            importlib.import_module(name)
+            # Jobs that only search for neighbours may lack umap-learn.
+            if importlib.util.find_spec(name):
+                importlib.import_module(name)
     finally:
         numba.njit = plain
