@@ -1,15 +1,18 @@
-"""Put the tables of tests/benchmarks/annotation.py and markers.py into docs/annotation.md.
+"""Put the tables of the benchmarks of annotation into docs/annotation-benchmark.md.
 
 python docs/update_annotation.py
 """
 
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from dice_atlas.transfer.conformal import MOST_OTHERS
 from update_benchmarks import markdown, named, rewrite
 
 DOCS = Path(__file__).resolve().parent
-PAGE, FOLDER = DOCS / "annotation.md", DOCS / "benchmarks"
+PAGE, FOLDER = DOCS / "annotation-benchmark.md", DOCS / "benchmarks"
 VOTERS = ["pca", "dice", "linear", "consensus"]
 # Sets of two studies; the others are parts of one.
 ACROSS = ("4k-3k", "4k-zheng", "zheng-3k", "donors", "panc8", "cel-drop")
@@ -21,6 +24,77 @@ def means(table: pd.DataFrame, *keys: str) -> pd.DataFrame:
     found = by_set.groupby(["voter", *keys]).mean()
     order = {voter: place for place, voter in enumerate(VOTERS)}
     return found.reset_index().sort_values(["voter", *keys], key=lambda s: s.map(order).fillna(s))
+
+
+def read(name: str) -> pd.DataFrame:
+    """A table of docs/benchmarks."""
+    return pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str})
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """The page's first sentences."""
+    right = means(table).set_index("voter")
+    across = table["set"].isin(ACROSS)
+    within, other = (
+        means(own).set_index("voter").loc["consensus", "set_coverage"]
+        for own in (table[~across], table[across])
+    )
+    by_set = table.groupby(["set", "voter"])["accuracy"].mean().unstack()
+    single = [voter for voter in VOTERS if voter != "consensus"]
+    behind = int((by_set["consensus"] < by_set[single].max(axis=1)).sum())
+    asked = read("annotation_risk")
+    asked = asked[(asked["voter"] == "consensus") & (asked["risk"] == 0.1)]
+    far = asked["set"].isin(ACROSS)
+    wrong = [means(own)["wrong"].iloc[0] for own in (asked[~far], asked[far])]
+    lacking = read("annotation_left_out").groupby("voter")["unassigned"].mean()["consensus"]
+    listed = read("markers")["accuracy"].max()
+    other_tool = read("annotation_celltypist").groupby("set")["accuracy"].mean().mean()
+    accuracy = right["accuracy"]
+    facts = [
+        f"**Labels.** The consensus is right in {accuracy['consensus']:.1%} of the cells: more often "
+        f"than `pca`, which is Seurat's transfer ({accuracy['pca']:.1%}), `dice` "
+        f"({accuracy['dice']:.1%}), `linear` ({accuracy['linear']:.1%}) and CellTypist "
+        f"({other_tool:.1%}). On {behind} of the {len(by_set)} sets a single voter is better.",
+        f"**Risk.** If 10 % of the labels may be wrong, {wrong[0]:.1%} are wrong within a study, and "
+        f"{wrong[1]:.1%} across studies.",
+        f"**Prediction sets** hold the true label in {within:.0%} of the cells within a study, and "
+        f"in {other:.0%} across studies. 90 % are asked for.",
+        f"**A type that the reference lacks** is found in part: {lacking:.0%} of its cells end "
+        "`unassigned`.",
+        f"**Marker lists,** without a reference, label up to {listed:.0%} of the cells right.",
+    ]
+    return "\n".join(
+        textwrap.fill(f"{i}. {fact}", 120, subsequent_indent="   ")
+        for i, fact in enumerate(facts, 1)
+    )
+
+
+def set_limit(table: pd.DataFrame) -> str:
+    """Prediction sets by how many cells of others a label may enter: all sets, and two of them."""
+    some = {"all sets": table, "kang": table[table["set"] == "kang"],
+            "donors": table[table["set"] == "donors"]}  # fmt: skip
+    rows = []
+    for name, own in some.items():
+        found = own.groupby(["set", "most_others"]).mean(numeric_only=True)
+        for most, row in found.groupby("most_others").mean().sort_index(ascending=False).iterrows():
+            mark = "**" if most == MOST_OTHERS else ""
+            limit = "no limit" if np.isinf(most) else f"{most:g}"
+            figures = [f"{row[key]:.3f}" for key in ("coverage", "coverage_of_labels", "one_label")]
+            rows.append([name, f"{mark}{limit}{mark}", *figures, f"{row['size']:.2f}"])
+    head = ["", "cells of others for each own", "sets hold the truth", "mean of the labels",
+            "sets of one label", "labels in a set"]  # fmt: skip
+    return markdown(head, rows)
+
+
+def candidates(table: pd.DataFrame) -> str:
+    """Voters that were not taken, beside those that were."""
+    found = table.groupby(["set", "voter"], sort=False).mean(numeric_only=True)
+    found = found.groupby("voter", sort=False).mean().reset_index()
+    columns = {
+        "voter": ("voter", "{}"), "accuracy": ("accuracy", "{:.3f}"),
+        "macro_f1": ("macro F1", "{:.3f}"),
+    }  # fmt: skip
+    return f"{seeds(table)}:\n\n" + named(found, columns)
 
 
 def labels(table: pd.DataFrame) -> str:
@@ -96,7 +170,7 @@ def levels(table: pd.DataFrame) -> str:
 def celltypist(table: pd.DataFrame) -> str:
     """CellTypist beside the consensus, on the same cells."""
     keys = ["set", "seed"]
-    known = pd.read_csv(FOLDER / "annotation.tsv", sep="\t", dtype={"set": str})
+    known = read("annotation")
     ours = known[known["voter"] == "consensus"]
     both = table.merge(ours, on=keys, suffixes=("", "_consensus"))
     found = both.groupby("set", sort=False).mean(numeric_only=True)
@@ -179,7 +253,10 @@ def markers_missing(table: pd.DataFrame) -> str:
 
 # Blocks of the page: the file in docs/benchmarks and what is made of it.
 BLOCKS = {
+    "verdict": ("annotation", verdict),
     "labels": ("annotation", labels), "sets": ("annotation", sets),
+    "candidates": ("annotation_candidates", candidates),
+    "set_limit": ("annotation_sets", set_limit),
     "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
     "levels": ("annotation_levels", levels), "celltypist": ("annotation_celltypist", celltypist),
     "shift": ("annotation_shift", shift),
@@ -189,13 +266,10 @@ BLOCKS = {
 
 
 def main() -> None:
-    """Rewrite docs/annotation.md in place."""
+    """Rewrite the page in place."""
     rewrite(
         PAGE,
-        {
-            block: make(pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str}))
-            for block, (name, make) in BLOCKS.items()
-        },
+        {block: make(read(name)) for block, (name, make) in BLOCKS.items()},
     )
 
 

@@ -7,8 +7,9 @@ SHEET is a sample sheet with a column `set`, as that of the target `benchmark`
 query has four fifths of each label drawn. Everything goes through the functions of the rules.
 Writes docs/benchmarks/annotation.tsv (labels), annotation_shift.tsv (how far the query seems to lie
 apart, and how much more often it is labelled wrongly than held-out cells with the same labels),
-annotation_risk.tsv (share of wrong labels asked for and reached) and annotation_left_out.tsv (one
-type at a time is left out of the reference, seed 0).
+annotation_risk.tsv (share of wrong labels asked for and reached), annotation_sets.tsv (the
+consensus' prediction sets, by how many cells of others a label may enter) and
+annotation_left_out.tsv (one type at a time is left out of the reference, seed 0).
 Rows of a file that is there are kept, and not measured again.
 """
 
@@ -30,10 +31,12 @@ from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.names import CONSENSUS, UNASSIGNED
 from dice_atlas.sheet import read_sheet
 from dice_atlas.transfer.calls import call, transfer
+from dice_atlas.transfer.conformal import calibrate, prediction_sets
 from dice_atlas.transfer.consensus import combine
 from dice_atlas.transfer.dataset import log_normalize
 from dice_atlas.transfer.labels import predictions_table
 from dice_atlas.transfer.linear import vote
+from dice_atlas.transfer.scores import score_names, scored_labels
 from dice_atlas.transfer.search import find
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 from dice_atlas.transfer.shift import like_query, shift_table
@@ -41,6 +44,8 @@ from sklearn.metrics import f1_score
 from transfer import ANNOTATE, LEFT_OUT, OUT, ROOT, spaces_of
 
 RISKS = (0.05, 0.1, 0.2)
+# Cells of other labels whose sets a label may enter, for each of its own.
+MOST_OTHERS = (np.inf, 50, 20, 10, 5, 3)
 # The rule of version 0.1.0.
 FIXED = 0.5
 MIN_GENES = 200
@@ -137,6 +142,23 @@ def risk_rows(tables: Tables, truth: np.ndarray) -> Rows:
                    "wrong": wrong.mean() if given.any() else np.nan}  # fmt: skip
 
 
+def sets_rows(tables: Tables, truth: np.ndarray) -> Rows:
+    """The consensus' prediction sets, by how many cells of others a label may enter."""
+    predictions, calibration = tables[CONSENSUS]
+    names, labels = score_names(predictions), scored_labels(predictions)
+    held = calibration[calibration["role"] == "reference"]
+    asked = calibration.loc[calibration["role"] == "query", names].to_numpy()
+    coverage = CallSettings.from_config(ANNOTATE).coverage
+    known = pd.Index(labels).get_indexer(truth)
+    for most in MOST_OTHERS:
+        found = calibrate(held["label"], held[names].to_numpy(), labels, coverage, most)
+        sets = prediction_sets(asked, found.thresholds)
+        holds = pd.Series(sets[np.arange(len(truth)), known] & (known >= 0))
+        yield {"most_others": most, "coverage": holds.mean(), "size": sets.sum(axis=1).mean(),
+               "coverage_of_labels": holds.groupby(truth).mean().mean(),
+               "one_label": (sets.sum(axis=1) == 1).mean()}  # fmt: skip
+
+
 def shift_rows(tables: Tables, truth: np.ndarray) -> Rows:
     """How far the query seems to lie apart, and the share of right labels that it lost."""
     calibration = tables[CONSENSUS][1]
@@ -172,7 +194,8 @@ def append(name: str, rows: list[dict]) -> None:
     path = OUT / f"{name}.tsv"
     before = [pd.read_csv(path, sep="\t")] if path.exists() else []
     whole = pd.concat([*before, pd.DataFrame(rows)])
-    keys = [key for key in ("set", "seed", "voter", "risk", "left_out", "level") if key in whole]
+    names = ("set", "seed", "voter", "risk", "left_out", "level", "most_others")
+    keys = [key for key in names if key in whole]
     # A run that was stopped left rows of a seed that is measured again.
     whole = whole.drop_duplicates(keys, keep="last")
     whole.to_csv(path, sep="\t", index=False, float_format="%.5g")
@@ -203,6 +226,7 @@ def main() -> None:
             about = {"set": name, "seed": seed}
             append("annotation_shift", [about | row for row in shift_rows(tables, truth)])
             append("annotation_risk", [about | row for row in risk_rows(tables, truth)])
+            append("annotation_sets", [about | row for row in sets_rows(tables, truth)])
             if seed == 0 and reference.sum() >= LEAST_REFERENCE:
                 lacking = [about | row for row in left_out_rows(data, reference)]
                 append("annotation_left_out", lacking)

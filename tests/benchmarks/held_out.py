@@ -75,7 +75,16 @@ def fit_space(data: ad.AnnData, held: np.ndarray, seed: int) -> tuple[sp.csr_mat
 def denoise(
     points: np.ndarray, cells: pd.DataFrame, space: LatentSpace, config: dict, seed: int
 ) -> ad.AnnData:
-    """All cells denoised (denoised.h5ad), by the functions of the workflow's rules.
+    """All cells denoised (denoised.h5ad); the parameters are those of `denoise_with`."""
+    return denoise_with(points, cells, space, config, seed)[0]
+
+
+def denoise_with(
+    points: np.ndarray, cells: pd.DataFrame, space: LatentSpace, config: dict, seed: int
+) -> tuple[ad.AnnData, Prior, ad.AnnData]:
+    """All cells denoised (denoised.h5ad), the prior and latents.h5ad.
+
+    By the functions of the workflow's rules.
 
     Parameters
     ----------
@@ -96,7 +105,7 @@ def denoise(
         save_trained(trained, space, about, file, Path(folder) / "loss.tsv")
         found, _ = load_prior(file, "cpu")
     settings = replace(DenoiseSettings.from_config(config["denoise"]), samples=2)
-    return denoise_shard(data, found, settings, (1, 1), seed, "cpu", None, 1e4)
+    return denoise_shard(data, found, settings, (1, 1), seed, "cpu", None, 1e4), found, data
 
 
 def trained_prior(trainer: Trainer) -> Prior:

@@ -114,17 +114,11 @@ def running_shards(cluster):
     return cluster.of_rule("denoise_shard", "RUNNING")
 
 
+@long
 def test_the_demo_with_the_literal_command(cluster, demo, make_copy, table):
     copy = make_copy("slurm_demo")
     config = copy.folder / "config/config.yaml"
     config.write_text(config.read_text().replace("gpu: 0", "gpu: 1"))
-    if "SLURM_TABLE" not in os.environ:
-        # The row of the table is of the profile as it is; else nobody waits for the next poll.
-        profile = copy.folder / "slurm/config.yaml"
-        waits = "slurm-init-seconds-before-status-checks: 20"
-        assert waits in profile.read_text()
-        quick = f"{waits[:-2]}2\nseconds-between-status-checks: 2"
-        profile.write_text(profile.read_text().replace(waits, quick))
     cluster.forget()
     start = time.monotonic()
     output = cluster.run(copy)

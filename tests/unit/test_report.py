@@ -46,7 +46,7 @@ from dice_atlas.report import (
 from dice_atlas.report import tables as page_tables
 from dice_atlas.report.data import read_report_data, read_table, top_markers
 from dice_atlas.report.figure_data import table_of
-from dice_atlas.transfer.conformal import best_scores, class_thresholds
+from dice_atlas.transfer.conformal import best_scores
 from dice_atlas.transfer.explain import cluster_agreement, label_genes
 from dice_atlas.viewer import cells
 from factories import BATCH, NO_QC
@@ -977,15 +977,13 @@ def test_best_scores_are_the_largest_and_right_where_the_label_is(make_files):
     assert (right == (frame["label"] == "T cell")).all()
 
 
-def test_labels_out_of_reach_are_those_whose_threshold_is_one():
+def test_labels_short_of_the_coverage_are_those_that_many_of_their_own_cells_lack():
     rng = np.random.default_rng(1)
     label = np.repeat(["a", "b", "few"], [40, 40, 3])
     scores = pd.DataFrame({"score:a": rng.uniform(0.6, 1, 83), "score:few": 0.0})
     scores["score:b"] = np.where(np.arange(83) % 4 == 0, 0.0, 0.5)
     frame = scores.assign(label=label)
-    assert evidence.out_of_reach(frame, 0.9) == ["b"]
-    thresholds = class_thresholds(label, scores[["score:a", "score:b"]], ["a", "b"], 0.9)
-    assert thresholds[0] < 1 == thresholds[1]
+    assert evidence.short_of_coverage(frame, 0.9) == {"b": "30 of 40"}
 
 
 def test_confusion_has_one_order_and_unassigned_last():

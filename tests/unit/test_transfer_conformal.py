@@ -101,9 +101,34 @@ def test_a_class_that_its_own_cells_miss_is_not_put_into_every_set(caplog):
     scores[50:, 0] = 1.0  # a third of b's cells find no anchor of b
     with caplog.at_level(logging.WARNING):
         thresholds = class_thresholds(truth, scores, ["a", "b"], 0.9)
-    assert "cannot be reached for b: 10 of its 30" in caplog.text
+    assert "cannot be reached for b: 20 of its 30 calibration cells have it" in caplog.text
+    assert "10 have no evidence for their own label" in caplog.text
     sets = prediction_sets(np.array([[1.0, 0.0], [0.9, 0.1]]), thresholds)
     assert sets.tolist() == [[True, False], [True, True]]
+
+
+def test_a_rare_class_does_not_spoil_the_sets_of_all_others(caplog):
+    # Of 20 cells of "rare" the third worst scores 0.02 for it: so do nearly all others.
+    rng = np.random.default_rng(0)
+    truth = ["common"] * 1000 + ["rare"] * 20
+    rare = np.r_[rng.uniform(0.02, 0.4, 1000), np.full(17, 0.9), np.full(3, 0.02)]
+    scores = np.column_stack([1 - rare, rare])
+    with caplog.at_level(logging.WARNING):
+        thresholds = class_thresholds(truth, scores, ["common", "rare"], 0.9)
+    assert "cannot be reached for rare: 17 of its 20 calibration cells have it" in caplog.text
+    assert "too many cells of other labels" in caplog.text
+    assert "common" not in caplog.text.replace("cells of other labels", "")
+    sets = prediction_sets(scores, thresholds)
+    assert sets[:1000, 1].sum() == 10 * 20
+    assert sets[:1000, 0].all()
+    # A common class that is not told from another one stays in its sets.
+    half = np.full((400, 2), 0.5)
+    half[:, 0] += np.linspace(-0.1, 0.1, 400)
+    half[:, 1] = 1 - half[:, 0]
+    caplog.clear()
+    thresholds = class_thresholds(["a", "b"] * 200, half, ["a", "b"], 0.9)
+    assert prediction_sets(half, thresholds).all(axis=1).mean() > 0.7
+    assert not caplog.text
 
 
 def test_small_classes_reach_the_coverage_as_a_group():

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # Largest q value of a type that a cluster may be called.
 LIMIT = 0.05
 # Least strength of such a type: genes that stand half a standard deviation above their mean. Of a
-# type that is called in place of a missing one it is mostly smaller (docs/annotation.md).
+# type that is called in place of a missing one it is mostly smaller (docs/annotation-benchmark.md).
 LEAST = 0.5
 # Why a cluster has no label.
 NO_LIST = "no_marker_list_fits"

@@ -2,22 +2,17 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
-from dice_atlas.names import FEW_ANCHORS, SCORE, SPACES, UNASSIGNED, split_set
+from dice_atlas.names import FEW_ANCHORS, SPACES, UNASSIGNED, split_set
 from dice_atlas.report import disputes
 from dice_atlas.report.answer import by_whom, known_cells, truth_cells
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import Finding, listed, pick, plural
 from dice_atlas.report.tables import percent
 from dice_atlas.synthesis.names import NO_REMEDY, REGRESSION, SYNTHETIC_CELLS
-from dice_atlas.transfer.conformal import (
-    ROUNDING,
-    conformal_quantile,
-    conformal_rank,
-    nonconformity,
-)
+from dice_atlas.transfer.conformal import calibrate, conformal_rank
+from dice_atlas.transfer.scores import score_names, scored_labels
 
 # Where a reader is told. Not tests: places to look at.
 MANY_UNASSIGNED = 0.2
@@ -124,13 +119,15 @@ def little(data: ReportData) -> Iterator[str | Finding]:
             "note",
             action="A larger reference mends it, or a larger annotate.outside_below.",
         )
-    missed = out_of_reach(calibration, coverage)
+    missed = short_of_coverage(calibration, coverage)
     if missed:
+        shares = [f"{label} ({share})" for label, share in missed.items()]
         yield Finding(
-            f"Held-out reference cells of these types often have no anchor of their own type, so "
-            f"that prediction sets will miss it: {listed(missed)}.",
-            pick=pick(cell_type=missed),
-            action="Are they apart from their neighbours on the map? If not, join the types.",
+            f"Too few held-out reference cells of these types have their own type in their "
+            f"prediction set: {listed(shares)}. The sets of the query will miss it as often.",
+            pick=pick(cell_type=list(missed)),
+            action="Are they apart from their neighbours on the map? If not, join the types "
+            "(annotate.rename); else give the reference more cells of them.",
         )
     thin = (query["cell_type_n_anchors"] < FEW_ANCHORS).mean()
     # The other voters of a consensus need none.
@@ -151,16 +148,13 @@ def little(data: ReportData) -> Iterator[str | Finding]:
         )
 
 
-def out_of_reach(calibration: pd.DataFrame, coverage: float) -> list[str]:
-    """Labels for which the coverage asks for cells that have no evidence for their own label."""
-    found = []
-    for label, cells in calibration.groupby("label", sort=True):
-        columns = [name for name in cells if name.startswith(SCORE)]
-        behind = nonconformity(cells[columns])[:, columns.index(SCORE + str(label))]
-        quantile = conformal_quantile(behind, coverage)
-        if np.isfinite(quantile) and quantile >= 1 - ROUNDING:
-            found.append(str(label))
-    return found
+def short_of_coverage(calibration: pd.DataFrame, coverage: float) -> dict[str, str]:
+    """Labels whose own held-out cells miss the coverage, and how many of these do not."""
+    scores, labels = calibration[score_names(calibration)], scored_labels(calibration)
+    found = calibrate(calibration["label"].astype(str), scores, labels, coverage)
+    return {
+        labels[i]: f"{found.covered[i]} of {found.cells[i]}" for i in found.short(coverage).tolist()
+    }
 
 
 def against_truth(data: ReportData) -> Iterator[str | Finding]:

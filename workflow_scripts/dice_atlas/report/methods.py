@@ -16,6 +16,7 @@ from dice_atlas.report.conditions import REFERENCES as CONDITION_REFERENCES
 from dice_atlas.report.conditions import methods_text
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import plural
+from dice_atlas.transfer.conformal import MOST_OTHERS
 from dice_atlas.transfer.settings import MOST_CELLS
 
 REFERENCES = {
@@ -300,7 +301,8 @@ def transfer(data: ReportData) -> str:
         text += (
             f" Prediction sets of {calls.coverage:.0%} coverage are split-conformal, type by "
             f"type, from {len(calibration):,} reference cells that were held out (a quarter "
-            "of each type) and labelled from the others."
+            "of each type) and labelled from the others. No label is in the sets of more than "
+            f"{MOST_OTHERS} of these cells of other types for each of its own."
         )
     return text
 

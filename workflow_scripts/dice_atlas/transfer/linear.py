@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Cap of scaled expression, in standard deviations.
 MAX_VALUE = 10.0
-# Inverse strength of the ridge penalty; 0.001 to 0.1 are about as good (docs/annotation.md).
+# Inverse strength of the ridge penalty; 0.001 to 0.1 are about as good.
 C = 0.01
 MOST_STEPS = 300
 # Cells of a label that are not left out where there are too many for the model.

@@ -27,7 +27,7 @@ COLUMNS = (
 LOW_P = 0.05
 # A sample lies apart with a larger gap of agreement or score, or with a smaller part of the support
 # of held-out cells. Held-out parts of a study have gaps of at most 0.02 and 0.98 of the support or
-# more; other studies have less than 0.87 of it (twelve sets, docs/annotation.md).
+# more; other studies have less than 0.87 of it (twelve sets, docs/annotation-benchmark.md).
 GAP = 0.05
 LEAST_PART = 0.9
 
