@@ -51,12 +51,12 @@ def verdict(table: pd.DataFrame) -> str:
     other_tool = read("annotation_celltypist").groupby("set")["accuracy"].mean().mean()
     accuracy = right["accuracy"]
     facts = [
-        f"**Labels.** The consensus is right in {accuracy['consensus']:.1%} of the cells: more often "
-        f"than `pca`, which is Seurat's transfer ({accuracy['pca']:.1%}), `dice` "
+        f"**Labels.** The consensus is right in {accuracy['consensus']:.1%} of the cells: more "
+        f"often than `pca`, which is Seurat's transfer ({accuracy['pca']:.1%}), `dice` "
         f"({accuracy['dice']:.1%}), `linear` ({accuracy['linear']:.1%}) and CellTypist "
         f"({other_tool:.1%}). On {behind} of the {len(by_set)} sets a single voter is better.",
-        f"**Risk.** If 10 % of the labels may be wrong, {wrong[0]:.1%} are wrong within a study, and "
-        f"{wrong[1]:.1%} across studies.",
+        f"**Risk.** If 10 % of the labels may be wrong, {wrong[0]:.1%} are wrong within a study, "
+        f"and {wrong[1]:.1%} across studies.",
         f"**Prediction sets** hold the true label in {within:.0%} of the cells within a study, and "
         f"in {other:.0%} across studies. 90 % are asked for.",
         f"**A type that the reference lacks** is found in part: {lacking:.0%} of its cells end "

@@ -188,6 +188,9 @@ class Plan(logging.Handler):
 def plan():
     """Samples, cells, jobs, and a guess of the time."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.log]
+    plural = "s" * (len(jobs) != 1)
+    if not any(str(path).startswith(out("")) for job in jobs for path in job.output):
+        return f"Plan: {len(jobs)} job{plural}."  # of a target with a sheet of its own
     numbers = [
         f"{len(names)} {what}"
         for names, what in ((REFERENCES, "reference"), (QUERIES, "query"))
@@ -198,7 +201,7 @@ def plan():
     unread = (n for n in SAMPLES if not os.path.exists(out(f"samples/{n}/counts.h5ad")))
     most = "at most " if any(SHEET[name]["subset"] for name in unread) else ""
     said_of_cells = f", {most}{cells:,} cells" if cells else ""
-    counted = f"{len(jobs)} job{'s' * (len(jobs) != 1)} for {len(SAMPLES)} sample"
+    counted = f"{len(jobs)} job{plural} for {len(SAMPLES)} sample"
     counted += "s" * (len(SAMPLES) != 1)
     return (
         f"Plan: {counted} ({', '.join(numbers)}){said_of_cells}; "

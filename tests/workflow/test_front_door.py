@@ -148,6 +148,8 @@ def test_two_atlases_at_once_in_one_folder(copy):
             r"^Plan: \d+ jobs for 3 samples .*, 700 cells; a guess", output, re.MULTILINE
         )
         assert "    Look at labels with under 40 cells" in output
+        # A sheet of its own: the cells of this one say nothing.
+        assert re.search(r"^Plan: \d+ jobs\.$", copy.run("-n", "--", "benchmark"), re.MULTILINE)
         assert first.wait(timeout=300) == 0
     finally:
         if first.poll() is None:
