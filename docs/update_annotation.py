@@ -31,6 +31,11 @@ def read(name: str) -> pd.DataFrame:
     return pd.read_csv(FOLDER / f"{name}.tsv", sep="\t", dtype={"set": str})
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """A share as text; no line ends at its ~."""
+    return f"{100 * share:.{digits}f}~%"
+
+
 def verdict(table: pd.DataFrame) -> str:
     """The page's first sentences."""
     right = means(table).set_index("voter")
@@ -49,24 +54,26 @@ def verdict(table: pd.DataFrame) -> str:
     lacking = read("annotation_left_out").groupby("voter")["unassigned"].mean()["consensus"]
     listed = read("markers")["accuracy"].max()
     other_tool = read("annotation_celltypist").groupby("set")["accuracy"].mean().mean()
-    accuracy = right["accuracy"]
+    of = {voter: percent(share) for voter, share in right["accuracy"].items()}
     facts = [
-        f"**Labels.** The consensus is right in {accuracy['consensus']:.1%} of the cells: more "
-        f"often than `pca`, which is Seurat's transfer ({accuracy['pca']:.1%}), `dice` "
-        f"({accuracy['dice']:.1%}), `linear` ({accuracy['linear']:.1%}) and CellTypist "
-        f"({other_tool:.1%}). On {behind} of the {len(by_set)} sets a single voter is better.",
-        f"**Risk.** If 10 % of the labels may be wrong, {wrong[0]:.1%} are wrong within a study, "
-        f"and {wrong[1]:.1%} across studies.",
-        f"**Prediction sets** hold the true label in {within:.0%} of the cells within a study, and "
-        f"in {other:.0%} across studies. 90 % are asked for.",
-        f"**A type that the reference lacks** is found in part: {lacking:.0%} of its cells end "
-        "`unassigned`.",
-        f"**Marker lists,** without a reference, label up to {listed:.0%} of the cells right.",
+        f"**Labels.** The consensus is right in {of['consensus']} of the cells: more often than "
+        f"`pca`, which is Seurat's transfer ({of['pca']}), `dice` ({of['dice']}), `linear` "
+        f"({of['linear']}) and CellTypist ({percent(other_tool)}). On {behind} of the "
+        f"{len(by_set)} sets a single voter is better.",
+        f"**Risk.** If 10~% of the labels may be wrong, {percent(wrong[0])} are wrong within a "
+        f"study, and {percent(wrong[1])} across studies.",
+        f"**Prediction sets** hold the true label in {percent(within, 0)} of the cells within a "
+        f"study, and in {percent(other, 0)} across studies. 90~% are asked for.",
+        "**A type that the reference lacks** is found in part: "
+        f"{percent(lacking, 0)} of its cells end `unassigned`.",
+        "**Marker lists,** without a reference, label up to "
+        f"{percent(listed, 0)} of the cells right.",
     ]
-    return "\n".join(
-        textwrap.fill(f"{i}. {fact}", 120, subsequent_indent="   ")
-        for i, fact in enumerate(facts, 1)
-    )
+    lines = [
+        textwrap.fill(f"{place}. {fact}", 120, subsequent_indent="   ")
+        for place, fact in enumerate(facts, 1)
+    ]
+    return "\n".join(lines).replace("~%", " %")
 
 
 def set_limit(table: pd.DataFrame) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
 import scipy.io
 import scipy.sparse as sp
 
@@ -39,6 +38,9 @@ def demo_counts() -> ad.AnnData:
     InputError
         Scanpy's file is another one, from which no whole numbers are computed.
     """
+    # Not every job that imports this module needs it: it takes two seconds to load.
+    import scanpy as sc
+
     source = sc.datasets.pbmc68k_reduced()
     counts, distance = invert_log1p(
         sp.csr_matrix(source.raw.X), source.obs["n_counts"].to_numpy(float)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import anndata as ad
 import numpy as np
-import scanpy as sc
 
 from dice_atlas.numerics.compiled import keep_compiled
 
@@ -53,6 +52,9 @@ def score_doublets(counts: ad.AnnData, seed: int, sample: str) -> Doublets:
         return nothing
     scored = ad.AnnData(counts.X.astype(np.float32))
     keep_compiled()
+    # Not every job that imports this module needs it: it takes two seconds to load.
+    import scanpy as sc
+
     try:
         # Approximate neighbours need not repeat from machine to machine; None lets scanpy choose.
         sc.pp.scrublet(

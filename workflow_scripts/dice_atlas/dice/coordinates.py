@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import anndata as ad
 import numpy as np
-from sklearn.covariance import shrunk_covariance
 
 from dice_atlas.features.projection import LatentSpace
 
@@ -39,6 +38,9 @@ def within_type_matrix(
     scale = np.trace(within) / len(within)
     if scale <= 0:
         return np.eye(len(within))
+    # Not every job that imports this module needs it: it takes a second to load.
+    from sklearn.covariance import shrunk_covariance
+
     values, vectors = np.linalg.eigh(shrunk_covariance(within, shrinkage))
     return (vectors * np.sqrt(scale / values)) @ vectors.T
 

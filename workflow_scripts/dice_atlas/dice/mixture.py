@@ -4,8 +4,6 @@ import logging
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +42,10 @@ def fit_mixture(
     -------
     Weights (c,), centers (c, k) and covariances (c, k, k), float32.
     """
+    # Not every job that imports this module needs it: it takes a second to load.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(latents))[:MOST_DRAWS]
     data, held = latents[rows].astype(np.float64), held.astype(np.float64)

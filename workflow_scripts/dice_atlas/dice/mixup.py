@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import pairwise_distances_argmin
 
 from dice_atlas.numerics.communities import leiden_communities
 from dice_atlas.numerics.neighbors import Neighbors
@@ -107,6 +106,9 @@ def mixup_classes(
         classes = np.empty(len(latents), dtype=np.int64)
         classes[labelled] = codes
         if not labelled.all():
+            # Not every job that imports this module needs it: it takes a second to load.
+            from sklearn.metrics import pairwise_distances_argmin
+
             classes[~labelled] = pairwise_distances_argmin(latents[~labelled], centers)
         return classes, "labels"
     return communities(latents, seed), "clusters"

@@ -1,6 +1,5 @@
 """Harmony: correction of principal components for batches (Korsunsky et al. 2019)."""
 
-import harmonypy
 import numpy as np
 import pandas as pd
 
@@ -31,6 +30,9 @@ def harmony(
     seed : of Harmony's k-means.
     threads : 0 for all cores.
     """
+    # Not every job that imports this module needs it: it takes a second to load.
+    import harmonypy
+
     # PCs x cells: harmonypy guesses the orientation, and that way round it is always right.
     result = harmonypy.run_harmony(
         np.ascontiguousarray(pcs.T, dtype=np.float64),

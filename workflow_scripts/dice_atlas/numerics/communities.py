@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import igraph
 import numpy as np
 
 # The default of igraph and leidenalg. Running to convergence (-1) took two to five times as long
@@ -34,6 +33,9 @@ def leiden_communities(
     -------
     Per resolution the community of each point, (n,) int64.
     """
+    # Not every job that imports this module needs it: it takes a second to load.
+    import igraph
+
     graph = igraph.Graph(n)
     # Given to the constructor, an array of edges becomes a list of pairs, ten times its size.
     graph.add_edges(np.ascontiguousarray(pairs, dtype=np.int64))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from dice_atlas.numerics.blocks import row_slices
 
@@ -37,6 +36,9 @@ def fit_scaling(expression: sp.csr_matrix, max_value: float) -> Scaling:
     max_value : cap of the scaled expression, in standard deviations.
     """
     n = expression.shape[0]
+    # Not every job that imports this module needs it: it takes a second to load.
+    from sklearn.utils.sparsefuncs import mean_variance_axis
+
     mean, variance = mean_variance_axis(expression.astype(np.float64), axis=0)
     sd = np.sqrt(variance * n / max(n - 1, 1))
     sd[sd == 0] = 1.0

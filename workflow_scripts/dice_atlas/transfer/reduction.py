@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, svds
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from dice_atlas.numerics.scaling import Scaling, project, scale
 from dice_atlas.numerics.svd import truncated_svd
@@ -105,6 +104,9 @@ def cca(reference: sp.csr_matrix, query: sp.csr_matrix, dims: int, seed: int = 0
 def _fit(expression: sp.csr_matrix) -> tuple[Scaling, np.ndarray]:
     """Seurat's scaling of the genes that vary, and their positions."""
     n = expression.shape[0]
+    # Not every job that imports this module needs it: it takes a second to load.
+    from sklearn.utils.sparsefuncs import mean_variance_axis
+
     mean, variance = mean_variance_axis(sp.csr_matrix(expression, dtype=np.float64), axis=0)
     genes = np.flatnonzero(variance > 1e-14 * mean**2)  # a constant's variance may round off 0
     mean, sd = mean[genes], np.sqrt(variance[genes] * n / max(n - 1, 1))
