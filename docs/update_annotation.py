@@ -54,12 +54,20 @@ def verdict(table: pd.DataFrame) -> str:
     lacking = read("annotation_left_out").groupby("voter")["unassigned"].mean()["consensus"]
     listed = read("markers")["accuracy"].max()
     other_tool = read("annotation_celltypist").groupby("set")["accuracy"].mean().mean()
+    stored = read("annotation_seurat").pivot(index="pair", columns="voter", values="accuracy")
+    hard = stored[stored.min(axis=1) < 1]
+
+    def beside(voter: str) -> str:
+        return " and ".join(percent(share) for share in hard[voter])
+
     of = {voter: percent(share) for voter, share in right["accuracy"].items()}
     facts = [
         f"**Labels.** The consensus is right in {of['consensus']} of the cells: more often than "
         f"`pca`, which is Seurat's transfer ({of['pca']}), `dice` ({of['dice']}), `linear` "
         f"({of['linear']}) and CellTypist ({percent(other_tool)}). On {behind} of the "
         f"{len(by_set)} sets a single voter is better.",
+        "**Beside Seurat 4.3.0 itself,** on the same cells of two pairs that tell methods apart: "
+        f"{beside('consensus')} are right, Seurat's {beside('Seurat 4.3.0')}.",
         f"**Risk.** If 10~% of the labels may be wrong, {percent(wrong[0])} are wrong within a "
         f"study, and {percent(wrong[1])} across studies.",
         f"**Prediction sets** hold the true label in {percent(within, 0)} of the cells within a "
@@ -102,6 +110,17 @@ def candidates(table: pd.DataFrame) -> str:
         "macro_f1": ("macro F1", "{:.3f}"),
     }  # fmt: skip
     return f"{seeds(table)}:\n\n" + named(found, columns)
+
+
+def seurat(table: pd.DataFrame) -> str:
+    """Seurat's stored labels beside ours."""
+    voters = ["Seurat 4.3.0", *VOTERS]
+    wide = table.pivot(index="pair", columns="voter", values=["accuracy", "macro_f1"])
+    rows = [
+        [pair, *(f"{row['accuracy', v]:.3f} / {row['macro_f1', v]:.3f}" for v in voters)]
+        for pair, row in wide.iterrows()
+    ]
+    return markdown(["pair: accuracy / macro F1", *voters], rows)
 
 
 def labels(table: pd.DataFrame) -> str:
@@ -262,6 +281,7 @@ def markers_missing(table: pd.DataFrame) -> str:
 BLOCKS = {
     "verdict": ("annotation", verdict),
     "labels": ("annotation", labels), "sets": ("annotation", sets),
+    "seurat": ("annotation_seurat", seurat),
     "candidates": ("annotation_candidates", candidates),
     "set_limit": ("annotation_sets", set_limit),
     "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),

@@ -47,6 +47,7 @@ SMALL = {
     "cluster": {"resolutions": [0.5, 1.0]},
     "annotate": {"voters": ["dice"], "final": "dice"},
     "figures": {"formats": []},
+    "qc": {"doublets": "off"},
 }
 
 

@@ -1,6 +1,6 @@
 """The voters and their consensus on labelled data: accuracy, risk, types that the reference lacks.
 
-    python tests/benchmarks/annotation.py SHEET [--seeds 5] [--sets SET ...]
+    python tests/benchmarks/annotation.py SHEET [--seeds 5] [--sets SET ...] [--oracle DIR]
 
 SHEET is a sample sheet with a column `set`, as that of the target `benchmark`
 (config/benchmark/full.tsv). A set without a query has a quarter of each label held out; one with a
@@ -10,10 +10,13 @@ apart, and how much more often it is labelled wrongly than held-out cells with t
 annotation_risk.tsv (share of wrong labels asked for and reached), annotation_sets.tsv (the
 consensus' prediction sets, by how many cells of others a label may enter) and
 annotation_left_out.tsv (one type at a time is left out of the reference, seed 0).
+With the stored outputs of Seurat 4.3.0 in DIR also annotation_seurat.tsv: the voters on the same
+cells, of the pairs that it was asked about with its defaults.
 Rows of a file that is there are kept, and not measured again.
 """
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -41,7 +44,7 @@ from dice_atlas.transfer.search import find
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 from dice_atlas.transfer.shift import like_query, shift_table
 from sklearn.metrics import f1_score
-from transfer import ANNOTATE, LEFT_OUT, OUT, ROOT, spaces_of
+from transfer import ANNOTATE, LEFT_OUT, OUT, PAIRS, ROOT, read_pair, spaces_of
 
 RISKS = (0.05, 0.1, 0.2)
 # Cells of other labels whose sets a label may enter, for each of its own.
@@ -189,12 +192,23 @@ def left_out_rows(data: ad.AnnData, reference: np.ndarray) -> Rows:
             }
 
 
+def seurat_rows(oracle: Path, pair: str) -> Rows:
+    """Seurat's own labels and ours of one pair."""
+    data, reference = read_pair(oracle, pair)
+    truth = data.obs["label"].to_numpy(dtype=str)[~reference]
+    stored = json.loads((oracle / pair / "metrics.json").read_text())
+    yield {"voter": "Seurat 4.3.0", **{key: stored[key] for key in ("accuracy", "macro_f1")}}
+    tables, seconds = tables_of(data, reference, 0)
+    for row in label_rows(tables, seconds, truth):
+        yield {key: row[key] for key in ("voter", "accuracy", "macro_f1")}
+
+
 def append(name: str, rows: list[dict]) -> None:
     """Add rows to a table in docs/benchmarks."""
     path = OUT / f"{name}.tsv"
     before = [pd.read_csv(path, sep="\t")] if path.exists() else []
     whole = pd.concat([*before, pd.DataFrame(rows)])
-    names = ("set", "seed", "voter", "risk", "left_out", "level", "most_others")
+    names = ("set", "pair", "seed", "voter", "risk", "left_out", "level", "most_others")
     keys = [key for key in names if key in whole]
     # A run that was stopped left rows of a seed that is measured again.
     whole = whole.drop_duplicates(keys, keep="last")
@@ -207,8 +221,13 @@ def main() -> None:
     parser.add_argument("sheet", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--oracle", type=Path)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
+    for pair in [name for name, (*_, asked) in PAIRS.items() if given.oracle and not asked]:
+        append(
+            "annotation_seurat", [{"pair": pair} | row for row in seurat_rows(given.oracle, pair)]
+        )
     path = OUT / "annotation.tsv"
     known = pd.read_csv(path, sep="\t", dtype={"set": str}) if path.exists() else None
     done = set() if known is None else set(zip(known["set"], known["seed"], strict=True))

@@ -147,12 +147,8 @@ def calls_of(
 def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
     """Accuracy and macro F1 of each pair."""
     rows = []
-    for name, (*parts, asked) in PAIRS.items():
-        both = {}
-        for role, part in zip(("reference", "query"), parts, strict=True):
-            both[role] = read_mtx(options.oracle / "inputs" / part)
-        data = ad.concat(both, label="role", index_unique="-")
-        reference = (data.obs["role"] == "reference").to_numpy()
+    for name, (*_, asked) in PAIRS.items():
+        data, reference = read_pair(options.oracle, name)
         truth = data.obs["label"].to_numpy(dtype=str)[~reference]
         stored = json.loads((options.oracle / name / "metrics.json").read_text())
         rows.append(
@@ -176,6 +172,14 @@ def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
                 break  # the denoised space has neither
         print(pd.DataFrame(rows[-3:]).round(4).to_string(index=False), flush=True)
     return {"pairs": pd.DataFrame(rows)}
+
+
+def read_pair(oracle: Path, pair: str) -> tuple[ad.AnnData, np.ndarray]:
+    """Labelled counts of a pair of the oracle, and which cells are the reference."""
+    parts = dict(zip(("reference", "query"), PAIRS[pair][:2], strict=True))
+    both = {role: read_mtx(oracle / "inputs" / part) for role, part in parts.items()}
+    data = ad.concat(both, label="role", index_unique="-")
+    return data, (data.obs["role"] == "reference").to_numpy()
 
 
 def read_mtx(folder: Path) -> ad.AnnData:

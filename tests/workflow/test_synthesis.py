@@ -29,7 +29,12 @@ def made(make_copy, small):
     ad.AnnData(sp.csr_matrix(counts), obs=obs, var=var).write_h5ad(copy.folder / "ref.h5ad")
     rows = "sample,path,role,batch,labels\nref,../ref.h5ad,reference,A,type\n"
     (copy.folder / "config/ref.csv").write_text(rows)
-    keys = {**small, "atlas": "made", "samples": "config/ref.csv", "qc": {"min_genes": 20}}
+    keys = {
+        **small,
+        "atlas": "made",
+        "samples": "config/ref.csv",
+        "qc": {"min_genes": 20, "doublets": "off"},
+    }
     copy.keys = {**keys, "synthesis": SYNTHESIS}
     copy.run("--configfile", copy.config("made", **copy.keys), "--", "synthesis")
     return copy

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.numerics.neighbors import Neighbors
+from dice_atlas.numerics.neighbors import Neighbors, among_nearest
 from dice_atlas.numerics.scaling import l2_normalize
 from dice_atlas.transfer.settings import AnchorSettings
 
@@ -63,8 +63,7 @@ def find_anchors(
     found = rows.size
     if settings.k_filter is not None and expression is not None:
         r, q = (l2_normalize(cells) for cells in expression)
-        among = Neighbors(q, settings.exact_up_to)
-        kept = among.among_nearest(r, rows, columns, settings.k_filter)
+        kept = among_nearest(r, q, rows, columns, settings.k_filter)
         rows, columns = rows[kept], columns[kept]
     logger.info(
         "%d anchors of %d found are kept, on %d of %d query cells",
