@@ -20,6 +20,7 @@ def split():
     data.obs["role"] = np.where(np.arange(80) < 50, "reference", "query")
     data.obs["batch"] = np.where(np.arange(80) < 50, "a", "b")
     data.obs["kind"] = kind
+    data.obs["label"] = np.where(kind, "odd", "even")
     return data
 
 
@@ -57,5 +58,7 @@ def test_it_separates_two_types(split, root, tmp_path):
     between = np.linalg.norm(embedding[kind == 0].mean(axis=0) - embedding[kind == 1].mean(axis=0))
     within = np.sqrt(embedding[kind == 0].var(axis=0).sum())
     assert between > within
+    query = (split.obs["role"] == "query").to_numpy()
+    assert (found.obs["scanvi"] == split.obs["label"]).to_numpy()[query].mean() > 0.9
     # Nothing is left beside the output: no logs, no checkpoints.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scvi.h5ad", "split.h5ad"]

@@ -1,7 +1,9 @@
-"""scVI: latents of raw counts by a variational autoencoder.
+"""scVI: latents of raw counts by a variational autoencoder; scANVI: labels by the same model.
 
-Lopez et al., "Deep generative modeling for single-cell transcriptomics", Nature Methods 2018. It
-runs in an environment of its own (requirements-scvi.txt): nothing is imported that it lacks.
+Lopez et al., "Deep generative modeling for single-cell transcriptomics", Nature Methods 2018; Xu et
+al., "Probabilistic harmonization and annotation of single-cell transcriptomics data with deep
+generative models", Molecular Systems Biology 2021. They run in an environment of their own
+(requirements-scvi.txt): nothing is imported that it lacks.
 """
 
 import os
@@ -12,6 +14,8 @@ import anndata as ad
 import numpy as np
 
 N_LATENT = 10
+# Label of cells without one, and cells of a label in an epoch: those of scANVI's tutorial.
+UNLABELLED, CELLS_OF_A_LABEL = "Unknown", 100
 
 
 def check_counts(data: ad.AnnData) -> None:
@@ -28,7 +32,7 @@ def trained(data: ad.AnnData, seed: int, threads: int) -> Any:
 
     Parameters
     ----------
-    data : layers["counts"] cells x genes CSR raw counts; obs `batch`.
+    data : layers["counts"] cells x genes CSR raw counts; obs `batch`, and for scANVI `label`.
     seed : of split, initial weights and batches; with as many threads it gives the same again.
     threads : of torch on the CPU; a GPU is used where torch finds one.
 
@@ -52,8 +56,9 @@ def trained(data: ad.AnnData, seed: int, threads: int) -> Any:
     scvi.settings.seed = seed
     torch.set_num_threads(threads)
     # One copy without the rest: scVI writes into the obs of what it gets.
+    columns = data.obs.columns.intersection(["batch", "label"])
     data = ad.AnnData(
-        obs=data.obs[["batch"]].astype(str).astype("category"),
+        obs=data.obs[columns].astype(str).astype("category"),
         layers={"counts": data.layers["counts"].astype(np.float32)},
         shape=data.shape,
     )
@@ -64,10 +69,22 @@ def trained(data: ad.AnnData, seed: int, threads: int) -> Any:
     return model
 
 
-def embed(data: ad.AnnData, seed: int, threads: int) -> np.ndarray:
-    """Means of the cells' latents by `trained`, whose parameters these are; cells x 10, float32."""
-    latents = trained(data, seed, threads).get_latent_representation()
-    return np.asarray(latents, dtype=np.float32)
+def embed_and_label(data: ad.AnnData, seed: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the cells' latents (cells x 10, float32), and scANVI's labels, from one model.
+
+    Parameters
+    ----------
+    data : see `trained`; obs also `role` and `label`. Labels of query cells are not looked at.
+    seed, threads : see `trained`.
+    """
+    known = data.obs["label"].astype(str).where(data.obs["role"] == "reference", UNLABELLED)
+    model = trained(ad.AnnData(obs=data.obs.assign(label=known), layers=data.layers), seed, threads)
+    latents = model.get_latent_representation()
+    import scvi
+
+    labeller = scvi.model.SCANVI.from_scvi_model(model, UNLABELLED, labels_key="label")
+    labeller.train(n_samples_per_label=CELLS_OF_A_LABEL, enable_progress_bar=False)
+    return np.asarray(latents, dtype=np.float32), np.asarray(labeller.predict(), dtype=str)
 
 
 def draw(data: ad.AnnData, cells: np.ndarray, seed: int, threads: int) -> np.ndarray:
