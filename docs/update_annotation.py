@@ -193,25 +193,29 @@ def levels(table: pd.DataFrame) -> str:
     return f"{seeds(table)}:\n\n" + named(found, columns)
 
 
-def celltypist(table: pd.DataFrame) -> str:
-    """CellTypist beside the consensus, on the same cells."""
+def other_tools(table: pd.DataFrame) -> str:
+    """CellTypist, scANVI and the consensus on the same cells: means over the seeds of each."""
     keys = ["set", "seed"]
-    known = read("annotation")
-    ours = known[known["voter"] == "consensus"]
-    both = table.merge(ours, on=keys, suffixes=("", "_consensus"))
-    found = both.groupby("set", sort=False).mean(numeric_only=True)
-    found.loc["mean"] = found.mean()
-    rows = [
-        [
-            name,
-            f"{row['accuracy']:.3f} / {row['macro_f1']:.3f}",
-            f"{row['accuracy_consensus']:.3f} / {row['macro_f1_consensus']:.3f}",
-            f"{row['cpu_seconds']:.1f}",
-        ]
-        for name, row in found.iterrows()
-    ]
-    head = ["set: accuracy / macro F1", "CellTypist", "consensus", "CellTypist: CPU s"]
-    return f"{seeds(both)}:\n\n" + markdown(head, rows)
+    ours = read("annotation")
+    ours = ours[ours["voter"] == "consensus"].set_index(keys)
+    scores = ["accuracy", "macro_f1"]
+    tools = {"CellTypist": table, "scANVI": read("annotation_scanvi")}
+    columns, n_seeds = {}, []
+    for name, own in tools.items():
+        both = own.set_index(keys)[scores].join(ours[scores], rsuffix="_consensus")
+        found = both.groupby("set").mean()
+        columns[name] = found[scores]
+        columns[f"consensus, same cells as {name}"] = found[[f"{s}_consensus" for s in scores]]
+        n_seeds.append(f"{name}: {seeds(own).lower()}")
+    order = list(dict.fromkeys(ours.index.get_level_values("set")))
+    rows = []
+    for label in [*order, "mean"]:
+        row = [label]
+        for found in columns.values():
+            some = found.mean() if label == "mean" else found.reindex([label]).iloc[0]
+            row.append("" if some.isna().any() else " / ".join(f"{value:.3f}" for value in some))
+        rows.append(row)
+    return f"{'; '.join(n_seeds)}.\n\n" + markdown(["set: accuracy / macro F1", *columns], rows)
 
 
 def seeds(table: pd.DataFrame) -> str:
@@ -285,7 +289,7 @@ BLOCKS = {
     "candidates": ("annotation_candidates", candidates),
     "set_limit": ("annotation_sets", set_limit),
     "risk": ("annotation_risk", risk), "left_out": ("annotation_left_out", left_out),
-    "levels": ("annotation_levels", levels), "celltypist": ("annotation_celltypist", celltypist),
+    "levels": ("annotation_levels", levels), "other_tools": ("annotation_celltypist", other_tools),
     "shift": ("annotation_shift", shift),
     "markers": ("markers", markers), "markers_null": ("markers_null", markers_null),
     "markers_missing": ("markers_missing", markers_missing),

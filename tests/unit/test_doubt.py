@@ -12,7 +12,7 @@ from dice_atlas.report import answer, disputes, evidence, findings, lying_apart
 from dice_atlas.report.data import read_report_data
 from dice_atlas.report.finding import GRADES, pick_json
 from dice_atlas.report.html import all_tables
-from test_report import make_report_files
+from report_files import make_report_files
 
 # Label, set, label of another voter, cluster, anchors -> doubt.
 CASES = [

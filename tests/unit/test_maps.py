@@ -10,7 +10,7 @@ from dice_atlas.plots import categories, placement, style
 from dice_atlas.report import figures, html, maps, stages
 from dice_atlas.report.data import genes_of_types, read_report_data
 from matplotlib.colors import to_rgb
-from test_report import CONFIG, make_files  # noqa: F401 (a fixture)
+from report_files import CONFIG
 
 # Names of the demo, and the middles of their cells on its map.
 DEMO = {
@@ -97,7 +97,7 @@ def test_a_line_leads_to_a_cell():
     assert (placement.densest(cloud) == cloud).all(axis=1).any()
 
 
-def test_maps_have_the_width_and_the_names_that_are_asked_for(make_files):  # noqa: F811
+def test_maps_have_the_width_and_the_names_that_are_asked_for(make_files):
     data = read_report_data(make_files(), 2)
     assert maps.named(["a", "b", "c"], maps.names_asked("all")) == ["a", "b", "c"]
     assert maps.named(["a", "b", "c"], maps.names_asked(2)) == ["a", "b"]
@@ -132,7 +132,7 @@ def test_shades_are_those_of_a_parent_s_chosen_colour():
 
 
 def test_labels_that_no_cell_has_are_named_in_page_and_log(
-    make_files,  # noqa: F811
+    make_files,
     tmp_path,
     monkeypatch,
     caplog,
@@ -155,7 +155,7 @@ def test_labels_that_no_cell_has_are_named_in_page_and_log(
     assert "#000000" not in data.colors["cell_type"].values()
 
 
-def test_dots_by_type_are_genes_of_the_labels_in_the_order_of_the_types(make_files):  # noqa: F811
+def test_dots_by_type_are_genes_of_the_labels_in_the_order_of_the_types(make_files):
     data = read_report_data(make_files(), 2)
     genes, each = stages.type_dot_genes(data, 2)
     table = data.label_genes[(data.label_genes["against"] == "all others")]

@@ -13,7 +13,6 @@ from dice_atlas.plots import style
 from dice_atlas.report import figures
 from dice_atlas.report.data import read_report_data
 from matplotlib.text import Text
-from test_report import make_files  # noqa: F401
 
 # What is a formula, or an error in one, to matplotlib, and what it leaves out of legends.
 NAMES = ["$\\frac{x}$", "_T$ cell", "a^b_c", "back\\slash", "$x", "cost $5 and $6", "\\$", "%d {x}"]
@@ -46,7 +45,7 @@ def texts(figure):
 
 
 @pytest.fixture
-def data(make_files):  # noqa: F811
+def data(make_files):
     """The report's data, all names of which are strange."""
     data = read_report_data(make_files(), 2)
     samples = dict(zip(data.samples, NAMES[3:], strict=False))

@@ -19,7 +19,7 @@ from dice_atlas.report import figures, html
 from dice_atlas.report.data import read_report_data, top_markers
 from PIL import Image
 from pypdf import PdfReader
-from test_report import CONFIG, make_report_files
+from report_files import CONFIG, make_report_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,7 +12,6 @@ from dice_atlas.files import write_table
 from dice_atlas.plots import style
 from dice_atlas.report import maps, slides
 from dice_atlas.report.data import read_report_data
-from test_report import make_files  # noqa: F401 (a fixture)
 
 SVG = "{http://www.w3.org/2000/svg}"
 SETTINGS = slides.SlideSettings.from_config(
@@ -22,7 +21,7 @@ MAPS = {"umap_types", "umap_origin", "umap_confidence"}
 
 
 @pytest.fixture
-def files(make_files):  # noqa: F811
+def files(make_files):
     return make_files()
 
 

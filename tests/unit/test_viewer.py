@@ -15,8 +15,8 @@ from dice_atlas.plots.categories import category_colors
 from dice_atlas.report.data import read_report_data
 from dice_atlas.report.html import cells_of
 from dice_atlas.viewer import cells, columns, genes, packing, payload
+from report_files import make_report_files
 from sklearn.decomposition import PCA
-from test_report import make_report_files
 
 SETTINGS = payload.ViewerSettings((), 12.0, 200_000, 0)
 
