@@ -44,6 +44,14 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
     return markdown(["rule", *head], rows)
 
 
+def disk(table: pd.DataFrame) -> str:
+    """MB on the disk, by what they hold."""
+    wide = table.pivot(index="what", columns="cells", values="mb").loc[table["what"].unique()]
+    wide.loc["all"] = wide.sum()
+    rows = [[what, *(f"{mb:,.0f}" for mb in row)] for what, row in wide.iterrows()]
+    return markdown(["MB on the disk", *(f"{n:,} cells" for n in wide.columns)], rows)
+
+
 def agreement(table: pd.DataFrame) -> str:
     """How far the approximations agree with the exact run: alone, and with labels by sample."""
     order = list(dict.fromkeys(table["what"]))
@@ -65,6 +73,8 @@ def main() -> None:
     if (FOLDER / "agreement.tsv").exists():
         table = pd.read_csv(FOLDER / "agreement.tsv", sep="\t")
         text = replace_block(text, "agreement", agreement(table))
+    if (FOLDER / "disk.tsv").exists():
+        text = replace_block(text, "disk", disk(pd.read_csv(FOLDER / "disk.tsv", sep="\t")))
     measured = sorted(int(path.stem) for path in FOLDER.glob("*.tsv") if path.stem.isdigit())
     if measured:
         tables = {n: pd.read_csv(FOLDER / f"{n}.tsv", sep="\t") for n in measured}

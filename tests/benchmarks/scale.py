@@ -7,7 +7,8 @@ H5AD holds labelled raw counts. A made cell is the sum of two real cells of its 
 depth of one: its type is known, no two are alike, and a type is not a Gaussian. The query samples
 are shallower than the reference and have shares of types of their own. Cells and results stay in
 FOLDER: a run that was stopped goes on there. Writes docs/scale/<number of cells>.tsv: what each
-rule took, and the memory that its largest job would ask SLURM for, denoising in 64 shards. With
+rule took, and the memory that its largest job would ask SLURM for, denoising in 64 shards; and
+docs/scale/disk.tsv: what the results take on the disk. With
 --agreement a second atlas is made with all limits lowered, so that everything is approximated that
 can be, then also each sample labelled by itself; both are compared with the first:
 docs/scale/agreement.tsv. Both are one folder: repeated, the labels of both are made again.
@@ -117,6 +118,26 @@ def rule_costs(folder: Path) -> pd.DataFrame:
     return found.sort_values("cpu_seconds", ascending=False).round(1).reset_index()
 
 
+# Files of the results by what they hold.
+DISK = {
+    "samples as read": "samples/*/counts.h5ad",
+    "samples after QC": "samples/*/filtered.h5ad",
+    "normalised expression": "features/normalized.h5ad",
+    "atlas.h5ad": "atlas.h5ad",
+}
+
+
+def disk_use(results: Path, cells: int) -> pd.DataFrame:
+    """MB of the results on the disk, by what they hold."""
+    sizes = {path: path.stat().st_size / 1e6 for path in results.rglob("*") if path.is_file()}
+    rows = []
+    for what, pattern in DISK.items():
+        own = [sizes.pop(path) for path in results.glob(pattern)]
+        rows.append((cells, what, sum(own)))
+    rows.append((cells, "all else", sum(sizes.values())))
+    return pd.DataFrame(rows, columns=["cells", "what", "mb"])
+
+
 def asked_memory(plan: str) -> pd.Series:
     """Memory (MiB) that the largest job of each rule would ask for, from what a dry run prints."""
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: .*mem_mib=(\d+)", plan,
@@ -198,6 +219,11 @@ def main() -> None:
     costs["mib_asked"] = costs["rule"].map(asked_memory(plan)).astype("Int64")
     OUT.mkdir(exist_ok=True)
     costs.to_csv(OUT / f"{total}.tsv", sep="\t", index=False)
+    path, disk = OUT / "disk.tsv", disk_use(results, total)
+    if path.exists():
+        disk = pd.concat([pd.read_csv(path, sep="\t").query("cells != @total"), disk])
+    disk = disk.sort_values("cells", kind="stable")
+    disk.to_csv(path, sep="\t", index=False, float_format="%.4g")
     print(costs.to_string(index=False))
     print(f"all: {costs['cpu_seconds'].sum():,.0f} CPU seconds")
     print(pd.read_csv(results / "metrics.tsv", sep="\t").to_string(index=False))
