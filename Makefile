@@ -46,7 +46,7 @@ test-slurm: $(VENV)/.ready-dev
 
 # The demo's metrics in README.md, and pictures of its report; needs a Chromium (Debian: chromium).
 readme: demo $(VENV)/.ready-dev
-	$(BIN)/python docs/update_readme.py
+	PYTHONPATH=workflow_scripts $(BIN)/python docs/update_readme.py
 	$(BIN)/python docs/update_images.py
 
 # Synthetic cells of labelled data sets, <DATA>/<set>/<set>.h5ad; the tables in docs/synthesis.md.

@@ -1,11 +1,12 @@
-"""Put the demo's metrics into README.md: run after `make demo`, by `make readme`."""
+"""Put the demo's metrics and those of the benchmarks into README.md, by `make readme`."""
 
 from pathlib import Path
 
 import pandas as pd
+from update_annotation import means, percent, read
+from update_benchmarks import markdown, rewrite
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- demo metrics: start -->", "<!-- demo metrics: end -->"
 SEPARATION = {
     "silhouette": "silhouette (cosine) ↑",
     "clisi": "cLISI ↓",
@@ -38,14 +39,41 @@ def demo_table(metrics: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def how_good(scores: pd.DataFrame) -> str:
+    """Labels and embedding beside others, as a Markdown table.
+
+    Parameters
+    ----------
+    scores : docs/comparison/by_set.tsv.
+    """
+    right = means(read("annotation")).set_index("voter")["accuracy"].map(percent)
+    other = percent(read("annotation_celltypist").groupby("set")["accuracy"].mean().mean())
+    own = scores[(scores["protocol"] == "blind") & (scores["value"] == "mean")]
+    mean = own.pivot(index="metric", columns="method", values="mean")
+
+    rivals = {"lda": "LDA*", "magic": "MAGIC", "alra": "ALRA", "pca": "PCA"}
+    titles = {
+        "clisi": "separation of the types: cLISI ↓",
+        "silhouette": "separation of the types: silhouette ↑",
+        "ari_reference": "clusters match the types, resolution chosen by the reference: ARI ↑",
+        "ari": "clusters match the types, found without labels: ARI ↑",
+    }
+    rows = [["cells with the right label ↑", right["consensus"],
+             f"Seurat's transfer {right['pca']}, CellTypist {other}"]]  # fmt: skip
+    for metric, title in titles.items():
+        row = mean.loc[metric]
+        beside = ", ".join(f"{name} {row[method]:.3f}" for method, name in rivals.items())
+        rows.append([title, f"{row['dice_exact']:.3f}", beside])
+    return markdown(["", "dice-atlas", "others"], rows).replace("~%", " %")
+
+
 def main() -> None:
     """Rewrite README.md in place."""
-    results = ROOT / "results" / "demo"
-    table = demo_table(pd.read_csv(results / "metrics.tsv", sep="\t"))
-    readme = (ROOT / "README.md").read_text()
-    head, rest = readme.split(START)
-    tail = rest.split(END)[1]
-    (ROOT / "README.md").write_text(f"{head}{START}\n{table}\n{END}{tail}")
+    blocks = {"how good": how_good(pd.read_csv(ROOT / "docs/comparison/by_set.tsv", sep="\t"))}
+    demo = ROOT / "results/demo/metrics.tsv"
+    if demo.exists():
+        blocks["demo metrics"] = demo_table(pd.read_csv(demo, sep="\t"))
+    rewrite(ROOT / "README.md", blocks)
 
 
 if __name__ == "__main__":

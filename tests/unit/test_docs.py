@@ -1,8 +1,11 @@
-"""The pages of the documentation: links lead somewhere, settings are valid."""
+"""The pages of the documentation: links lead somewhere, settings are valid, tables are current."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -135,3 +138,22 @@ def test_the_site_is_whole_and_asks_for_nothing_from_a_network(tmp_path):
 
 def test_settings_are_found():
     assert any("rename" in text for text in settings(ROOT / "docs/howto.md"))
+
+
+# What stands in these pages comes from files of the repository alone.
+UPDATES = (
+    "annotation", "benchmarks", "cluster", "conditions", "howto", "readme", "scale", "synthesis",
+)  # fmt: skip
+
+
+def test_tables_are_those_of_their_files(root, tmp_path):
+    shutil.copytree(root / "docs", tmp_path / "docs")
+    shutil.copy(root / "README.md", tmp_path)
+    scripts = [str(tmp_path / f"docs/update_{name}.py") for name in UPDATES]
+    code = "import runpy, sys\nfor s in sys.argv[1:]: runpy.run_path(s, run_name='__main__')"
+    paths = os.pathsep.join([str(root / "workflow_scripts"), str(tmp_path / "docs")])
+    env = os.environ | {"PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", code, *scripts], env=env, check=True, timeout=120)
+    for page in ["README.md", *(f"docs/{path.name}" for path in (root / "docs").glob("*.md"))]:
+        made, stands = (tmp_path / page).read_text(), (root / page).read_text()
+        assert made == stands, f"{page}: run the docs/update_*.py of its tables"
