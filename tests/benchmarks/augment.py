@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from dice_atlas.names import SCORE
-from dice_atlas.numerics.neighbors import nearest
+from dice_atlas.numerics.exact_neighbors import nearest
 from dice_atlas.numerics.scaling import log1p_normalize
 from runs import ROOT, run_workflow
 from sklearn.metrics import f1_score

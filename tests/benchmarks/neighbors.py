@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from dice_atlas.numerics.neighbors import Neighbors, nearest
+from dice_atlas.numerics.exact_neighbors import nearest
+from dice_atlas.numerics.neighbors import Neighbors
 
 OUT = Path(__file__).resolve().parents[2] / "docs" / "scale" / "neighbors.tsv"
 DIMENSIONS, COMPONENTS, K, JUDGED = 25, 30, 15, 2_000

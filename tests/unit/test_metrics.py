@@ -35,16 +35,6 @@ def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
         scores |= knn_accuracy(points, labels, points[:20], labels[:20])
         return {name: score.note for name, score in scores.items()}
 
-    class Search:
-        """pynndescent's, whose compiler takes half a minute."""
-
-        def __init__(self, data, **settings):
-            self.data = data
-
-        def query(self, queries, k, epsilon):
-            return neighbors.nearest(queries, self.data, k)
-
-    monkeypatch.setattr("pynndescent.NNDescent", Search)
     exact = notes()
     assert not any("approximate" in note for note in exact.values())
     monkeypatch.setattr(neighbors, "EXACT_UP_TO", 299)

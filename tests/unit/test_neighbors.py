@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dice_atlas.numerics import exact_neighbors, inverted_lists
 from dice_atlas.numerics import neighbors as nb
 from factories import blobs
 from scipy.spatial import cKDTree
@@ -9,13 +10,14 @@ from scipy.spatial.distance import cdist
 
 
 @pytest.mark.parametrize("shift", [0.0, 1000.0])
-@pytest.mark.parametrize("block", [nb.BLOCK, 1000])
+@pytest.mark.parametrize("block", [exact_neighbors.BLOCK, 1000])
 def test_nearest_is_the_tree_s(monkeypatch, shift, block):
-    monkeypatch.setattr(nb, "BLOCK", block)
-    monkeypatch.setattr(nb, "PAIRS", 500)
+    monkeypatch.setattr(exact_neighbors, "BLOCK", block)
+    monkeypatch.setattr(exact_neighbors, "LEAST_ROWS", 1)
+    monkeypatch.setattr(exact_neighbors, "PAIRS", 500)
     rng = np.random.default_rng(0)
     queries, points = rng.standard_normal((80, 4)) + shift, rng.standard_normal((300, 4)) + shift
-    index, distance = nb.nearest(queries, points, 12)
+    index, distance = exact_neighbors.nearest(queries, points, 12)
     expected, position = cKDTree(points).query(queries, 12)
     np.testing.assert_array_equal(index, position)
     np.testing.assert_allclose(distance, expected, rtol=1e-9)
@@ -24,7 +26,7 @@ def test_nearest_is_the_tree_s(monkeypatch, shift, block):
 @pytest.mark.parametrize("k", [1, 3, 20, 64])
 @pytest.mark.parametrize("kind", ["any", "ties", "one group"])
 def test_minima_of_groups_change_nothing(monkeypatch, kind, k):
-    monkeypatch.setattr(nb, "LEAST_GROUPS", 1)
+    monkeypatch.setattr(exact_neighbors, "LEAST_GROUPS", 1)
     rng = np.random.default_rng(3)
     queries, points = rng.standard_normal((30, 3)), rng.standard_normal((2000, 3))
     if kind == "ties":
@@ -32,7 +34,7 @@ def test_minima_of_groups_change_nothing(monkeypatch, kind, k):
     if kind == "one group":
         # The near ones are all in a few groups, so that their minima bound little.
         points += 100 * (np.arange(2000) % (8 * k) >= max(k - 1, 1))[:, None]
-    index, distance = nb.nearest(queries, points, k)
+    index, distance = exact_neighbors.nearest(queries, points, k)
     full = cdist(queries, points)
     expected = np.argsort(full.round(9), axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(index, expected)
@@ -41,17 +43,17 @@ def test_minima_of_groups_change_nothing(monkeypatch, kind, k):
 
 def test_points_nearer_to_each_other_than_float32_can_tell():
     points = 1 + np.arange(50)[::-1, None] * 1e-9 + np.zeros((1, 3))
-    index, _ = nb.nearest(np.ones((1, 3)), points, 5)
+    index, _ = exact_neighbors.nearest(np.ones((1, 3)), points, 5)
     assert index.tolist() == [[49, 48, 47, 46, 45]]
 
 
 def test_ties_go_to_the_lower_index():
     points = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1], [0.5, 0]])
-    index, distance = nb.nearest(np.zeros((1, 2)), points, 4)
+    index, distance = exact_neighbors.nearest(np.zeros((1, 2)), points, 4)
     assert index.tolist() == [[4, 0, 1, 2]]
     assert distance.tolist() == [[0.5, 1, 1, 1]]
     same = np.zeros((1000, 3))
-    assert nb.nearest(same[:2], same, 3)[0].tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert exact_neighbors.nearest(same[:2], same, 3)[0].tolist() == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_a_point_is_its_own_first_neighbour():
@@ -93,25 +95,43 @@ def test_among_nearest_is_membership(k):
     rng = np.random.default_rng(1)
     # Whole numbers: many ties.
     queries, points = rng.integers(0, 4, (60, 3)) * 1.0, rng.integers(0, 4, (200, 3)) * 1.0
-    index, _ = nb.nearest(queries, points, k)
+    index, _ = exact_neighbors.nearest(queries, points, k)
     rows, columns = rng.integers(0, 60, 500), rng.integers(0, 200, 500)
     expected = [column in index[row] for row, column in zip(rows, columns, strict=True)]
-    found = nb.among_nearest(queries, points, rows, columns, k)
+    found = exact_neighbors.among_nearest(queries, points, rows, columns, k)
     np.testing.assert_array_equal(found, expected)
     assert k == 200 or 0 < found.sum() < 500
 
 
-def test_approximate_neighbours_are_nearly_all_the_exact_ones():
-    rng = np.random.default_rng(2)
-    points, queries = rng.standard_normal((3000, 8)), rng.standard_normal((200, 8))
-    exact, index = nb.Neighbors(points), nb.Neighbors(points, exact_up_to=2999)
+def test_approximate_neighbours_are_nearly_all_the_exact_ones(monkeypatch):
+    monkeypatch.setattr(inverted_lists, "PROBES", 60)
+    points = blobs(6, 1000, 8, seed=2, distance=2.0)[0].astype(float)
+    queries = points[::25] + 0.1
+    exact, index = nb.Neighbors(points), nb.Neighbors(points, exact_up_to=len(points) - 1)
     assert exact.index is None
     assert index.index is not None
     found, distance = index.nearest(queries, 30)
     position, expected = exact.nearest(queries, 30)
-    assert np.mean([np.isin(a, b).mean() for a, b in zip(found, position, strict=True)]) > 0.95
+    recall = np.mean([np.isin(a, b).mean() for a, b in zip(found, position, strict=True)])
+    assert 0.95 < recall < 1
     np.testing.assert_allclose(distance[:, 0], expected[:, 0], rtol=1e-3)
-    assert (index.nearest_to_self(5)[:, 0] == np.arange(3000)).all()
+    # What is found has its true distance, in order.
+    np.testing.assert_allclose(
+        distance, np.linalg.norm(points[found] - queries[:, None], axis=2), rtol=1e-9
+    )
+    assert (np.diff(distance, axis=1) >= 0).all()
+    assert (index.nearest_to_self(5)[:, 0] == np.arange(len(points))).all()
+    # All of few lists, and as many as k asks for.
+    assert (index.nearest(queries, len(points))[0] == exact.nearest(queries, len(points))[0]).all()
+    monkeypatch.setattr(inverted_lists, "PROBES", 1000)
+    assert (index.nearest(queries, 30)[0] == position).all()
+
+
+def test_lists_of_points_that_are_all_the_same():
+    points = np.ones((50, 3))
+    found, distance = inverted_lists.InvertedLists(points).nearest(points[:2], 4)
+    assert (found == np.arange(4)).all()
+    assert (distance == 0).all()
 
 
 @pytest.mark.parametrize("exact_up_to", [None, 4])

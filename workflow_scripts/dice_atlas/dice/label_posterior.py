@@ -2,7 +2,7 @@
 
 import torch
 
-from dice_atlas.numerics.neighbors import nearest_on_device
+from dice_atlas.numerics.exact_neighbors import nearest_on_device
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ Platzer and Reutterer 2021 (doi 10.3389/fdata.2021.679939).
 
 import numpy as np
 
-from dice_atlas.numerics.neighbors import nearest
+from dice_atlas.numerics.exact_neighbors import nearest
 
 QUANTILE = 0.05
 

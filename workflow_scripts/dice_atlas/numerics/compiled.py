@@ -8,7 +8,6 @@ most of theirs do not ask. Results are the same.
 
 import functools
 import importlib
-import importlib.util
 import sys
 import warnings
 
@@ -33,8 +32,6 @@ def keep_compiled() -> None:
     numba.njit = functools.partial(plain, cache=True)
     try:
         for name in PACKAGES:
-            # Jobs that only search for neighbours may lack umap-learn.
-            if importlib.util.find_spec(name):
-                importlib.import_module(name)
+            importlib.import_module(name)
     finally:
         numba.njit = plain

@@ -18,7 +18,7 @@ from dice_atlas.features.normalize import normalize_samples, selected_genes
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import calibration_cells
 from dice_atlas.names import SYNTHETIC
-from dice_atlas.numerics.neighbors import nearest
+from dice_atlas.numerics.exact_neighbors import nearest
 from dice_atlas.synthesis.count_model import CountModel
 from dice_atlas.synthesis.saved import class_codes
 from dice_atlas.synthesis.settings import AugmentSettings, CellRequest, ModelSettings

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dice_atlas.errors import InputError
-from dice_atlas.numerics.neighbors import Neighbors, among_nearest
+from dice_atlas.numerics.exact_neighbors import among_nearest
+from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.numerics.scaling import l2_normalize
 from dice_atlas.transfer.settings import AnchorSettings
 
