@@ -1,6 +1,6 @@
 """Put the tables of the benchmarks of annotation into docs/annotation-benchmark.md.
 
-python docs/update_annotation.py
+PYTHONPATH=workflow_scripts python docs/update_annotation.py
 """
 
 import textwrap
@@ -32,8 +32,14 @@ def read(name: str) -> pd.DataFrame:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as text; no line ends at its ~."""
+    """A share as text. Its ~ becomes a blank where no line is broken any more."""
     return f"{100 * share:.{digits}f}~%"
+
+
+def celltypist() -> str:
+    """Share of right labels of CellTypist."""
+    found = read("annotation_celltypist")
+    return f"{percent(found.groupby('set')['accuracy'].mean().mean())}, {seeds(found).lower()}"
 
 
 def verdict(table: pd.DataFrame) -> str:
@@ -52,8 +58,8 @@ def verdict(table: pd.DataFrame) -> str:
     far = asked["set"].isin(ACROSS)
     wrong = [means(own)["wrong"].iloc[0] for own in (asked[~far], asked[far])]
     lacking = read("annotation_left_out").groupby("voter")["unassigned"].mean()["consensus"]
-    listed = read("markers")["accuracy"].max()
-    other_tool = read("annotation_celltypist").groupby("set")["accuracy"].mean().mean()
+    lists = read("markers")
+    listed = lists.loc[lists["chosen"], "accuracy"]
     stored = read("annotation_seurat").pivot(index="pair", columns="voter", values="accuracy")
     hard = stored[stored.min(axis=1) < 1]
 
@@ -63,10 +69,11 @@ def verdict(table: pd.DataFrame) -> str:
     of = {voter: percent(share) for voter, share in right["accuracy"].items()}
     facts = [
         f"**Labels.** The consensus is right in {of['consensus']} of the cells: more often than "
-        f"`pca`, which is Seurat's transfer ({of['pca']}), `dice` ({of['dice']}), `linear` "
-        f"({of['linear']}) and CellTypist ({percent(other_tool)}). On {behind} of the "
+        f"`pca`, which does what Seurat does ({of['pca']}), `dice` ({of['dice']}), `linear` "
+        f"({of['linear']}) and CellTypist ({celltypist()}). On {behind} of the "
         f"{len(by_set)} sets a single voter is better.",
-        "**Beside Seurat 4.3.0 itself,** on the same cells of two pairs that tell methods apart: "
+        f"**Beside Seurat 4.3.0 itself,** on the same cells of {len(hard)} pairs that tell methods "
+        "apart: "
         f"{beside('consensus')} are right, Seurat's {beside('Seurat 4.3.0')}.",
         f"**Risk.** If 10~% of the labels may be wrong, {percent(wrong[0])} are wrong within a "
         f"study, and {percent(wrong[1])} across studies.",
@@ -74,8 +81,8 @@ def verdict(table: pd.DataFrame) -> str:
         f"study, and in {percent(other, 0)} across studies. 90~% are asked for.",
         "**A type that the reference lacks** is found in part: "
         f"{percent(lacking, 0)} of its cells end `unassigned`.",
-        "**Marker lists,** without a reference, label up to "
-        f"{percent(listed, 0)} of the cells right.",
+        "**Marker lists,** without a reference, label "
+        f"{percent(listed.min(), 0)} to {percent(listed.max(), 0)} of the cells right.",
     ]
     lines = [
         textwrap.fill(f"{place}. {fact}", 120, subsequent_indent="   ")
@@ -85,20 +92,24 @@ def verdict(table: pd.DataFrame) -> str:
 
 
 def set_limit(table: pd.DataFrame) -> str:
-    """Prediction sets by how many cells of others a label may enter: all sets, and two of them."""
-    some = {"all sets": table, "kang": table[table["set"] == "kang"],
-            "donors": table[table["set"] == "donors"]}  # fmt: skip
+    """Prediction sets by how many cells of others a label may enter, where that changes any."""
+    by_limit = table.groupby(["set", "most_others"]).mean(numeric_only=True)
     rows = []
-    for name, own in some.items():
-        found = own.groupby(["set", "most_others"]).mean(numeric_only=True)
-        for most, row in found.groupby("most_others").mean().sort_index(ascending=False).iterrows():
+    for name in dict.fromkeys(table["set"]):
+        own = by_limit.loc[name]
+        if (own == own.iloc[0]).all(axis=None):
+            continue  # no label reaches a limit
+        for most, row in own.sort_index(ascending=False).iterrows():
             mark = "**" if most == MOST_OTHERS else ""
             limit = "no limit" if np.isinf(most) else f"{most:g}"
-            figures = [f"{row[key]:.3f}" for key in ("coverage", "coverage_of_labels", "one_label")]
+            keys = ("coverage", "coverage_of_labels", "least_of_labels", "one_label")
+            figures = [f"{row[key]:.3f}" for key in keys]
             rows.append([name, f"{mark}{limit}{mark}", *figures, f"{row['size']:.2f}"])
-    head = ["", "cells of others for each own", "sets hold the truth", "mean of the labels",
-            "sets of one label", "labels in a set"]  # fmt: skip
-    return markdown(head, rows)
+    n = table["set"].nunique() - len({row[0] for row in rows})
+    head = ["set", "cells of others for each own", "sets hold the truth", "mean of the labels",
+            "worst label", "sets of one label", "labels in a set"]  # fmt: skip
+    same = f"No label of the other {n} sets reaches a limit: they are the same with each."
+    return markdown(head, rows) + f"\n\n{same}"
 
 
 def candidates(table: pd.DataFrame) -> str:
@@ -109,7 +120,7 @@ def candidates(table: pd.DataFrame) -> str:
         "voter": ("voter", "{}"), "accuracy": ("accuracy", "{:.3f}"),
         "macro_f1": ("macro F1", "{:.3f}"),
     }  # fmt: skip
-    return f"{seeds(table)}:\n\n" + named(found, columns)
+    return f"Means of {seeds(table).lower()}:\n\n" + named(found, columns)
 
 
 def seurat(table: pd.DataFrame) -> str:
@@ -190,7 +201,7 @@ def levels(table: pd.DataFrame) -> str:
         "right": ("of these right", "{:.3f}"), "coverage": ("sets hold the truth", "{:.3f}"),
         "set_size": ("labels in a set", "{:.2f}"), "reached": ("reached", "{:.3f}"),
     }  # fmt: skip
-    return f"{seeds(table)}:\n\n" + named(found, columns)
+    return f"Means of {seeds(table).lower()}:\n\n" + named(found, columns)
 
 
 def other_tools(table: pd.DataFrame) -> str:
@@ -199,14 +210,16 @@ def other_tools(table: pd.DataFrame) -> str:
     ours = read("annotation")
     ours = ours[ours["voter"] == "consensus"].set_index(keys)
     scores = ["accuracy", "macro_f1"]
-    tools = {"CellTypist": table, "scANVI": read("annotation_scanvi")}
+    tools = {"CellTypist": table}
+    if (FOLDER / "annotation_scanvi.tsv").exists():
+        tools["scANVI"] = read("annotation_scanvi")
     columns, n_seeds = {}, []
     for name, own in tools.items():
-        both = own.set_index(keys)[scores].join(ours[scores], rsuffix="_consensus")
+        both = own.set_index(keys)[scores].join(ours[scores], rsuffix="_consensus", how="inner")
         found = both.groupby("set").mean()
         columns[name] = found[scores]
         columns[f"consensus, same cells as {name}"] = found[[f"{s}_consensus" for s in scores]]
-        n_seeds.append(f"{name}: {seeds(own).lower()}")
+        n_seeds.append(f"{name}: {seeds(both.reset_index()).lower()}")
     order = list(dict.fromkeys(ours.index.get_level_values("set")))
     rows = []
     for label in [*order, "mean"]:
@@ -221,7 +234,7 @@ def other_tools(table: pd.DataFrame) -> str:
 def seeds(table: pd.DataFrame) -> str:
     """How many seeds the rows of a set are means of."""
     n = table.groupby("set")["seed"].nunique()
-    return f"Means of {n.min()} seeds" if n.min() > 1 else "One seed"
+    return f"{n.min()} seeds" if n.min() > 1 else "One seed"
 
 
 def shift(table: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from update_annotation import means, percent, read
+from update_annotation import celltypist, means, percent, read
 from update_benchmarks import markdown, rewrite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +47,6 @@ def how_good(scores: pd.DataFrame) -> str:
     scores : docs/comparison/by_set.tsv.
     """
     right = means(read("annotation")).set_index("voter")["accuracy"].map(percent)
-    other = percent(read("annotation_celltypist").groupby("set")["accuracy"].mean().mean())
     own = scores[(scores["protocol"] == "blind") & (scores["value"] == "mean")]
     mean = own.pivot(index="metric", columns="method", values="mean")
 
@@ -58,8 +57,8 @@ def how_good(scores: pd.DataFrame) -> str:
         "ari_reference": "clusters match the types, resolution chosen by the reference: ARI ↑",
         "ari": "clusters match the types, found without labels: ARI ↑",
     }
-    rows = [["cells with the right label ↑", right["consensus"],
-             f"Seurat's transfer {right['pca']}, CellTypist {other}"]]  # fmt: skip
+    beside = f"Seurat's method (voter `pca`) {right['pca']}, CellTypist {celltypist()}"
+    rows = [["cells with the right label ↑", right["consensus"], beside]]
     for metric, title in titles.items():
         row = mean.loc[metric]
         beside = ", ".join(f"{name} {row[method]:.3f}" for method, name in rivals.items())

@@ -18,7 +18,8 @@ SUBJECTS = {
     "data": "the same on real data sets; skipped where those are missing",
     "fuzz": "configs, sheets, tables and damaged files as nobody writes them",
     "workflow": "runs of the workflow in copies of the repository",
-    "slurm": "runs on a SLURM that the tests bring up; skipped without root on Debian",
+    "slurm": "runs on a SLURM that the tests bring up, most by `make test-slurm` alone; skipped "
+    "without root on Debian",
 }
 
 

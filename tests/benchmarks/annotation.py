@@ -10,9 +10,9 @@ apart, and how much more often it is labelled wrongly than held-out cells with t
 annotation_risk.tsv (share of wrong labels asked for and reached), annotation_sets.tsv (the
 consensus' prediction sets, by how many cells of others a label may enter) and
 annotation_left_out.tsv (one type at a time is left out of the reference, seed 0).
-With the stored outputs of Seurat 4.3.0 in DIR also annotation_seurat.tsv: the voters on the same
-cells, of the pairs that it was asked about with its defaults.
 Rows of a file that is there are kept, and not measured again.
+With the stored outputs of Seurat 4.3.0 in DIR (see transfer.py) also annotation_seurat.tsv: the
+voters on the same cells, of the pairs that it was asked about with its defaults; always measured.
 """
 
 import argparse
@@ -157,8 +157,9 @@ def sets_rows(tables: Tables, truth: np.ndarray) -> Rows:
         found = calibrate(held["label"], held[names].to_numpy(), labels, coverage, most)
         sets = prediction_sets(asked, found.thresholds)
         holds = pd.Series(sets[np.arange(len(truth)), known] & (known >= 0))
+        of_labels = holds.groupby(truth).mean()
         yield {"most_others": most, "coverage": holds.mean(), "size": sets.sum(axis=1).mean(),
-               "coverage_of_labels": holds.groupby(truth).mean().mean(),
+               "coverage_of_labels": of_labels.mean(), "least_of_labels": of_labels.min(),
                "one_label": (sets.sum(axis=1) == 1).mean()}  # fmt: skip
 
 
@@ -225,6 +226,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     for pair in [name for name, (*_, asked) in PAIRS.items() if given.oracle and not asked]:
+        # Ours and the stored ones: there is one seed, and it takes seconds.
         append(
             "annotation_seurat", [{"pair": pair} | row for row in seurat_rows(given.oracle, pair)]
         )

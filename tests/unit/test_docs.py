@@ -150,7 +150,12 @@ def test_tables_are_those_of_their_files(root, tmp_path):
     shutil.copytree(root / "docs", tmp_path / "docs")
     shutil.copy(root / "README.md", tmp_path)
     scripts = [str(tmp_path / f"docs/update_{name}.py") for name in UPDATES]
-    code = "import runpy, sys\nfor s in sys.argv[1:]: runpy.run_path(s, run_name='__main__')"
+    code = """
+import runpy, sys
+scripts, sys.argv[1:] = sys.argv[1:], []
+for script in scripts:
+    runpy.run_path(script, run_name="__main__")
+"""
     paths = os.pathsep.join([str(root / "workflow_scripts"), str(tmp_path / "docs")])
     env = os.environ | {"PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", code, *scripts], env=env, check=True, timeout=120)

@@ -158,7 +158,10 @@ def test_labels_short_of_the_coverage_are_those_that_many_of_their_own_cells_lac
     scores = pd.DataFrame({"score:a": rng.uniform(0.6, 1, 83), "score:few": 0.0})
     scores["score:b"] = np.where(np.arange(83) % 4 == 0, 0.0, 0.5)
     frame = scores.assign(label=label)
-    assert evidence.short_of_coverage(frame, 0.9) == {"b": "30 of 40"}
+    found = evidence.short_of_coverage(frame, 0.9)
+    assert found["b"] == "30 of 40; 10 have no evidence for it"
+    assert found["few"] == "0 of 3; 3 have no evidence for it"
+    assert set(found) == {"b", "few"}
 
 
 def test_the_truth_has_the_names_that_the_labels_have(make_files, tmp_path):

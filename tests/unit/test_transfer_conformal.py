@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 from dice_atlas.transfer.conformal import (
+    calibrate,
     class_thresholds,
     conformal_p_values,
     conformal_quantile,
@@ -101,8 +102,8 @@ def test_a_class_that_its_own_cells_miss_is_not_put_into_every_set(caplog):
     scores[50:, 0] = 1.0  # a third of b's cells find no anchor of b
     with caplog.at_level(logging.WARNING):
         thresholds = class_thresholds(truth, scores, ["a", "b"], 0.9)
-    assert "cannot be reached for b: 20 of its 30 calibration cells have it" in caplog.text
-    assert "10 have no evidence for their own label" in caplog.text
+    assert "cannot be reached for b" in caplog.text
+    assert "are 20 of 30; 10 have no evidence for it" in caplog.text
     sets = prediction_sets(np.array([[1.0, 0.0], [0.9, 0.1]]), thresholds)
     assert sets.tolist() == [[True, False], [True, True]]
 
@@ -115,20 +116,38 @@ def test_a_rare_class_does_not_spoil_the_sets_of_all_others(caplog):
     scores = np.column_stack([1 - rare, rare])
     with caplog.at_level(logging.WARNING):
         thresholds = class_thresholds(truth, scores, ["common", "rare"], 0.9)
-    assert "cannot be reached for rare: 17 of its 20 calibration cells have it" in caplog.text
-    assert "too many cells of other labels" in caplog.text
-    assert "common" not in caplog.text.replace("cells of other labels", "")
+    assert "cannot be reached for rare" in caplog.text
+    assert "are 17 of 20; more would put it into too many other sets" in caplog.text
+    assert "for common" not in caplog.text
     sets = prediction_sets(scores, thresholds)
     assert sets[:1000, 1].sum() == 10 * 20
     assert sets[:1000, 0].all()
-    # A common class that is not told from another one stays in its sets.
-    half = np.full((400, 2), 0.5)
-    half[:, 0] += np.linspace(-0.1, 0.1, 400)
-    half[:, 1] = 1 - half[:, 0]
-    caplog.clear()
-    thresholds = class_thresholds(["a", "b"] * 200, half, ["a", "b"], 0.9)
-    assert prediction_sets(half, thresholds).all(axis=1).mean() > 0.7
-    assert not caplog.text
+    # The limit is what keeps it out; with twenty times as many cells of its own it is none.
+    free = calibrate(truth, scores, ["common", "rare"], 0.9, np.inf)
+    assert prediction_sets(scores, free.thresholds)[:1000, 1].all()
+    assert not free.short()
+    often = ["common"] * 1000 + ["rare"] * 400
+    more = np.concatenate([scores[:1000], np.tile(scores[1000:], (20, 1))])
+    assert (calibrate(often, more, ["common", "rare"], 0.9).thresholds == free.thresholds).all()
+
+
+def test_rare_classes_that_share_a_threshold_are_limited_and_named_together(caplog):
+    rng = np.random.default_rng(0)
+    truth = ["common"] * 2000 + ["a"] * 7 + ["b"] * 7
+    scores = np.zeros((2014, 3))
+    scores[:2000, 1:] = rng.uniform(0.02, 0.3, (2000, 2))
+    scores[2000:2007, 1] = scores[2007:, 2] = 0.9
+    scores[[2005, 2012], [1, 2]] = 0.03
+    scores[:, 0] = 1 - scores.max(axis=1)
+    labels = ["common", "a", "b"]
+    with caplog.at_level(logging.WARNING):
+        thresholds = class_thresholds(truth, scores, labels, 0.9)
+    assert "2 of 3 labels" in caplog.text
+    sets = prediction_sets(scores, thresholds)
+    # Ten for each of the fourteen cells that the threshold rests on.
+    assert sets[:2000, 1:].sum(axis=0).tolist() == [140, 140]
+    assert "for a: its calibration cells that have it in their set are 6 of 7" in caplog.text
+    assert "for b: its calibration cells that have it in their set are 6 of 7" in caplog.text
 
 
 def test_small_classes_reach_the_coverage_as_a_group():

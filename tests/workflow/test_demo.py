@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 
 import anndata as ad
 import numpy as np
@@ -174,6 +175,14 @@ def test_every_job_left_a_log_and_a_benchmark(demo, results):
     assert len(list(results.glob("benchmarks/denoise_shard/*-of-4.tsv"))) == 4
     leftovers = [p for p in results.rglob(".*") if p.is_file() and p.suffix in (".h5ad", ".tsv")]
     assert leftovers == []
+
+
+def test_without_what_may_be_deleted_there_is_nothing_to_do(demo, tmp_path):
+    """As docs/scale.md says."""
+    copy = demo.duplicate(tmp_path / "dice-atlas")
+    for name in ("samples", "features", "latent", "denoise"):
+        shutil.rmtree(copy.folder / "results/demo" / name)
+    assert copy.planned() == {}
 
 
 def test_readme_shows_the_demos_metrics(demo, results, root, monkeypatch):

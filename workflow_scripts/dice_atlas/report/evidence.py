@@ -119,9 +119,10 @@ def little(data: ReportData) -> Iterator[str | Finding]:
             "note",
             action="A larger reference mends it, or a larger annotate.outside_below.",
         )
-    missed = short_of_coverage(calibration, coverage)
+    # The table has one sample's scores of a held-out cell, where each sample has its own.
+    missed = {} if data.each_sample_alone else short_of_coverage(calibration, coverage)
     if missed:
-        shares = [f"{label} ({share})" for label, share in missed.items()]
+        shares = [f"{label} ({reached})" for label, reached in missed.items()]
         yield Finding(
             f"Too few held-out reference cells of these types have their own type in their "
             f"prediction set: {listed(shares)}. The sets of the query will miss it as often.",
@@ -149,12 +150,9 @@ def little(data: ReportData) -> Iterator[str | Finding]:
 
 
 def short_of_coverage(calibration: pd.DataFrame, coverage: float) -> dict[str, str]:
-    """Labels whose own held-out cells miss the coverage, and how many of these do not."""
+    """Labels whose own held-out cells miss the coverage, and how far and why."""
     scores, labels = calibration[score_names(calibration)], scored_labels(calibration)
-    found = calibrate(calibration["label"].astype(str), scores, labels, coverage)
-    return {
-        labels[i]: f"{found.covered[i]} of {found.cells[i]}" for i in found.short(coverage).tolist()
-    }
+    return calibrate(calibration["label"].astype(str), scores, labels, coverage).short()
 
 
 def against_truth(data: ReportData) -> Iterator[str | Finding]:

@@ -301,8 +301,9 @@ def transfer(data: ReportData) -> str:
         text += (
             f" Prediction sets of {calls.coverage:.0%} coverage are split-conformal, type by "
             f"type, from {len(calibration):,} reference cells that were held out (a quarter "
-            "of each type) and labelled from the others. No label is in the sets of more than "
-            f"{MOST_OTHERS} of these cells of other types for each of its own."
+            "of each type) and labelled from the others. Where it is not the best, a label is "
+            f"in the sets of at most {MOST_OTHERS} of these cells of other types for each cell "
+            "that calibrates it."
         )
     return text
 

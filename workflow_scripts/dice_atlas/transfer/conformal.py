@@ -10,9 +10,9 @@ lowers all scores of a cell; behind the best they change less, so that the sets 
 coverage than by 1 - score (docs/annotation-benchmark.md).
 A class whose own held-out cells are hardly told from others cannot reach the coverage without
 being in nearly every set, which would be valid and of no use: a few odd cells of a rare type would
-spoil the sets of all. Its threshold stops where its label is in the sets of ten cells of other
-classes for each of its own (measured in docs/annotation-benchmark.md), and it falls short, with a
-warning. Labels without any evidence in a cell are never in its set.
+spoil the sets of all. Its threshold stops where its label is in the sets of `MOST_OTHERS` cells of
+other classes for each cell that the threshold rests on (measured in docs/annotation-benchmark.md),
+and it falls short, with a warning. Labels without any evidence in a cell are never in its set.
 """
 
 import logging
@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Scores pass through tables of eight digits; many are exactly 0 or 1.
 ROUNDING = 1e-6
-# Cells of other labels whose sets a label may enter, for each calibration cell of its own.
+# Calibration cells of other labels whose sets a label may enter, for each that its threshold rests
+# on. The pages say "ten".
 MOST_OTHERS = 10
 
 
@@ -69,26 +70,47 @@ def conformal_p_values(calibration: np.ndarray, values: np.ndarray) -> np.ndarra
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds of the labels (each array has one value per label), and what they reach.
+    """Thresholds of labels, and what they reach.
 
     Parameters
     ----------
-    thresholds : largest nonconformity of the label in a prediction set; infinite: no limit.
-    shared : whether the label has too few calibration cells for a threshold of its own.
-    cells : its calibration cells.
+    labels : names.
+    coverage : that was asked for.
+    thresholds : largest nonconformity of each label in a prediction set; infinite: no limit.
+    shared : whether a label has too few calibration cells for a threshold of its own.
+    pooled : whether those labels share that of all labels together, not one of their own cells.
+    cells : calibration cells of each label.
     covered : of these, those whose set has it.
     without_evidence : of these, those with a score of 0 for it.
     """
 
+    labels: Sequence[str]
+    coverage: float
     thresholds: np.ndarray
     shared: np.ndarray
+    pooled: bool
     cells: np.ndarray
     covered: np.ndarray
     without_evidence: np.ndarray
 
-    def short(self, coverage: float) -> np.ndarray:
-        """Labels (positions) with a threshold of their own whose own cells miss the coverage."""
-        return np.flatnonzero(~self.shared & (self.covered < coverage * self.cells))
+    def short(self) -> dict[str, str]:
+        """Labels whose calibration cells miss the coverage, and how far and why.
+
+        Labels that share a threshold count if all their cells together miss it.
+        """
+        missed = self.covered < self.coverage * self.cells
+        group = self.shared
+        if self.covered[group].sum() >= self.coverage * self.cells[group].sum():
+            missed &= ~group
+        found = {}
+        for i in np.flatnonzero(missed).tolist():
+            reached = f"{self.covered[i]} of {self.cells[i]}"
+            blank = self.without_evidence[i]
+            if blank > (1 - self.coverage) * self.cells[i]:
+                found[self.labels[i]] = f"{reached}; {blank} have no evidence for it"
+            else:
+                found[self.labels[i]] = f"{reached}; more would put it into too many other sets"
+        return found
 
 
 def calibrate(
@@ -98,13 +120,13 @@ def calibrate(
     coverage: float,
     most_others: float = MOST_OTHERS,
 ) -> Calibration:
-    """Thresholds, see `class_thresholds`.
+    """Thresholds of all labels, see `class_thresholds`.
 
     Parameters
     ----------
     truth, scores, labels, coverage : see there.
-    most_others : cells of other labels whose sets a label may enter, for each cell behind its
-        threshold.
+    most_others : calibration cells of other labels whose sets a label may enter, for each cell that
+        its threshold rests on.
     """
     position = pd.Index(labels).get_indexer(list(truth))
     known = position >= 0
@@ -115,29 +137,23 @@ def calibrate(
     thresholds = np.array(
         [conformal_quantile(behind[of_class == i], coverage) for i in range(len(labels))]
     )
-    few, support = np.isinf(thresholds), cells.copy()
+    few, support, pooled = np.isinf(thresholds), cells.copy(), False
     if few.any():
         pool = behind[few[of_class]]
-        if conformal_rank(pool.size, coverage) > pool.size:
-            pool = behind
+        pooled = conformal_rank(pool.size, coverage) > pool.size
+        pool = behind if pooled else pool
         thresholds[few], support[few] = conformal_quantile(pool, coverage), pool.size
     for i in np.flatnonzero(np.isfinite(thresholds)).tolist():
         others, most = np.sort(all_behind[of_class != i, i]), most_others * support[i]
         # Just below the first cell that would be one too many, if it has any evidence.
         if most < others.size and others[int(most)] < 1 - ROUNDING:
             thresholds[i] = max(0.0, min(thresholds[i], others[int(most)] - 2 * ROUNDING))
-    within = (behind <= thresholds[of_class] + ROUNDING) & (
-        (behind < 1 - ROUNDING) | np.isinf(thresholds[of_class])
+    blank = behind >= 1 - ROUNDING
+    within = (behind <= thresholds[of_class] + ROUNDING) & (~blank | np.isinf(thresholds[of_class]))
+    covered, without = (
+        np.bincount(of_class[which], minlength=len(labels)) for which in (within, blank)
     )
-    return Calibration(
-        thresholds=thresholds,
-        shared=few,
-        cells=cells,
-        covered=np.bincount(of_class, weights=within, minlength=len(labels)).astype(int),
-        without_evidence=np.bincount(
-            of_class, weights=behind >= 1 - ROUNDING, minlength=len(labels)
-        ).astype(int),
-    )
+    return Calibration(labels, coverage, thresholds, few, pooled, cells, covered, without)
 
 
 def class_thresholds(
@@ -157,34 +173,26 @@ def class_thresholds(
     Thresholds. Classes with too few calibration cells for their own share one, with a warning:
     that of all such classes together, so that the coverage holds for them as a group; if these are
     too few too that of all classes; infinite (every label is in every set) if all are too few.
-    A label that would be in the sets of more than `MOST_OTHERS` cells of other labels for each
-    cell behind its threshold falls short of the coverage, with a warning.
+    A label that would enter the sets of more than `MOST_OTHERS` cells of other labels for each
+    cell that its threshold rests on stops there and falls short of the coverage, with a warning.
     """
     found = calibrate(truth, scores, labels, coverage)
     if found.shared.any():
-        pooled = found.thresholds[found.shared]
-        n = found.cells[found.shared].sum()
-        alone = conformal_rank(n, coverage) <= n
+        rare = np.flatnonzero(found.shared).tolist()
+        unlimited = np.isinf(found.thresholds[rare]).any()
         logger.warning(
             "%d of %d labels have too few calibration cells for a coverage of %g and %s%s: %s",
-            found.shared.sum(),
+            len(rare),
             len(labels),
             coverage,
-            "share one threshold" if alone else "take the threshold of all labels together",
-            " (too few as well: their sets are not limited)" if np.isinf(pooled).any() else "",
-            ", ".join(
-                f"{labels[i]} ({found.cells[i]})" for i in np.flatnonzero(found.shared).tolist()
-            ),
+            "take the threshold of all labels together" if found.pooled else "share one threshold",
+            " (too few as well: their sets are not limited)" if unlimited else "",
+            ", ".join(f"{labels[i]} ({found.cells[i]})" for i in rare),
         )
-    for i in found.short(coverage).tolist():
-        if found.without_evidence[i] > (1 - coverage) * found.cells[i]:
-            why = f"{found.without_evidence[i]} have no evidence for their own label"
-        else:
-            why = "more would put it into the sets of too many cells of other labels"
+    for label, reached in found.short().items():
         logger.warning(
-            "the coverage of %g cannot be reached for %s: %d of its %d calibration cells have it "
-            "in their set; %s",
-            coverage, labels[i], found.covered[i], found.cells[i], why,
+            "the coverage of %g cannot be reached for %s: its calibration cells that have it in "
+            "their set are %s", coverage, label, reached,
         )  # fmt: skip
     return found.thresholds
 
