@@ -7,9 +7,10 @@ Adds each run's scores to docs/comparison/scores.tsv, and those of a run called 
 scores_batches.tsv: seeds and methods may come from several runs, and a split that is run again
 takes the place of the earlier one. Page, tables and figures are made of these files. Curves and
 UMAPs are copied from the run that is named last. Without arguments, all is made again from
-docs/comparison/.
+docs/comparison/. With `--methods scvi` only that method's scores are added.
 """
 
+import argparse
 import re
 import shutil
 import sys
@@ -85,18 +86,25 @@ def merged(old: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return both.sort_values(keys, key=lambda column: column.map(orders[column.name].index))
 
 
-def add_run(results: Path) -> None:
-    """Add the scores and costs of a run; copy the figures that cannot be drawn from scores."""
+def add_run(results: Path, methods: list[str]) -> None:
+    """Add the scores and costs of a run; copy the figures that cannot be drawn from scores.
+
+    Of the methods that are named, if some are: then no figure is copied.
+    """
     scores = pd.read_csv(results / "scores.tsv.gz", sep="\t", dtype={"set": str})
+    if methods:
+        scores = scores[scores["method"].isin(methods)]
     wide = scores.pivot(index=KEYS, columns="metric", values="value").reset_index()
     target = raw_file(results.name)
     merged(target, wide, KEYS).to_csv(target, sep="\t", index=False, float_format="%.5g")
     if results.name == BATCHES:
         return
     costs = pd.read_csv(results / "costs.tsv", sep="\t", dtype={"set": str})
+    if methods:
+        costs = costs[costs["what"].isin(methods)]
     target = FOLDER / "costs.tsv"
     merged(target, costs, COST_KEYS).to_csv(target, sep="\t", index=False, float_format="%.5g")
-    for name in figures_shown():
+    for name in [] if methods else figures_shown():
         source = results / "figures" / name
         # A run of other sets or of one protocol has not all of them.
         if name.startswith(COPIED) and source.exists():
@@ -113,7 +121,19 @@ def raw_scores(run: str) -> pd.DataFrame:
     if not raw_file(run).exists():
         return pd.DataFrame(columns=[*KEYS, "metric", "value"])
     wide = pd.read_csv(raw_file(run), sep="\t", dtype={"set": str})
-    return wide.melt(KEYS, var_name="metric").dropna(subset="value")
+    partly = wide.set_index(["protocol", "method"]).index.isin(incomplete(wide))
+    return wide[~partly].melt(KEYS, var_name="metric").dropna(subset="value")
+
+
+def incomplete(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """Protocols and methods without a score of each set: their means are not those of the others.
+
+    A slow method is measured set by set, and shown when it has all.
+    """
+    base = scores[scores["variant"] == "base"]
+    sets = base.groupby(["protocol", "method"])["set"].nunique()
+    whole = base.groupby("protocol")["set"].nunique()
+    return [key for key, n in sets.items() if n < whole[key[0]]]
 
 
 def all_tables() -> dict[str, pd.DataFrame]:
@@ -127,7 +147,10 @@ def all_tables() -> dict[str, pd.DataFrame]:
         # keeps its table.
         if name == "differences" or table["variant"].str.startswith(SCOPE).any():
             table.to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False, float_format="%.4g")
-    return tables | {"costs": pd.read_csv(FOLDER / "costs.tsv", sep="\t", dtype={"set": str})}
+    costs = pd.read_csv(FOLDER / "costs.tsv", sep="\t", dtype={"set": str})
+    raw = pd.read_csv(raw_file("full"), sep="\t", dtype={"set": str})
+    partly = [method for _, method in incomplete(raw)]
+    return tables | {"costs": costs[~costs["what"].isin(partly)]}
 
 
 def draw(tables: Tables) -> None:
@@ -450,7 +473,11 @@ WRITTEN = {"by_set": table_by_set, "by_scope": table_by_scope}
 
 def main() -> None:
     """Add the runs that are named, and make page, tables and figures."""
-    runs = [Path(name) for name in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="*")
+    parser.add_argument("--methods", nargs="+", default=[], help="add those of the runs alone")
+    given = parser.parse_args()
+    runs = given.runs
     if absent := [name for name in BLOCKS if f"<!-- {name}: start -->" not in PAGE.read_text()]:
         sys.exit(f"{PAGE} has no block {', '.join(absent)}; nothing is changed")
     if not runs and not raw_file("full").exists():
@@ -458,7 +485,7 @@ def main() -> None:
     if missing := [str(run) for run in runs if not (run / "scores.tsv.gz").exists()]:
         sys.exit(f"no run of the benchmark: {', '.join(missing)}; nothing is changed")
     for run in runs:
-        add_run(run)
+        add_run(run, given.methods)
     tables = all_tables()
     draw(tables)
     text = PAGE.read_text()
