@@ -123,15 +123,20 @@ def candidates(table: pd.DataFrame) -> str:
     return f"Means of {seeds(table).lower()}:\n\n" + named(found, columns)
 
 
+def both_scores(what: str, wide: pd.DataFrame, voters: list[str]) -> str:
+    """Accuracy and macro F1 of voters: columns (score, voter), a row for each `what`."""
+    rows = [
+        [name, *(f"{row['accuracy', v]:.3f} / {row['macro_f1', v]:.3f}" for v in voters)]
+        for name, row in wide.iterrows()
+    ]
+    return markdown([f"{what}: accuracy / macro F1", *voters], rows)
+
+
 def seurat(table: pd.DataFrame) -> str:
     """Seurat's stored labels beside ours."""
     voters = ["Seurat 4.3.0", *VOTERS]
     wide = table.pivot(index="pair", columns="voter", values=["accuracy", "macro_f1"])
-    rows = [
-        [pair, *(f"{row['accuracy', v]:.3f} / {row['macro_f1', v]:.3f}" for v in voters)]
-        for pair, row in wide.iterrows()
-    ]
-    return markdown(["pair: accuracy / macro F1", *voters], rows)
+    return both_scores("pair", wide, voters)
 
 
 def labels(table: pd.DataFrame) -> str:
@@ -156,11 +161,7 @@ def labels(table: pd.DataFrame) -> str:
 def sets(table: pd.DataFrame) -> str:
     """Accuracy and macro F1 by set."""
     wide = table.groupby(["set", "voter"], sort=False)[["accuracy", "macro_f1"]].mean().unstack()
-    rows = [
-        [name, *(f"{row['accuracy', v]:.3f} / {row['macro_f1', v]:.3f}" for v in VOTERS)]
-        for name, row in wide.iterrows()
-    ]
-    return markdown(["set: accuracy / macro F1", *VOTERS], rows)
+    return both_scores("set", wide, VOTERS)
 
 
 def risk(table: pd.DataFrame) -> str:
@@ -311,10 +312,7 @@ BLOCKS = {
 
 def main() -> None:
     """Rewrite the page in place."""
-    rewrite(
-        PAGE,
-        {block: make(read(name)) for block, (name, make) in BLOCKS.items()},
-    )
+    rewrite(PAGE, {block: make(read(name)) for block, (name, make) in BLOCKS.items()})
 
 
 if __name__ == "__main__":

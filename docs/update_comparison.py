@@ -116,13 +116,14 @@ def figures_shown() -> list[str]:
     return re.findall(r"\(comparison/(\S+\.png)\)", PAGE.read_text())
 
 
-def raw_scores(run: str) -> pd.DataFrame:
-    """The raw scores, one value a row; none before the run was added."""
+def raw_scores(run: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """The raw scores, one value a row, and what is `incomplete`; none before the run was added."""
     if not raw_file(run).exists():
-        return pd.DataFrame(columns=[*KEYS, "metric", "value"])
+        return pd.DataFrame(columns=[*KEYS, "metric", "value"]), []
     wide = pd.read_csv(raw_file(run), sep="\t", dtype={"set": str})
-    partly = wide.set_index(["protocol", "method"]).index.isin(incomplete(wide))
-    return wide[~partly].melt(KEYS, var_name="metric").dropna(subset="value")
+    partly = incomplete(wide)
+    shown = wide[~wide.set_index(["protocol", "method"]).index.isin(partly)]
+    return shown.melt(KEYS, var_name="metric").dropna(subset="value"), partly
 
 
 def incomplete(scores: pd.DataFrame) -> list[tuple[str, str]]:
@@ -138,9 +139,9 @@ def incomplete(scores: pd.DataFrame) -> list[tuple[str, str]]:
 
 def all_tables() -> dict[str, pd.DataFrame]:
     """Tables of both runs, written to docs/comparison/ where the page links to them."""
-    scores = raw_scores("full")
+    scores, partly = raw_scores("full")
     tables = tables_of(scores) | {"scores": scores}
-    tables[BATCHES] = tables_of(raw_scores(BATCHES))["variants"]
+    tables[BATCHES] = tables_of(raw_scores(BATCHES)[0])["variants"]
     for name in ("differences", "variants", BATCHES):
         table = tables[name]
         # The page's sections link to the variants for the scopes. What was not measured again
@@ -148,9 +149,7 @@ def all_tables() -> dict[str, pd.DataFrame]:
         if name == "differences" or table["variant"].str.startswith(SCOPE).any():
             table.to_csv(FOLDER / f"{name}.tsv", sep="\t", index=False, float_format="%.4g")
     costs = pd.read_csv(FOLDER / "costs.tsv", sep="\t", dtype={"set": str})
-    raw = pd.read_csv(raw_file("full"), sep="\t", dtype={"set": str})
-    partly = [method for _, method in incomplete(raw)]
-    return tables | {"costs": costs[~costs["what"].isin(partly)]}
+    return tables | {"costs": costs[~costs["what"].isin([method for _, method in partly])]}
 
 
 def draw(tables: Tables) -> None:

@@ -43,8 +43,17 @@ from dice_atlas.transfer.scores import score_names, scored_labels
 from dice_atlas.transfer.search import find
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 from dice_atlas.transfer.shift import like_query, shift_table
-from sklearn.metrics import f1_score
-from transfer import ANNOTATE, LEFT_OUT, OUT, PAIRS, ROOT, read_pair, spaces_of
+from transfer import (
+    ANNOTATE,
+    LEFT_OUT,
+    OUT,
+    PAIRS,
+    ROOT,
+    cells_of,
+    read_pair,
+    right_labels,
+    spaces_of,
+)  # fmt: skip
 
 RISKS = (0.05, 0.1, 0.2)
 # Cells of other labels whose sets a label may enter, for each of its own.
@@ -83,12 +92,7 @@ def split(cells: ad.AnnData, seed: int) -> tuple[ad.AnnData, np.ndarray]:
 
 def tables_of(data: ad.AnnData, reference: np.ndarray, seed: int) -> tuple[Tables, dict]:
     """Predictions and calibration of each voter and of the consensus, and CPU seconds of each."""
-    role = np.where(reference, "reference", "query")
-    label = np.where(reference, data.obs["label"], "")
-    cells = pd.DataFrame(
-        {"sample": role, "role": role, "label": label, "cell_key": data.obs_names},
-        index=data.obs_names,
-    )
+    cells = cells_of(data, reference)
     weighing, settings = WeightSettings.from_config(ANNOTATE), AnchorSettings.from_config(ANNOTATE)
     found: Tables = {}
     seconds, start = {}, time.process_time()
@@ -119,10 +123,7 @@ def label_rows(tables: Tables, seconds: dict, truth: np.ndarray) -> Rows:
         yield {
             "voter": voter,
             "cells": len(truth),
-            "accuracy": right.mean(),
-            "macro_f1": f1_score(
-                truth, best, average="macro", labels=np.unique(truth), zero_division=0
-            ),
+            **right_labels(truth, best),
             "accuracy_fixed": (right & (score >= FIXED)).mean(),
             "accuracy_default": (calls["cell_type"] == truth).mean(),
             "unassigned_default": (calls["cell_type"] == UNASSIGNED).mean(),

@@ -22,14 +22,13 @@ import torch
 from annotation import Rows, Tables, append, read_cells, read_sets, split, tables_of
 from dice_atlas.dice.coordinates import in_coordinates
 from dice_atlas.dice.priors import KernelPrior
-from dice_atlas.holdout import calibration_cells, cell_numbers
+from dice_atlas.holdout import cell_numbers
 from dice_atlas.transfer import linear
 from dice_atlas.transfer.consensus import combine
 from dice_atlas.transfer.scores import votes_calibration, votes_table
 from held_out import denoise_with, project
 from levels import known_rows
-from sklearn.metrics import f1_score
-from transfer import ANNOTATE, DEFAULTS
+from transfer import ANNOTATE, DEFAULTS, cells_of, right_labels, trained_cells
 
 TABLE = "annotation_candidates"
 # Inverse strengths of the ridge penalty.
@@ -64,16 +63,9 @@ def label_posterior(
 
 def candidates(data: ad.AnnData, reference: np.ndarray, seed: int) -> Tables:
     """Predictions and calibration of each candidate."""
-    labels, rows = data.obs["label"].to_numpy(dtype=str), np.flatnonzero(reference)
-    held = rows[calibration_cells(data.obs_names[rows], labels[rows])]
-    trained = reference.copy()
-    trained[held] = False
-    role = np.where(reference, "reference", "query")
-    cells = pd.DataFrame(
-        {"sample": role, "role": role, "label": np.where(reference, labels, ""),
-         "cell_key": data.obs_names},
-        index=data.obs_names,
-    )  # fmt: skip
+    labels, cells = data.obs["label"].to_numpy(dtype=str), cells_of(data, reference)
+    trained = trained_cells(data, reference)
+    held = np.flatnonzero(reference & ~trained)
     points, space = project(data, ~trained, seed)
     denoised, prior, latents = denoise_with(points, cells, space, DEFAULTS, seed)
     asked = np.concatenate([held, np.flatnonzero(~reference)])
@@ -108,8 +100,7 @@ def rows_of(data: ad.AnnData, reference: np.ndarray, seed: int) -> Rows:
     truth = data.obs["label"].to_numpy(dtype=str)[~reference]
     for voter, (predictions, _) in tables.items():
         best = predictions["predicted"].to_numpy(dtype=str)
-        macro = f1_score(truth, best, average="macro", labels=np.unique(truth), zero_division=0)
-        yield {"voter": voter, "accuracy": (best == truth).mean(), "macro_f1": macro}
+        yield {"voter": voter, **right_labels(truth, best)}
 
 
 def main() -> None:

@@ -23,8 +23,7 @@ from dice_atlas.transfer.level_calls import call_at_levels
 from dice_atlas.transfer.levels import Levels
 from dice_atlas.transfer.relations import relate
 from dice_atlas.transfer.settings import CallSettings, LevelSettings
-from sklearn.metrics import f1_score
-from transfer import ANNOTATE, OUT
+from transfer import ANNOTATE, OUT, right_labels
 
 CELLTYPIST_CELLS = Path(__file__).with_name("celltypist_cells.py")
 # The coarser label of each label.
@@ -82,10 +81,8 @@ def celltypist_row(python: str, data, reference: np.ndarray, seed: int) -> dict:
         found = pd.read_csv(made, sep="\t", dtype={"label": str}, keep_default_na=False)
     truth = data.obs["label"].to_numpy(dtype=str)[~reference]
     best = found["label"].to_numpy(dtype=str)
-    macro = f1_score(truth, best, average="macro", labels=np.unique(truth), zero_division=0)
     seconds = float(found["cpu_seconds"].iloc[0])
-    return {"cells": len(truth), "accuracy": (best == truth).mean(), "macro_f1": macro,
-            "cpu_seconds": seconds}  # fmt: skip
+    return {"cells": len(truth), **right_labels(truth, best), "cpu_seconds": seconds}
 
 
 def known_rows(name: str) -> set[tuple[str, int]]:

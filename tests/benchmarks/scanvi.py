@@ -9,10 +9,9 @@ annotation_scanvi.tsv: accuracy and macro F1 of the query's labels, by set and s
 import argparse
 from pathlib import Path
 
-import numpy as np
 from annotation import append
 from dice_atlas.tables import read_part
-from sklearn.metrics import f1_score
+from transfer import right_labels
 
 
 def main() -> None:
@@ -24,11 +23,8 @@ def main() -> None:
             cells = read_part(path, "obs")
             query = (cells["role"] == "query").to_numpy()
             truth, found = (cells[name].to_numpy(dtype=str)[query] for name in ("label", "scanvi"))
-            macro = f1_score(
-                truth, found, average="macro", labels=np.unique(truth), zero_division=0
-            )
             row = {"set": path.parts[-5], "seed": int(path.parts[-3]), "cells": len(truth),
-                   "accuracy": (truth == found).mean(), "macro_f1": macro}  # fmt: skip
+                   **right_labels(truth, found)}  # fmt: skip
             append("annotation_scanvi", [row])
             print(row)
 

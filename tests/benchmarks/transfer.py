@@ -32,6 +32,7 @@ import scipy.sparse as sp
 import yaml
 from dice_atlas.features.variable_genes import variable_genes
 from dice_atlas.holdout import calibration_cells
+from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.settings import (
     validate_config,
 )
@@ -44,7 +45,7 @@ from dice_atlas.transfer.search import find
 from dice_atlas.transfer.settings import AnchorSettings, CallSettings, WeightSettings
 from dice_atlas.transfer.spaces import EmbeddingSpace, ExpressionSpace, Space
 from held_out import SETS, denoise, project, read, split
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "oracle"))
@@ -86,28 +87,19 @@ def spaces_of(
     and of the prior as in the workflow. In "dice", and in "pca, own genes" if it is asked for, they
     choose no genes either.
     """
-    counts, labels = sp.csr_matrix(data.X), data.obs["label"].to_numpy(dtype=str)
+    counts = sp.csr_matrix(data.X)
     totals = np.asarray(counts.sum(axis=1)).ravel()
     order, _ = variable_genes(counts[reference], nfeatures)
     expression = log_normalize(counts[:, order], totals)
     yield "pca", ExpressionSpace(expression, reduction, seed=seed), None
-    rows = np.flatnonzero(reference)
-    trained = reference.copy()
-    trained[rows[calibration_cells(data.obs_names[rows], labels[rows])]] = False
+    trained = trained_cells(data, reference)
     if own_genes:
         # What it owes to held-out cells that help to choose the genes, as they do in the workflow.
         order, _ = variable_genes(counts[trained], nfeatures)
         expression = log_normalize(counts[:, order], totals)
         yield "pca, own genes", ExpressionSpace(expression, reduction, seed=seed), None
     latents, space = project(data, ~trained, seed)
-    cells = pd.DataFrame(
-        {
-            "role": np.where(reference, "reference", "query"),
-            "label": np.where(reference, labels, ""),
-        },
-        index=data.obs_names,
-    )
-    denoised = denoise(latents, cells, space, DEFAULTS, seed)
+    denoised = denoise(latents, cells_of(data, reference), space, DEFAULTS, seed)
     best = space.genes[top_dim_features(space.loadings, ANNOTATE["max.features"])]
     expression = log_normalize(counts[:, data.var_names.get_indexer(best)], totals)
     embedding = np.asarray(denoised.obsm["X_dice"], dtype=np.float64)
@@ -118,16 +110,34 @@ def spaces_of(
     )
 
 
+def trained_cells(data: ad.AnnData, reference: np.ndarray) -> np.ndarray:
+    """Which cells of the reference (mask) are not held out to calibrate."""
+    rows, labels = np.flatnonzero(reference), data.obs["label"].to_numpy(dtype=str)
+    trained = reference.copy()
+    trained[rows[calibration_cells(data.obs_names[rows], labels[rows])]] = False
+    return trained
+
+
+def cells_of(data: ad.AnnData, reference: np.ndarray) -> pd.DataFrame:
+    """`sample`, `role`, `label` and `cell_key` of all cells; no label of the query."""
+    role, names = np.where(reference, "reference", "query"), data.obs_names
+    label = np.where(reference, data.obs["label"], "")
+    return pd.DataFrame(
+        {"sample": role, "role": role, "label": label, "cell_key": names}, index=names
+    )
+
+
+def right_labels(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """Accuracy and macro F1 of labels, over those of the truth."""
+    scores = classification_scores(truth, found)
+    return {name: scores[name].value for name in ("accuracy", "macro_f1")}
+
+
 def calls_of(
     space: Space, data: ad.AnnData, reference: np.ndarray, outside_below: float | None = None
 ) -> pd.DataFrame:
     """calls.tsv.gz of the query cells, through the rules' own functions."""
-    role = np.where(reference, "reference", "query")
-    label = np.where(reference, data.obs["label"], "")
-    names = data.obs_names
-    cells = pd.DataFrame(
-        {"sample": role, "role": role, "label": label, "cell_key": names}, index=names
-    )
+    cells = cells_of(data, reference)
     weighing, called = WeightSettings.from_config(ANNOTATE), CallSettings.from_config(ANNOTATE)
     # Of one voter at a time, as in Seurat: annotation.py has the risk and the consensus.
     called = replace(called, unassigned_below=0.5)
@@ -162,9 +172,7 @@ def pairs(options: argparse.Namespace) -> dict[str, pd.DataFrame]:
             given = own["prediction_set"].str.split("|")
             rows.append(
                 {"pair": name, "method": f"ours, space {space_name}",
-                 "accuracy": (found == truth).mean(),
-                 "macro_f1": f1_score(truth, found, average="macro", labels=np.unique(truth),
-                                      zero_division=0),
+                 **right_labels(truth, found),
                  "coverage": np.mean([t in labels for t, labels in zip(truth, given, strict=True)]),
                  **flagged("p_below_{}", own["p_reference"].to_numpy())}
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Exact neighbours against a k-d tree and by hand, with ties and duplicates."""
+"""Exact neighbours against a k-d tree and by hand, with ties and duplicates; approximate ones."""
 
 import numpy as np
 import pytest

@@ -34,6 +34,7 @@ class InvertedLists:
         m = len(self.centers)
         self.near, _ = nearest(self.centers, self.centers, m)
         self.members = by_list(nearest(points, self.centers, 1)[0][:, 0], m)
+        self.sizes = np.array([len(rows) for rows in self.members])
 
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions (m x k) and distances of about the `k` nearest points of each query.
@@ -56,9 +57,10 @@ class InvertedLists:
 
     def around(self, number: int, least: int) -> np.ndarray:
         """Positions, rising, of the points of the lists around a list; `least` at the least."""
-        lists = [self.members[other] for other in self.near[number]]
-        enough = int(np.searchsorted(np.cumsum([len(rows) for rows in lists]), least)) + 1
-        return np.sort(np.concatenate(lists[: max(PROBES, enough)]))
+        near = self.near[number]
+        enough = int(np.searchsorted(np.cumsum(self.sizes[near]), least)) + 1
+        chosen = near[: max(PROBES, enough)]
+        return np.sort(np.concatenate([self.members[other] for other in chosen]))
 
 
 def centers_of(points: np.ndarray, number: int) -> np.ndarray:
