@@ -130,7 +130,7 @@ def one_seed(seed: int, gibbs: bool) -> list[dict]:
             chains = gibbs_samples(paper, likelihood, cells, rho, 10, seed)
             found["DICE gibbs"] = chains.mean(dim=0).numpy()
         for method, embedding in found.items():
-            scores = label_scores(embedding, component.astype(str), seed)
+            scores = label_scores(embedding, component.astype(str))
             rows.append(
                 {
                     "seed": seed, "setup": setup, "method": method,

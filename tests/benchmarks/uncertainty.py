@@ -53,12 +53,12 @@ def sweep(prior, origin: np.ndarray, rng: np.random.Generator, seed: int) -> lis
     component = rng.integers(0, 2, QUERY)
     u = latents(component, rng, False)
     labels, rows = component.astype(str), []
-    base = label_scores(u - origin, labels, seed)
+    base = label_scores(u - origin, labels)
     for s in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 13.0):
         with torch.inference_mode():
             mean = prior.mean(torch.from_numpy(u.astype(np.float32)), s).numpy()
         for method, embedding in (("DICE exact", mean), ("Bayes", bayes_mean(u, s))):
-            scores = label_scores(embedding - origin, labels, seed)
+            scores = label_scores(embedding - origin, labels)
             gains = {n: scores[n].value - base[n].value for n in ("silhouette", "clisi")}
             rows.append({"seed": seed, "rho": s, "method": method, **gains})
     return rows

@@ -10,13 +10,14 @@ from dice_atlas.metrics.knn_accuracy import knn_accuracy
 from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest, perplexity_weights
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
-from dice_atlas.metrics.silhouette import mean_silhouette
+from dice_atlas.metrics.silhouette import mean_silhouette, silhouette_values
 from dice_atlas.numerics import neighbors
 from dice_atlas.scoring.groups import cluster_scores, label_scores, mixing_scores, transfer_scores
 from dice_atlas.scoring.partitions import query_partition
 from factories import CLUSTER, blobs
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
+from sklearn.metrics import silhouette_samples
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
     obs = pd.DataFrame({"role": ["reference", "query"] * 150, "batch": "A"})
 
     def notes():
-        scores = label_scores(points, labels, 0) | mixing_scores(points, obs)
+        scores = label_scores(points, labels) | mixing_scores(points, obs)
         scores |= cluster_scores(labels, query_partition(points, CLUSTER, 0)[0])
         scores |= knn_accuracy(points, labels, points[:20], labels[:20])
         return {name: score.note for name, score in scores.items()}
@@ -44,28 +45,29 @@ def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
         assert note == "; ".join(filter(None, (exact[name], added)))
 
 
-def test_silhouette_by_its_definition(mixed):
-    points, labels = mixed
-    distances = cdist(points, points, metric="cosine")
-    values = []
-    for i, label in enumerate(labels):
-        same = (labels == label) & (np.arange(len(labels)) != i)
-        a = distances[i, same].mean()
-        b = min(distances[i, labels == other].mean() for other in set(labels) - {label})
-        values.append((b - a) / max(a, b))
-    assert mean_silhouette(points, labels, 0).value == pytest.approx(np.mean(values), abs=1e-5)
+def test_silhouettes_are_scikit_learns(mixed):
+    points, labels = mixed[0].astype(float), mixed[1].copy()
+    expected = silhouette_samples(points, labels, metric="cosine")
+    np.testing.assert_allclose(silhouette_values(points, labels), expected, atol=1e-12)
+    assert mean_silhouette(points, labels).value == pytest.approx(expected.mean())
+    # A class of one cell, a cell at the origin, and duplicates.
+    labels[0], points[1], points[2:5] = 9, 0, points[2]
+    expected = silhouette_samples(points, labels, metric="cosine")
+    np.testing.assert_allclose(silhouette_values(points, labels), expected, atol=1e-12)
+
+
+def test_silhouettes_of_equal_cells_are_zero():
+    points = np.ones((6, 3)) / 3
+    np.testing.assert_array_equal(silhouette_values(points, [0, 0, 0, 1, 1, 1]), 0)
 
 
 def test_silhouette_says_when_it_has_no_value(mixed):
     points, labels = mixed
-    assert mean_silhouette(points, np.zeros(300), 0).note == "one class only"
-    assert np.isnan(mean_silhouette(points[:3], np.arange(3), 0).value)
+    assert mean_silhouette(points, np.zeros(300)).note == "one class only"
+    assert np.isnan(mean_silhouette(points[:3], np.arange(3)).value)
     few = labels.copy()
     few[0] = 9
-    assert "1 class(es) of one cell" in mean_silhouette(points, few, 0).note
-    drawn = mean_silhouette(points, labels, 0, max_cells=150)
-    assert "150 cells drawn" in drawn.note
-    assert drawn.value == pytest.approx(mean_silhouette(points, labels, 0).value, abs=0.1)
+    assert "1 class(es) of one cell" in mean_silhouette(points, few).note
 
 
 @pytest.mark.parametrize("perplexity", [5, 30])

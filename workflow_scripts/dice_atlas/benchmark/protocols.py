@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score, silhouette_samples
+from sklearn.metrics import roc_auc_score
 
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
@@ -22,7 +22,7 @@ from dice_atlas.clustering.umap import embed_umap
 from dice_atlas.metrics.knn_accuracy import N_NEIGHBORS
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.score import Score
-from dice_atlas.metrics.silhouette import mean_silhouette
+from dice_atlas.metrics.silhouette import mean_silhouette, silhouette_values
 from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.scoring.groups import label_scores
 
@@ -59,8 +59,8 @@ def blind_scores(
     curve = curve.merge(
         scan.table[["resolution", "stability", "silhouette", "chosen"]], on="resolution"
     )
-    scores = whole_scores(embedding, truth, scan.chosen, curve, seed)
-    scores["silhouette_centred"] = mean_silhouette(embedding - embedding.mean(0), truth, seed)
+    scores = whole_scores(embedding, truth, scan.chosen, curve)
+    scores["silhouette_centred"] = mean_silhouette(embedding - embedding.mean(0), truth)
     return scores, curve, scan.chosen
 
 
@@ -79,15 +79,15 @@ def paper_scores(
     best = curve.iloc[int(curve["ari"].to_numpy().argmax())]
     curve["chosen"] = curve["resolution"] == best["resolution"]
     clusters = partitions[best["resolution"]].to_numpy()
-    return whole_scores(layout, truth, clusters, curve, seed), curve, layout
+    return whole_scores(layout, truth, clusters, curve), curve, layout
 
 
 def whole_scores(
-    place: np.ndarray, truth: np.ndarray, clusters: np.ndarray, curve: pd.DataFrame, seed: int
+    place: np.ndarray, truth: np.ndarray, clusters: np.ndarray, curve: pd.DataFrame
 ) -> dict[str, Score]:
     """Scores of the labels in an embedding or UMAP, and of the clusters chosen on its curve."""
     best = curve[curve["chosen"]].iloc[0]
-    scores = label_scores(place, truth, seed) | partition_agreement(truth, clusters)
+    scores = label_scores(place, truth) | partition_agreement(truth, clusters)
     scores["n_clusters"] = Score(float(best["n_clusters"]), f"resolution {best['resolution']:g}")
     return scores
 
@@ -115,7 +115,7 @@ def type_scores(
         cells' nearest other cells.
     """
     own = truth == label
-    silhouette = silhouette_samples(embedding, truth, metric="cosine")[own].mean()
+    silhouette = silhouette_values(embedding, truth)[own].mean()
     overlap = [
         2 * (own & (clusters == c)).sum() / (own.sum() + (clusters == c).sum())
         for c in np.unique(clusters)

@@ -25,7 +25,6 @@ MAX_SUBSAMPLE = 5_000
 TOLERANCE = 0.1
 # ... and if nothing reaches this, one cluster is a better answer than several arbitrary ones.
 MIN_STABILITY = 0.5
-MAX_SILHOUETTE = 10_000
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ def scan_resolutions(
     embedding = np.asarray(graph.obsm[key])
     partitions = leiden_clusters(graph, resolutions, seed, flavor)
     stability = subsample_stability(embedding, partitions, settings.n_neighbors, seed, flavor, sd)
-    silhouette = [mean_silhouette(embedding, partitions[r], seed, MAX_SILHOUETTE).value
-                  for r in resolutions]  # fmt: skip
+    silhouette = [mean_silhouette(embedding, partitions[r]).value for r in resolutions]
     table = pd.DataFrame(
         {
             "resolution": resolutions,

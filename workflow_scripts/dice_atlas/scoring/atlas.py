@@ -136,7 +136,7 @@ def embedding_rows(
     for name, embedding in cells.embeddings.items():
         if len(query):
             truth, own = cells.truth[query], partitions[name]
-            scores = label_scores(embedding[query], truth, seed)
+            scores = label_scores(embedding[query], truth)
             scores |= cluster_scores(truth, own.alone)
             if own.both is not None:
                 near, of_near = embedding[labelled], labels[labelled]
@@ -146,7 +146,7 @@ def embedding_rows(
                 scores |= noted(found, note_of(both, labels))
             yield "query", name, len(query), noted(scores, of_query)
         if len(labelled):
-            scores = label_scores(embedding[labelled], labels[labelled], seed)
+            scores = label_scores(embedding[labelled], labels[labelled])
             yield "reference", name, len(labelled), noted(scores, of_labelled)
         scores = mixing_scores(embedding[every], cells.obs.iloc[every])
         yield "all", name, len(every), noted(scores, of_all)

@@ -15,10 +15,10 @@ from dice_atlas.numerics.neighbors import search_note
 from dice_atlas.scoring.partitions import MIN_CLUSTERED, Partition
 
 
-def label_scores(embedding: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Score]:
+def label_scores(embedding: np.ndarray, labels: np.ndarray) -> dict[str, Score]:
     """How well labels hold together in an embedding."""
     return {
-        "silhouette": mean_silhouette(embedding, labels, seed),
+        "silhouette": mean_silhouette(embedding, labels),
         "clisi": mean_lisi(embedding, {"label": labels})["label"],
         "clisi_nn9": mean_lisi_nearest(embedding, labels),
     }
