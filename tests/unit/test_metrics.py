@@ -7,7 +7,12 @@ import pytest
 from dice_atlas.metrics.calibration import expected_calibration_error, reliability_curve
 from dice_atlas.metrics.classification import classification_scores
 from dice_atlas.metrics.knn_accuracy import knn_accuracy
-from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest, perplexity_weights
+from dice_atlas.metrics.lisi import (
+    Surroundings,
+    mean_lisi,
+    mean_lisi_nearest,
+    perplexity_weights,
+)
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.silhouette import mean_silhouette, silhouette_values
@@ -77,7 +82,7 @@ def test_lisi_is_harmonypys(mixed, perplexity):
     theirs = harmonypy.compute_lisi(
         points, pd.DataFrame({"label": labels, "batch": batch}), ["label", "batch"], perplexity
     ).mean(axis=0)
-    ours = mean_lisi(points, {"label": labels, "batch": batch}, perplexity)
+    ours = mean_lisi(Surroundings.of(points), {"label": labels, "batch": batch}, perplexity)
     assert ours["label"].value == pytest.approx(theirs[0], rel=1e-9)
     assert ours["batch"].value == pytest.approx(theirs[1], rel=1e-9)
     assert ours["label"].note == ""
@@ -85,10 +90,10 @@ def test_lisi_is_harmonypys(mixed, perplexity):
 
 def test_lisi_with_few_cells_lowers_the_perplexity():
     points = np.random.default_rng(0).normal(size=(31, 3))
-    found = mean_lisi(points, {"a": np.arange(31) % 2})["a"]
+    found = mean_lisi(Surroundings.of(points), {"a": np.arange(31) % 2})["a"]
     assert found.note.startswith("perplexity 10: 31 cells")
     assert 1 < found.value <= 2
-    assert np.isnan(mean_lisi(points[:3], {"a": np.arange(3)})["a"].value)
+    assert np.isnan(mean_lisi(Surroundings.of(points[:3]), {"a": np.arange(3)})["a"].value)
 
 
 def test_weights_have_the_perplexity():
@@ -109,9 +114,12 @@ def test_nearest_lisi_by_a_loop_over_the_definition(mixed):
         near = labels[np.argsort(row)[:9]]
         shares = np.array([(near == label).mean() for label in set(labels)])
         values.append(1 / (shares**2).sum())
-    assert mean_lisi_nearest(points, labels).value == pytest.approx(np.mean(values))
-    assert mean_lisi_nearest(points[:5], labels[:5]).note.startswith("4 neighbours")
-    assert mean_lisi_nearest(points, np.zeros(300)).value == pytest.approx(1.0)
+    near = Surroundings.of(points)
+    assert mean_lisi_nearest(near, labels).value == pytest.approx(np.mean(values))
+    assert mean_lisi_nearest(Surroundings.of(points[:5]), labels[:5]).note.startswith("4 neighbours")
+    assert mean_lisi_nearest(near, np.zeros(300)).value == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="91 neighbours asked for, 90 are known"):
+        mean_lisi_nearest(near, labels, 91)
 
 
 def test_partition_scores_in_closed_form():

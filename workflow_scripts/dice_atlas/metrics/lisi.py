@@ -6,6 +6,7 @@ took 14 s for 12,000 cells; here the neighbours are found once for all columns.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,18 +19,45 @@ MAX_BISECTIONS = 50
 TOLERANCE = 1e-5
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """The nearest others of each cell, found once for several indices.
+
+    Attributes
+    ----------
+    index, distance : cells x k, nearest first.
+    note : that they are approximate, or "".
+    """
+
+    index: np.ndarray
+    distance: np.ndarray
+    note: str
+
+    @classmethod
+    def of(cls, embedding: np.ndarray, k: int = round(3 * PERPLEXITY)) -> "Surroundings":
+        """In an embedding, cells x d; all others where there are fewer than `k`."""
+        among = Neighbors(np.asarray(embedding, float))
+        return cls(*among.nearest_others(min(k, len(embedding) - 1)), among.note)
+
+    def nearest(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and distances (cells x k) of the `k` nearest; ValueError: fewer are known."""
+        if k > self.index.shape[1]:
+            raise ValueError(f"{k} neighbours asked for, {self.index.shape[1]} are known")
+        return self.index[:, :k], self.distance[:, :k]
+
+
 def mean_lisi(
-    embedding: np.ndarray, columns: Mapping[str, np.ndarray], perplexity: float = PERPLEXITY
+    near: Surroundings, columns: Mapping[str, np.ndarray], perplexity: float = PERPLEXITY
 ) -> dict[str, Score]:
     """Mean LISI of each label column with Gaussian-like weights of a given perplexity.
 
     Parameters
     ----------
-    embedding : cells x k.
+    near : three times as many as the perplexity.
     columns : labels (one per cell) by name.
     perplexity : effective number of neighbours; (cells - 1) / 3 where there are too few cells.
     """
-    n_cells = len(embedding)
+    n_cells = len(near.index)
     note = ""
     if (n_cells - 1) / 3 < perplexity:
         perplexity = (n_cells - 1) / 3
@@ -38,39 +66,37 @@ def mean_lisi(
     if perplexity <= 1:
         return {name: undefined(f"{n_cells} cells are too few") for name in columns}
     k = min(n_cells - 1, round(3 * perplexity))
-    among = Neighbors(np.asarray(embedding, float))
-    indices, distances = among.nearest_others(k)
+    indices, distances = near.nearest(k)
     weights = perplexity_weights(distances, perplexity)
     return {
         name: Score(
-            float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note or among.note
+            float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note or near.note
         )
         for name, labels in columns.items()
     }
 
 
-def mean_lisi_nearest(embedding: np.ndarray, labels: np.ndarray, n: int = NEAREST) -> Score:
+def mean_lisi_nearest(near: Surroundings, labels: np.ndarray, n: int = NEAREST) -> Score:
     """Mean over cells of 1 / sum_c p_c^2, p_c = share of label c among the `n` nearest others.
 
     The variant of the DICE paper's code.
 
     Parameters
     ----------
-    embedding : cells x k.
+    near : so many or more.
     labels : one per cell.
     n : fewer where there are too few cells.
     """
     note = ""
-    if len(embedding) - 1 < n:
-        n = len(embedding) - 1
+    if len(near.index) - 1 < n:
+        n = len(near.index) - 1
         note = f"{n} neighbours: {n + 1} cells are too few for more"
     if n < 1:
         return undefined("one cell only")
-    among = Neighbors(np.asarray(embedding, float))
-    indices, _ = among.nearest_others(n)
+    indices, _ = near.nearest(n)
     weights = np.full(indices.shape, 1.0 / n)
     value = float(inverse_simpson(np.asarray(labels)[indices], weights).mean())
-    return Score(value, note or among.note)
+    return Score(value, note or near.note)
 
 
 def inverse_simpson(neighbor_labels: np.ndarray, weights: np.ndarray) -> np.ndarray:

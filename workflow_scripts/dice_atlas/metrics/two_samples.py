@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from dice_atlas.metrics.lisi import mean_lisi_nearest
+from dice_atlas.metrics.lisi import Surroundings, mean_lisi_nearest
 from dice_atlas.numerics.blocks import row_slices
 from dice_atlas.numerics.neighbors import Neighbors
 
@@ -141,4 +141,5 @@ def mixing(first: np.ndarray, second: np.ndarray, k: int = 30) -> float:
     k : all other cells where there are fewer.
     """
     is_second = np.repeat([0, 1], [len(first), len(second)])
-    return mean_lisi_nearest(np.vstack([first, second]), is_second, k).value
+    near = Surroundings.of(np.vstack([first, second]), k)
+    return mean_lisi_nearest(near, is_second, k).value

@@ -6,7 +6,7 @@ import pandas as pd
 from dice_atlas.clustering.resolution import reference_agreement
 from dice_atlas.metrics.calibration import expected_calibration_error
 from dice_atlas.metrics.classification import classification_scores
-from dice_atlas.metrics.lisi import mean_lisi, mean_lisi_nearest
+from dice_atlas.metrics.lisi import Surroundings, mean_lisi, mean_lisi_nearest
 from dice_atlas.metrics.partition import partition_agreement
 from dice_atlas.metrics.prediction_sets import prediction_set_scores
 from dice_atlas.metrics.score import Score, noted, undefined
@@ -17,10 +17,11 @@ from dice_atlas.scoring.partitions import MIN_CLUSTERED, Partition
 
 def label_scores(embedding: np.ndarray, labels: np.ndarray) -> dict[str, Score]:
     """How well labels hold together in an embedding."""
+    near = Surroundings.of(embedding)
     return {
         "silhouette": mean_silhouette(embedding, labels),
-        "clisi": mean_lisi(embedding, {"label": labels})["label"],
-        "clisi_nn9": mean_lisi_nearest(embedding, labels),
+        "clisi": mean_lisi(near, {"label": labels})["label"],
+        "clisi_nn9": mean_lisi_nearest(near, labels),
     }
 
 
@@ -72,7 +73,7 @@ def mixing_scores(embedding: np.ndarray, obs: pd.DataFrame) -> dict[str, Score]:
             several[f"ilisi_{column}"] = obs[column].to_numpy()
         else:
             scores[f"ilisi_{column}"] = undefined(f"one {column} only")
-    return (mean_lisi(embedding, several) if several else {}) | scores
+    return (mean_lisi(Surroundings.of(embedding), several) if several else {}) | scores
 
 
 def transfer_scores(
