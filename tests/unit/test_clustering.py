@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+from dice_atlas.clustering import settings as cluster_settings
 from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters, names_by_size
 from dice_atlas.clustering.markers import COLUMNS, rank_markers
@@ -81,6 +82,16 @@ def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flav
     assert len(np.unique(scan.chosen)) == 6
     # At 8.0 blobs are cut to pieces, and cut differently in every subsample.
     assert scan.table["stability"].iloc[-1] < scan.table["stability"].max()
+
+
+def test_subsamples_are_clustered_by_the_package_of_all_cells(six_blobs, monkeypatch):
+    graph = neighbor_graph(six_blobs[0], 15, 0, key="X")
+    monkeypatch.setattr(cluster_settings, "MANY_CELLS", graph.n_obs)
+    of_many, by_igraph, by_leidenalg = (
+        scan_resolutions(graph, "X", leiden([8.0], flavor), 0).table["stability"].item()
+        for flavor in ("auto", "igraph", "leidenalg")
+    )
+    assert of_many == by_igraph != by_leidenalg
 
 
 @pytest.mark.parametrize("resolution", [0.4, 2.0])

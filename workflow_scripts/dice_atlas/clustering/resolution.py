@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from dice_atlas.clustering.graph import embedding_of, neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
-from dice_atlas.clustering.settings import ClusterSettings
+from dice_atlas.clustering.settings import ClusterSettings, leiden_package
 from dice_atlas.errors import InputError
 from dice_atlas.metrics.silhouette import mean_silhouette
 from dice_atlas.names import EMBEDDINGS, RESOLUTION
@@ -88,7 +88,9 @@ def scan_resolutions(
     labels : of the reference cells, "" for all others; None: there are none.
     """
     asked = [settings.choose] if isinstance(settings.choose, (int, float)) else []
-    resolutions, flavor = sorted({*settings.resolutions, *asked}), settings.flavor
+    resolutions = sorted({*settings.resolutions, *asked})
+    # The subsamples, which are smaller, are clustered by the same package.
+    flavor = leiden_package(settings.flavor, graph.n_obs)
     embedding = np.asarray(graph.obsm[key])
     partitions = leiden_clusters(graph, resolutions, seed, flavor)
     stability = subsample_stability(embedding, partitions, settings.n_neighbors, seed, flavor, sd)
