@@ -14,6 +14,11 @@ from update_benchmarks import markdown, named, rewrite
 DOCS = Path(__file__).resolve().parent
 PAGE, FOLDER = DOCS / "annotation-benchmark.md", DOCS / "benchmarks"
 VOTERS = ["pca", "dice", "linear", "consensus"]
+# Rules that label cells.
+LABELLING = (
+    "find_anchors", "transfer_labels", "vote_linear", "combine_voters", "call_labels",
+    "estimate_shift", "explain_labels",
+)  # fmt: skip
 # Sets of two studies; the others are parts of one.
 ACROSS = ("4k-3k", "4k-zheng", "zheng-3k", "donors", "panc8", "cel-drop")
 
@@ -296,6 +301,24 @@ def markers_missing(table: pd.DataFrame) -> str:
 
 
 # Blocks of the page: the file in docs/benchmarks and what is made of it.
+def costs() -> str:
+    """CPU seconds and memory of the rules that label cells, from the tables of docs/scale.md."""
+    tables = {
+        n: pd.read_csv(DOCS / f"scale/{n}.tsv", sep="\t").set_index("rule") for n in (10_000, 100_000)
+    }
+    rows = []
+    for rule in LABELLING:
+        row = [f"`{rule}`", int(tables[100_000].loc[rule, "jobs"])]
+        for table in tables.values():
+            row += [f"{table.loc[rule, name]:,.0f}" for name in ("cpu_seconds", "mib_largest")]
+        rows.append(row)
+    sums = [f"{t.loc[list(LABELLING), 'cpu_seconds'].sum():,.0f}" for t in tables.values()]
+    most = [f"{t.loc[list(LABELLING), 'mib_largest'].max():,.0f}" for t in tables.values()]
+    rows.append(["all", "", sums[0], most[0], sums[1], most[1]])
+    head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB")]
+    return markdown(["rule", "jobs", *head], rows)
+
+
 BLOCKS = {
     "verdict": ("annotation", verdict),
     "labels": ("annotation", labels), "sets": ("annotation", sets),
@@ -312,7 +335,8 @@ BLOCKS = {
 
 def main() -> None:
     """Rewrite the page in place."""
-    rewrite(PAGE, {block: make(read(name)) for block, (name, make) in BLOCKS.items()})
+    blocks = {block: make(read(name)) for block, (name, make) in BLOCKS.items()}
+    rewrite(PAGE, blocks | {"costs": costs()})
 
 
 if __name__ == "__main__":
