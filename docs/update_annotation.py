@@ -304,7 +304,8 @@ def markers_missing(table: pd.DataFrame) -> str:
 def costs() -> str:
     """CPU seconds and memory of the rules that label cells, from the tables of docs/scale.md."""
     tables = {
-        n: pd.read_csv(DOCS / f"scale/{n}.tsv", sep="\t").set_index("rule") for n in (10_000, 100_000)
+        n: pd.read_csv(DOCS / f"scale/{n}.tsv", sep="\t").set_index("rule")
+        for n in (10_000, 100_000)
     }
     rows = []
     for rule in LABELLING:

@@ -48,7 +48,9 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
 
 def growth(tables: dict[int, pd.DataFrame], rule: str) -> str:
     """CPU seconds of a rule at the largest number of cells by those at the smallest."""
-    ends = [tables[n].set_index("rule")["cpu_seconds"].get(rule) for n in (min(tables), max(tables))]
+    ends = [
+        tables[n].set_index("rule")["cpu_seconds"].get(rule) for n in (min(tables), max(tables))
+    ]
     return f"{ends[1] / ends[0]:.1f}" if all(ends) else ""
 
 

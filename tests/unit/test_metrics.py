@@ -116,7 +116,9 @@ def test_nearest_lisi_by_a_loop_over_the_definition(mixed):
         values.append(1 / (shares**2).sum())
     near = Surroundings.of(points)
     assert mean_lisi_nearest(near, labels).value == pytest.approx(np.mean(values))
-    assert mean_lisi_nearest(Surroundings.of(points[:5]), labels[:5]).note.startswith("4 neighbours")
+    assert mean_lisi_nearest(Surroundings.of(points[:5]), labels[:5]).note.startswith(
+        "4 neighbours"
+    )
     assert mean_lisi_nearest(near, np.zeros(300)).value == pytest.approx(1.0)
     with pytest.raises(ValueError, match="91 neighbours asked for, 90 are known"):
         mean_lisi_nearest(near, labels, 91)
