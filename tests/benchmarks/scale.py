@@ -24,6 +24,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from dice_atlas.names import RESOLUTION
 from dice_atlas.tables import read_part
 from runs import ROOT, run_workflow
 from sklearn.metrics import adjusted_rand_score
@@ -167,6 +168,10 @@ def agreement(exact: Path, approximate: Path) -> pd.DataFrame:
     gap = (one["cell_type_score"] - other["cell_type_score"]).abs()
     rows.append(("cell_type_score: mean absolute difference", gap[query].mean()))
     rows.append(("clusters: ARI", adjusted_rand_score(one["cluster"], other["cluster"])))
+    scan = pd.read_csv(exact / "clusters/resolutions.tsv", sep="\t")
+    column = f"{RESOLUTION}{scan['resolution'][scan['chosen']].item():g}"
+    same = adjusted_rand_score(one[column], other[column])
+    rows.append(("clusters at the exact run's resolution: ARI", same))
     metrics = [
         pd.read_csv(path / "metrics.tsv", sep="\t").set_index(["cells", "embedding", "metric"])
         for path in (exact, approximate)
