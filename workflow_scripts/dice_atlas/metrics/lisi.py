@@ -69,9 +69,7 @@ def mean_lisi(
     indices, distances = near.nearest(k)
     weights = perplexity_weights(distances, perplexity)
     return {
-        name: Score(
-            float(inverse_simpson(np.asarray(labels)[indices], weights).mean()), note or near.note
-        )
+        name: Score(float(inverse_simpson(labels, indices, weights).mean()), note or near.note)
         for name, labels in columns.items()
     }
 
@@ -95,23 +93,23 @@ def mean_lisi_nearest(near: Surroundings, labels: np.ndarray, n: int = NEAREST) 
         return undefined("one cell only")
     indices, _ = near.nearest(n)
     weights = np.full(indices.shape, 1.0 / n)
-    value = float(inverse_simpson(np.asarray(labels)[indices], weights).mean())
+    value = float(inverse_simpson(labels, indices, weights).mean())
     return Score(value, note or near.note)
 
 
-def inverse_simpson(neighbor_labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def inverse_simpson(labels: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """1 / sum over labels of (sum of the weights of the neighbours with that label)^2.
 
     Parameters
     ----------
-    neighbor_labels, weights : cells x neighbours; weights of a cell sum to one.
+    labels : one per cell.
+    indices, weights : neighbours of each cell, cells x k; weights of a cell sum to one.
     """
-    classes, codes = np.unique(neighbor_labels, return_inverse=True)
-    codes = codes.reshape(neighbor_labels.shape)
-    rows = np.broadcast_to(np.arange(len(codes))[:, None], codes.shape)
-    shares = np.zeros((len(codes), len(classes)))
-    np.add.at(shares, (rows, codes), weights)
-    return 1.0 / (shares**2).sum(axis=1)
+    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
+    places = np.arange(len(indices))[:, None] * len(classes) + codes[indices]
+    size = len(indices) * len(classes)
+    shares = np.bincount(places.ravel(), weights.ravel(), minlength=size)
+    return 1.0 / (shares.reshape(len(indices), -1) ** 2).sum(axis=1)
 
 
 def perplexity_weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
