@@ -1,7 +1,8 @@
 """Cells of any number, the whole workflow on them, and what each rule costs.
 
     python tests/benchmarks/scale.py H5AD FOLDER [--label cell_type] [--reference 20000]
-        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--config JSON] [--agreement]
+        [--samples 4] [--cells 20000] [--shards 8] [--cores 2] [--memory MIB] [--config JSON]
+        [--agreement]
 
 H5AD holds labelled raw counts. A made cell is the sum of two real cells of its type, thinned to the
 depth of one: its type is known, no two are alike, and a type is not a Gaussian. The query samples
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=20_000)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=0, help="MiB that jobs at once may ask for")
     parser.add_argument("--config", type=json.loads, default={}, help="more of it, as JSON")
     parser.add_argument("--agreement", action="store_true")
     given = parser.parse_args()
@@ -216,7 +218,8 @@ def main() -> None:
         "denoise": {"shards": given.shards},
         **given.config,
     }
-    run_workflow(folder, sheet, config, given.cores)
+    memory = ("--resources", f"mem_mb={given.memory}") if given.memory else ()
+    run_workflow(folder, sheet, config, given.cores, *memory)
     results = folder / "results/scale"
     costs = rule_costs(results / "benchmarks")
     planned = {**config, "denoise": {**config["denoise"], "shards": PLANNED_SHARDS}}
