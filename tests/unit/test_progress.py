@@ -168,9 +168,7 @@ def test_settings_that_take_long_are_in_the_guess(section, key, value, rule):
 
 def test_the_guess_is_that_of_the_benchmark():
     table = pd.read_csv(ROOT / "docs/scale/100000.tsv", sep="\t").set_index("rule")
-    # Measured when score_metrics made the query's clusters itself.
     jobs = [Planned(r, None) for r, n in table["jobs"].items() for _ in range(n)]
-    jobs += [Planned("cluster_query", None)] * 3
     minutes = guess_minutes(jobs, 100_000, 1, PACE)
     assert minutes == pytest.approx(table["cpu_seconds"].sum() / 60, rel=0.15)
     assert set(SHARED) < set(SECONDS)

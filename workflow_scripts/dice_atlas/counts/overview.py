@@ -14,8 +14,8 @@ from dice_atlas.tables import common_names
 
 # CPU seconds of a whole run, and MiB of its largest job: so much for any, so much per cell. Up to
 # 100,000 cells; docs/scale.md has the measurements, a test compares them.
-START_SECONDS, SECONDS_PER_CELL = 100, 0.0105
-START_MIB, MIB_PER_CELL = 500, 0.0155
+START_SECONDS, SECONDS_PER_CELL = 100, 0.0095
+START_MIB, MIB_PER_CELL = 500, 0.006
 # Labels of fewer cells: at the default coverage, their prediction sets share a threshold, about.
 FEW_CELLS = 40
 # Genes of a sample that the others lack: beyond this share it is said.
