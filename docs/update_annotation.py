@@ -309,7 +309,7 @@ def costs() -> str:
     }
     rows = []
     for rule in LABELLING:
-        row = [f"`{rule}`", int(tables[100_000].loc[rule, "jobs"])]
+        row = [f"`{rule}`", str(tables[100_000].loc[rule, "jobs"])]
         for table in tables.values():
             row += [f"{table.loc[rule, name]:,.0f}" for name in ("cpu_seconds", "mib_largest")]
         rows.append(row)

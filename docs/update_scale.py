@@ -24,9 +24,11 @@ def neighbors(table: pd.DataFrame) -> str:
 def sizes(tables: dict[int, pd.DataFrame]) -> str:
     """CPU seconds of each rule's jobs, and memory of the largest, by number of cells.
 
-    Beside it the memory that SLURM would be asked for, and how the seconds grow from the smallest
-    number of cells to the largest.
+    Beside it the memory that SLURM would be asked for, and how the seconds grow between the two
+    largest numbers of cells.
     """
+    costs = {n: table.set_index("rule")["cpu_seconds"] for n, table in tables.items()}
+    last = sorted(tables)[-2:]
     rules = list(dict.fromkeys(rule for table in tables.values() for rule in table["rule"]))
     rows = []
     for rule in rules:
@@ -35,23 +37,17 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
             own = table[table["rule"] == rule]
             values = own[["cpu_seconds", "mib_largest", "mib_asked"]].to_numpy(dtype=float)
             row += ["" if pd.isna(v) else f"{v:,.0f}" for v in values[0]] if len(own) else [""] * 3
-        rows.append([*row, growth(tables, rule)])
+        ends = [costs[n].get(rule) for n in last]
+        rows.append([*row, f"{ends[1] / ends[0]:.1f}" if len(last) == 2 and all(ends) else ""])
     sums = [
         (t["cpu_seconds"].sum(), t["mib_largest"].max(), t["mib_asked"].max())
         for t in tables.values()
     ]
-    grown = sums[-1][0] / sums[0][0]
-    rows.append(["all", *(f"{value:,.0f}" for own in sums for value in own), f"{grown:.1f}"])
+    grown = f"{costs[last[-1]].sum() / costs[last[0]].sum():.1f}"
+    rows.append(["all", *(f"{value:,.0f}" for own in sums for value in own), grown])
     head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB", "asked")]
-    return markdown(["rule", *head, "CPU s, largest by smallest"], rows)
-
-
-def growth(tables: dict[int, pd.DataFrame], rule: str) -> str:
-    """CPU seconds of a rule at the largest number of cells by those at the smallest."""
-    ends = [
-        tables[n].set_index("rule")["cpu_seconds"].get(rule) for n in (min(tables), max(tables))
-    ]
-    return f"{ends[1] / ends[0]:.1f}" if all(ends) else ""
+    growth = " by ".join(f"{n:,}" for n in reversed(last))
+    return markdown(["rule", *head, f"CPU s, {growth}"], rows)
 
 
 def disk(table: pd.DataFrame) -> str:

@@ -25,11 +25,10 @@ from dice_atlas.metrics.score import Score
 from dice_atlas.metrics.silhouette import mean_silhouette, silhouette_values
 from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.scoring.groups import label_scores
+from dice_atlas.scoring.partitions import FLAVOR
 
 # Of the authors' script.
 PAPER_RESOLUTIONS = (*np.arange(1, 21) / 100, *np.arange(3, 21) / 10)
-# As good as leidenalg (clustering/leiden.py) in a tenth of its time.
-FLAVOR = "igraph"
 
 
 def blind_scores(
