@@ -482,6 +482,10 @@ def test_the_keyboard_reaches_the_controls_and_the_map(open_page):
 def test_nothing_runs_over_the_side(open_page, width):
     page = open_page(width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Nor do the parts of the viewer, which scroll up and down alone.
+    for part in (".controls", "#legend", "#look"):
+        over = f"document.querySelector('{part}').scrollWidth - "
+        assert page.evaluate(over + f"document.querySelector('{part}').clientWidth") <= 0, part
     tops = {name: page.locator(name).bounding_box()["y"] for name in (".answer", "#look", "#map")}
     if width == 390:
         assert tops[".answer"] < tops["#look"] < tops["#map"]
