@@ -95,11 +95,12 @@ def test_a_label_that_is_no_type_is_named(looks, label):
     assert any(text.startswith(f"Look at {label} 10: cells of the query would") for text in found)
 
 
-def test_time_and_memory_are_those_of_the_benchmark(root):
-    table = pd.read_csv(root / "docs/scale/100000.tsv", sep="\t")
-    seconds = START_SECONDS + SECONDS_PER_CELL * 100_000
-    assert seconds == pytest.approx(table["cpu_seconds"].sum(), rel=0.1)
-    mib = START_MIB + MIB_PER_CELL * 100_000
+@pytest.mark.parametrize("cells", [10_000, 100_000])
+def test_time_and_memory_are_those_of_the_benchmark(root, cells):
+    table = pd.read_csv(root / f"docs/scale/{cells}.tsv", sep="\t")
+    seconds = START_SECONDS + SECONDS_PER_CELL * cells
+    assert seconds == pytest.approx(table["cpu_seconds"].sum(), rel=0.15)
+    mib = START_MIB + MIB_PER_CELL * cells
     assert mib == pytest.approx(table["mib_largest"].max(), rel=0.1)
 
 

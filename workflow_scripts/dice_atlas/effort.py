@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and for each
-# 1,000 of the first 6,000 (`clustering.resolution` looks at no more of them many times). From the
-# demo and docs/scale/100000.tsv, which a test compares; those of exports, `vote_table`,
+from dice_atlas.clustering.settings import MANY_CELLS
+
+# CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and, where
+# leidenalg makes the clusters, for each 1,000 of the first 6,000 (`clustering.resolution` looks at
+# no more of them many times). From the demo and docs/scale/100000.tsv, which a test compares; those of exports, `vote_table`,
 # `gather_annotation`, `relate_labels` and `score_levels` are estimates.
 SECONDS: dict[str, tuple[float, float, float]] = {
     "make_demo_data": (2, 0, 0),
@@ -20,9 +22,9 @@ SECONDS: dict[str, tuple[float, float, float]] = {
     "correct_batches": (2.8, 0.1, 0),
     "fit_loadings": (2.9, 0.13, 0),
     "train_prior": (4.2, 0.02, 0),
-    "denoise_shard": (4, 1.1, 0),
+    "denoise_shard": (2.2, 1.25, 0),
     "gather_denoised": (0.8, 0.01, 0),
-    "find_anchors": (2, 0.8, 0),
+    "find_anchors": (1.5, 0.75, 0),
     "transfer_labels": (1.7, 0.08, 0),
     "gather_annotation": (1, 0.05, 0),
     "vote_linear": (7, 0.13, 0),
@@ -33,9 +35,9 @@ SECONDS: dict[str, tuple[float, float, float]] = {
     "estimate_shift": (0.7, 0.01, 0),
     "explain_labels": (1.4, 0.04, 0),
     "score_levels": (1.5, 0.02, 0),
-    "cluster_cells": (4, 0.5, 8),
-    "cluster_query": (2, 0.1, 7.5),
-    "embed_umap": (7, 1.15, 0),
+    "cluster_cells": (3, 1, 8),
+    "cluster_query": (3, 0.52, 0),
+    "embed_umap": (5, 1.15, 0),
     "rank_markers": (1.5, 0.04, 0),
     "score_metrics": (3, 1.3, 0),
     "write_atlas": (2, 0.12, 0),
@@ -123,7 +125,8 @@ def seconds_of(job: Planned, n_alike: int, cells: int, pace: Pace) -> float:
         start += TRAINING
     if job.rule == "denoise_shard" and pace.gibbs:
         rate = GIBBS
-    return start + (rate * own + capped * min(own, CAPPED)) / 1000
+    by_leidenalg = min(own, CAPPED) if own < MANY_CELLS else 0
+    return start + (rate * own + capped * by_leidenalg) / 1000
 
 
 def guess_minutes(jobs: Sequence[Planned], cells: int, cores: int | None, pace: Pace) -> float:
