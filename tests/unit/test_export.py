@@ -240,7 +240,9 @@ def test_all_that_cellxgene_lacks_is_said_at_once(atlas, without_counts, tmp_pat
     assert "donor_id of b: expected a name of the donor" in text
     assert "tissue_type of b: expected tissue, organoid" in text
     assert "seen NCBITaxon:10090, NCBITaxon:9606, expected one for all samples" in text
-    with pytest.raises(InputError, match=r"assay_ontology_term_id of every sample: expected EFO"):
+    with pytest.raises(
+        InputError, match=r"assay_ontology_term_id of every sample: expected an EFO id"
+    ):
         require_fields({"a": {}})
     with pytest.raises(InputError, match="seen an atlas without counts"):
         cellxgene.write_cellxgene(without_counts, tmp_path / "x.h5ad", "t")

@@ -88,6 +88,13 @@ def test_genes_that_a_saved_prior_needs_are_looked_for(looks, preset, genes, end
     assert [end in line for line in found] == ([True] if end else [])
 
 
+def test_a_saved_prior_without_a_reference_gives_no_labels(looks):
+    card = {"preset": "kernel", "genes": [f"G{i}" for i in range(3, 17)]}
+    told = [line for line in remarks(overview(looks[1:]), card) if "no cell gets a label" in line]
+    assert told[0].startswith("Look at the labels: no sample has any")
+    assert not [line for line in remarks(overview(looks), card) if "no cell gets" in line]
+
+
 @pytest.mark.parametrize("label", ["unlabelled", "Unknown", "NA", "doublet", "low quality"])
 def test_a_label_that_is_no_type_is_named(looks, label):
     looks[0] = look("r", "reference", range(10), ["B"] * 45 + [label] * 10)
@@ -262,4 +269,6 @@ def test_new_names_are_those_that_the_run_will_use(counts, tmp_path):
     seen = look_at_all(rows, None, {"q": truth}, {"A": "T", "odd": ""})
     assert seen.labels.to_dict()["T"] == 30
     assert seen.truth.value_counts().to_dict() == {"T": 30, "B": 20}
-    assert not [line for line in remarks(seen) if "truth" in line]
+    assert not [line for line in remarks(seen) if "truth" in line or "rename" in line]
+    seen = look_at_all(rows, None, {"q": truth}, {"A": "T", "Od": "B"})
+    assert "Look at annotate.rename: 'Od' (near: 'odd') is no label" in "\n".join(remarks(seen))

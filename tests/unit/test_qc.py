@@ -1,5 +1,7 @@
 """QC metrics and limits against scanpy and closed forms; what is removed, and why."""
 
+import re
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -164,6 +166,18 @@ def test_ribosomal_genes_are_those_of_proteins_and_their_paralogues():
     genes = pd.Index(ribosomal + others)
     found = cell_metrics(sp.identity(len(genes), format="csr"), genes, qc_settings(), "s")
     assert genes[found["percent_ribo"] == 100].tolist() == ribosomal
+
+
+def test_a_limit_that_removes_nearly_all_cells_is_named(random_sample, caplog):
+    sample = set_apart(random_sample, limits())
+    genes = np.sort(np.asarray((sample.X > 0).sum(axis=1)).ravel())
+    assess_cells(sample, limits(min_genes=int(genes[-5])), 0)
+    lost = [text for text in caplog.messages if "cells are kept" in text]
+    assert len(lost) == 1
+    assert re.search(r"\d of 300 cells are kept; \d+ fell to qc\.min_genes \(\d+\); is", lost[0])
+    caplog.clear()
+    assess_cells(sample, limits(min_genes=1), 0)
+    assert not [text for text in caplog.messages if "cells are kept" in text]
 
 
 def test_no_cell_left_says_why(random_sample):

@@ -157,6 +157,9 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
     [
         ("qc: {min_gene: 3}", "qc: unknown key 'min_gene'; did you mean 'min_genes'?"),
         ("annotat: {}", "top level: unknown key 'annotat'; did you mean 'annotate'?"),
+        ("min_genes: 3", "top level: unknown key 'min_genes'; did you mean 'qc.min_genes'?"),
+        ("risk: 0.1", "top level: unknown key 'risk'; did you mean 'annotate.risk'?"),
+        ("annotate: {resolution: 1}", "'resolution'; did you mean 'cluster.resolutions'?"),
         ("report: {zzz: 1}", "report: unknown key 'zzz'; known keys: title, n_markers, genes"),
         ("report: {max_mb: 0}", "report.max_mb: seen 0"),
         ("report: {max_cells: 10}", "report.max_cells: seen 10"),

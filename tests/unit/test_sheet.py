@@ -188,6 +188,13 @@ def test_sheets_as_spreadsheets_export_them(tmp_path, schema, monkeypatch, separ
         assert read_sheet("sheet", schema) == expected
 
 
+def test_a_slip_that_is_a_name_of_the_workflow_too_has_one_message(read):
+    with pytest.raises(InputError) as error:
+        read(f"{HEAD}\tlabel\ns1\ta\tquery\tA\tx\n")
+    assert "column label: is labels meant?" in str(error.value)
+    assert "written by the workflow" not in str(error.value)
+
+
 def test_an_empty_column_in_the_middle_is_none(read):
     header, row = "sample,,path,role,batch,,labels,,", "r1,,a.h5ad,reference,A,,kind,,"
     assert read(f"{header}\n{row}\n,,,,,,,,\n")["r1"]["labels"] == "kind"

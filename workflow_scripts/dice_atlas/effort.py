@@ -9,8 +9,8 @@ from dice_atlas.clustering.settings import MANY_CELLS
 
 # CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and, where
 # leidenalg makes the clusters, for each 1,000 of the first 6,000 (`clustering.resolution` looks at
-# no more of them many times). From the demo and docs/scale/100000.tsv, which a test compares; those of exports, `vote_table`,
-# `gather_annotation`, `relate_labels` and `score_levels` are estimates.
+# no more of them many times). From the demo and docs/scale/100000.tsv, which a test compares; those
+# of exports, `vote_table`, `gather_annotation`, `relate_labels` and `score_levels` are estimates.
 SECONDS: dict[str, tuple[float, float, float]] = {
     "make_demo_data": (2, 0, 0),
     "load_counts": (0.8, 0.13, 0),

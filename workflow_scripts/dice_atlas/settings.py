@@ -5,7 +5,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ PATHS = (
     ("benchmark", "samples"), ("benchmark", "scvi_python"), ("annotate", "parents"),
     ("annotate", "celltypist"), ("annotate", "celltypist_python"), ("annotate", "markers"),
 )  # fmt: skip
+# How alike a key of another section must be to be named, 0 to 1.
+ELSEWHERE = 0.85
 # A voter of a table is a folder and a part of a column's name.
 TABLE_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 # How YAML writes null.
@@ -60,7 +62,8 @@ def validate_config(config: dict[str, Any], schema_path: str | Path) -> dict[str
         # Keys and list positions, compared as text: a path may hold both.
         problems = validator_of(schema).iter_errors(filled)
         ordered = sorted(problems, key=lambda error: [str(part) for part in error.path])
-        messages = [describe(problem) for problem in ordered]
+        places = places_of_keys(schema)
+        messages = [describe(problem, places) for problem in ordered]
     if not messages:
         messages = conflicts(filled)
     if messages:
@@ -247,8 +250,24 @@ def require_single_keys(paths: Iterable[str | Path]) -> None:
         raise InputError("the config is not valid:\n" + bullets(problems))
 
 
-def describe(problem: ValidationError) -> str:
-    """One sentence: the key, what was seen, what is allowed."""
+def places_of_keys(schema: Mapping[str, Any], where: str = "") -> dict[str, list[str]]:
+    """Where each key may stand, as `section.key`, by the key alone."""
+    places: dict[str, list[str]] = {}
+    for name, part in schema.get("properties", {}).items():
+        place = f"{where}.{name}".lstrip(".")
+        inside = places_of_keys(part, place) if isinstance(part, Mapping) else {}
+        for key, found in [(name, [place]), *inside.items()]:
+            places[key] = [*places.get(key, []), *found]
+    return places
+
+
+def describe(problem: ValidationError, places: Mapping[str, list[str]]) -> str:
+    """One sentence: the key, what was seen, what is allowed.
+
+    Parameters
+    ----------
+    places : see `places_of_keys`.
+    """
     key = ".".join(str(part) for part in problem.absolute_path) or "top level"
     rule = problem.validator
     # jsonschema's types allow for an error whose parts are not set yet.
@@ -258,7 +277,7 @@ def describe(problem: ValidationError) -> str:
     if rule == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = [name for name in instance if name not in known]
-        return "; ".join(unknown_key(key, str(name), known) for name in unknown)
+        return "; ".join(unknown_key(key, str(name), known, places) for name in unknown)
     if rule == "required":
         missing = [name for name in required if name not in instance]
         return f"{key}: the key {', '.join(missing)} is missing"
@@ -272,13 +291,28 @@ def describe(problem: ValidationError) -> str:
     return f"{key}: seen {instance!r}, expected {allowed}"
 
 
-def unknown_key(where: str, name: str, known: list[str]) -> str:
-    """One sentence about a key that the schema does not know, with the nearest that it does."""
+def unknown_key(where: str, name: str, known: list[str], places: Mapping[str, list[str]]) -> str:
+    """One sentence about a key that is not known there, with the nearest one that is somewhere.
+
+    Parameters
+    ----------
+    known : keys of the same section.
+    places : see `places_of_keys`.
+    """
     if f"{where}.{name}" in RENAMED:
         return f"{where}: the key {name!r} is now {RENAMED[f'{where}.{name}']}"
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    far = difflib.get_close_matches(name, places, n=1, cutoff=ELSEWHERE)
+    if far and not (close and likeness(name, close[0]) >= likeness(name, far[0])):
+        hint = f"did you mean {' or '.join(map(repr, places[far[0]]))}?"
+    else:
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
     return f"{where}: unknown key {name!r}; {hint}"
+
+
+def likeness(one: str, other: str) -> float:
+    """How alike two names are, 0 to 1 (1: equal)."""
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def conflicts(config: dict[str, Any]) -> list[str]:

@@ -163,17 +163,19 @@ def check_columns(columns: list[str]) -> list[str]:
     for name in filter(column_problem, columns):
         if name:
             problems.append(f"column {name!r}: {column_problem(name)}; give it another name")
-    taken = [c for c in columns if c in RESERVED_COLUMNS or c.startswith(OBS_PREFIXES)]
-    if taken:
-        problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
     known = [*CORE_COLUMNS, *SETTINGS]
-    for name in columns:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-        if close and name not in known:
-            problems.append(
-                f"column {name}: is {close[0]} meant? If it is a column of your own, give it "
-                "another name"
-            )
+    slips = {
+        name: close[0] for name in columns
+        if name not in known
+        and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.85))
+    }  # fmt: skip
+    for name, meant in slips.items():
+        problems.append(
+            f"column {name}: is {meant} meant? If it is a column of your own, give it another name"
+        )
+    taken = [c for c in columns if c in RESERVED_COLUMNS or c.startswith(OBS_PREFIXES)]
+    if taken := [name for name in taken if name not in slips]:
+        problems.append(f"column(s) {', '.join(taken)} are written by the workflow; rename them")
     if "min_cells" in columns:
         problems.append(
             "column min_cells is not a per-sample limit: it counts cells of all samples; set "

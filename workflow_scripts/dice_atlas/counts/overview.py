@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from dice_atlas.counts.labels import cleaned_pairs, read_truth
 from dice_atlas.counts.sample import Look, look_at_sample
 from dice_atlas.errors import InputError
 from dice_atlas.tables import common_names
+from dice_atlas.texts import with_near
 
 # CPU seconds of a whole run, and MiB of its largest job: so much for any, so much per cell. Up to
 # 100,000 cells; docs/scale.md has the measurements, a test compares them.
@@ -39,6 +40,7 @@ class Overview:
     labels : cells of each label, most first.
     truth : of the query cells that have one.
     faults : why a sample, or its truth, cannot be read.
+    unknown : names of `annotate.rename` that neither labels nor truth have, with near ones.
     """
 
     table: pd.DataFrame
@@ -46,6 +48,7 @@ class Overview:
     labels: pd.Series
     truth: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
     faults: Sequence[str] = ()
+    unknown: Sequence[str] = ()
 
 
 def look_at_all(
@@ -62,20 +65,23 @@ def look_at_all(
     truths : see `labels.read_truth`.
     rename : new names of labels and truth; "" leaves a truth out.
     """
-    looks, known, faults = [], [], []
+    looks, known, faults, given = [], [], [], set()
     names_of = cleaned_pairs(rename or {}, "annotate.rename")
     for row in rows:
         try:
             looks.append(look := look_at_sample(dict(row), names))
+            given |= set(look.cells["label"])
             look.cells["label"] = look.cells["label"].map(lambda label: names_of.get(label, label))
             if row["sample"] in truths:
                 own = {row["sample"]: truths[row["sample"]]}
                 truth = read_truth(own, look.cells)["truth"]
+                given |= set(truth)
                 truth = truth.map(lambda label: names_of.get(label, label))
                 known.append(truth[truth != ""])
         except InputError as error:
             faults.append(str(error))
-    return overview(looks, known, faults)
+    unknown = [with_near(name, given - {""}) for name in names_of if name not in given]
+    return replace(overview(looks, known, faults), unknown=tuple(unknown))
 
 
 def overview(
@@ -127,6 +133,16 @@ def remarks(seen: Overview, card: Mapping[str, Any] | None = None) -> list[str]:
                 "Do the samples name their genes alike?"
             )
     found += missing_genes(card, seen.genes) if card else []
+    if card and not len(counts):
+        found.append(
+            "Look at the labels: no sample has any, and a saved model holds none, so that no cell "
+            "gets a label. Keep the labelled reference in the sheet."
+        )
+    if seen.unknown:
+        found.append(
+            f"Look at annotate.rename: {', '.join(seen.unknown)} is no label or truth of the "
+            "samples."
+        )
     if len(counts):
         found.append(f"{len(counts)} labels: {_listed(counts.head(8))}{_more(counts, 8)}.")
     rare = counts[counts < FEW_CELLS]

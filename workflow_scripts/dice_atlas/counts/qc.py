@@ -19,6 +19,8 @@ from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# Of a smaller share of the cells that stay, a warning says so.
+FEW_KEPT = 0.2
 MAD_SCALE = 1.4826  # makes the MAD of normal data its standard deviation, as in R's mad()
 
 # (lower, upper) limit of a metric, in its own unit.
@@ -284,7 +286,24 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
             reasons[passed[predicted]] = "doublet"
             require_cells(cells, reasons, settings, name)
     cells["kept"], cells["reason"] = reasons == "", reasons
+    warn_of_loss(reasons, settings, name)
     return cells, bands
+
+
+def warn_of_loss(reasons: np.ndarray, settings: QcSettings, sample: str) -> None:
+    """Say so where few cells stay, and which limit removed most of the others."""
+    kept = int((reasons == "").sum())
+    if kept >= FEW_KEPT * len(reasons):
+        return
+    removed = pd.Series(reasons[reasons != ""]).value_counts()
+    reason, number = str(removed.index[0]), removed.iloc[0]
+    setting = {"mad": "n_mads", "doublet": "doublets"}.get(reason, reason)
+    value = f"{settings.limits[reason]:g}" if reason in settings.limits else ""
+    unit = " per cent" if reason.endswith("percent") else ""
+    logger.warning(
+        "%s: %d of %d cells are kept; %d fell to qc.%s%s; is that what you want?",
+        sample, kept, len(reasons), number, setting, f" ({value}{unit})" if value else "",
+    )  # fmt: skip
 
 
 def filtered_sample(sample: ad.AnnData, cells: pd.DataFrame) -> ad.AnnData:

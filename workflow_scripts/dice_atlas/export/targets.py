@@ -18,12 +18,12 @@ ORGANISM = "organism_ontology_term_id"
 # Columns of the sheet that CELLxGENE's schema (7.1) asks for, and values that they may have.
 FIELDS = {
     ORGANISM: "NCBITaxon:9606 (human) or NCBITaxon:10090 (mouse)",
-    "assay_ontology_term_id": "EFO:0009922 (10x 3' v3)",
-    "tissue_ontology_term_id": "UBERON:0000178 (blood)",
+    "assay_ontology_term_id": "an EFO id such as EFO:0009922 (10x 3' v3)",
+    "tissue_ontology_term_id": "an UBERON id such as UBERON:0000178 (blood)",
     "tissue_type": "tissue, organoid, cell line or primary cell culture",
     "disease_ontology_term_id": "PATO:0000461 (normal) or a MONDO id",
     "sex_ontology_term_id": "PATO:0000383 (female), PATO:0000384 (male) or unknown",
-    "development_stage_ontology_term_id": "HsapDv:0000258 (mature stage) or unknown",
+    "development_stage_ontology_term_id": "an id such as HsapDv:0000258 (mature stage), or unknown",
     "self_reported_ethnicity_ontology_term_id": "an HANCESTRO id or unknown; na if not human",
     "donor_id": "a name of the donor",
     "suspension_type": "cell, nucleus or na",

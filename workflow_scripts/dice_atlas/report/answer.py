@@ -43,7 +43,7 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
         found += [
             (percent(confident(data.query).mean(), total),
              "one possible label" if disputes.falls_short(data) else "confident labels",
-             f"one label at {settings.coverage:.0%} coverage"),
+             f"no other in the {settings.coverage:.0%} prediction set"),
             (percent(lost, total), "unassigned",
              unassigned_rules(data)),
         ]  # fmt: skip

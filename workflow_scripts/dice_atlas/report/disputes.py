@@ -71,7 +71,7 @@ def right_of(data: ReportData, chosen: np.ndarray) -> tuple[float, int] | None:
 def sure_doubts() -> list[str]:
     """Values of `cell_type_doubt` of cells with one possible label: those that come after."""
     names = list(DOUBTS)
-    return [*names[names.index("several_labels") + 1 :], NO_DOUBT]
+    return [NO_DOUBT, *names[names.index("several_labels") + 1 :]]
 
 
 def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:

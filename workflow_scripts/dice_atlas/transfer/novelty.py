@@ -100,8 +100,8 @@ def reference_p_values(calibration: pd.DataFrame) -> np.ndarray:
         if relative < LEAST_SUPPORT:
             logger.warning(
                 "%s lies apart from the reference as a whole (less than %g times the support): "
-                "by these anchors cells of types that the reference lacks cannot be told, this "
-                "voter gives no p_reference",
+                "its anchors cannot tell cells of types that the reference lacks, so p_reference "
+                "is left empty",
                 name,
                 LEAST_SUPPORT,
             )

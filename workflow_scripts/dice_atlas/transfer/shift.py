@@ -112,7 +112,7 @@ def shift_table(tables: Mapping[str, pd.DataFrame], final: str) -> pd.DataFrame:
 
 def in_words(row: Mapping[str, float]) -> str:
     """What a sample is judged by, beside held-out cells of the reference; what is known of it."""
-    told = {"agreement": "voters agree", "score": "mean score", "support": "anchor support"}
+    told = {"support": "anchor support", "agreement": "voters agree", "score": "mean score"}
     return ", ".join(
         f"{title} {row[name]:.2f} ({row[f'{name}_held_out']:.2f} held out)"
         for name, title in told.items() if not np.isnan(row[name])
