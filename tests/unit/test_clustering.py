@@ -84,14 +84,20 @@ def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flav
     assert scan.table["stability"].iloc[-1] < scan.table["stability"].max()
 
 
-def test_subsamples_are_clustered_by_the_package_of_all_cells(six_blobs, monkeypatch):
+def test_the_package_changes_the_clusters_and_not_their_stability(six_blobs, monkeypatch):
     graph = neighbor_graph(six_blobs[0], 15, 0, key="X")
+    few = scan_resolutions(graph, "X", leiden([8.0], "auto"), 0)
     monkeypatch.setattr(cluster_settings, "MANY_CELLS", graph.n_obs)
-    of_many, by_igraph, by_leidenalg = (
-        scan_resolutions(graph, "X", leiden([8.0], flavor), 0).table["stability"].item()
+    many, by_igraph, by_leidenalg = (
+        scan_resolutions(graph, "X", leiden([8.0], flavor), 0)
         for flavor in ("auto", "igraph", "leidenalg")
     )
-    assert of_many == by_igraph != by_leidenalg
+    stability = by_igraph.table["stability"].item()
+    assert stability < 1
+    for scan, same in ((few, by_leidenalg), (many, by_igraph)):
+        pd.testing.assert_frame_equal(scan.partitions, same.partitions)
+        assert scan.table["stability"].item() == stability
+    assert not by_igraph.partitions.equals(by_leidenalg.partitions)
 
 
 @pytest.mark.parametrize("resolution", [0.4, 2.0])
@@ -126,7 +132,7 @@ def test_same_seed_same_clusters(six_blobs):
 def test_stability_of_one_cluster_and_of_noise():
     noise = np.random.default_rng(0).normal(size=(300, 10)).astype(np.float32)
     one = pd.DataFrame({0.0001: np.full(len(noise), "0")})
-    assert subsample_stability(noise, one, 15, 0, "igraph")[0] == 1.0
+    assert subsample_stability(noise, one, 15, 0)[0] == 1.0
     graph = neighbor_graph(noise, 15, 0, key="X")
     scan = scan_resolutions(graph, "X", leiden([0.01, 2.0]), 0)
     assert scan.table["n_clusters"].tolist()[0] == 1

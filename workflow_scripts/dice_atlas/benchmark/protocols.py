@@ -14,10 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
-from dice_atlas.clustering.resolution import (
-    ClusterSettings,
-    scan_embedding,
-)
+from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.settings import FAST, ClusterSettings
 from dice_atlas.clustering.umap import embed_umap
 from dice_atlas.metrics.knn_accuracy import N_NEIGHBORS
 from dice_atlas.metrics.partition import partition_agreement
@@ -25,7 +23,6 @@ from dice_atlas.metrics.score import Score
 from dice_atlas.metrics.silhouette import mean_silhouette, silhouette_values
 from dice_atlas.numerics.neighbors import Neighbors
 from dice_atlas.scoring.groups import label_scores
-from dice_atlas.scoring.partitions import FLAVOR
 
 # Of the authors' script.
 PAPER_RESOLUTIONS = (*np.arange(1, 21) / 100, *np.arange(3, 21) / 10)
@@ -52,7 +49,7 @@ def blind_scores(
     curve : see `agreement_curve`, with `stability`, `silhouette` and `chosen`.
     clusters : of each cell at the chosen resolution.
     """
-    asked = replace(cluster, flavor=FLAVOR, choose="stability")
+    asked = replace(cluster, flavor=FAST, choose="stability")
     scan = scan_embedding(embedding, asked, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
     curve = curve.merge(
@@ -72,7 +69,7 @@ def paper_scores(
     graph.uns["embedding"] = "X"
     layout = embed_umap(graph, embedding, "X", seed)
     plane = neighbor_graph(layout, size, seed)
-    partitions = leiden_clusters(plane, PAPER_RESOLUTIONS, seed, FLAVOR)
+    partitions = leiden_clusters(plane, PAPER_RESOLUTIONS, seed, FAST)
     curve = agreement_curve(partitions, truth)
     # Of equal ones the lowest resolution.
     best = curve.iloc[int(curve["ari"].to_numpy().argmax())]

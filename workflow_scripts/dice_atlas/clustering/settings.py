@@ -9,6 +9,10 @@ from typing import Any
 MANY_CELLS = 10_000
 
 
+# Of what is clustered to be measured, many times: stability, and the metrics of embeddings.
+FAST = "igraph"
+
+
 def leiden_package(flavor: str, n_cells: int) -> str:
     """The package that clusters so many cells, leidenalg or igraph, where the config says auto."""
     if flavor == "auto":

@@ -11,14 +11,12 @@ import pandas as pd
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
 from dice_atlas.clustering.resolution import scan_embedding
-from dice_atlas.clustering.settings import ClusterSettings
+from dice_atlas.clustering.settings import FAST, ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.names import RESOLUTION
 from dice_atlas.numerics.sketch import drawn
 from dice_atlas.tables import read_text_table
 
-# Ten times as fast as leidenalg, for clusters that are as good.
-FLAVOR = "igraph"
 # Fewer cells make no graph worth clustering.
 MIN_CLUSTERED = 20
 SCAN = ("resolution", "n_clusters", "stability", "silhouette", "chosen")
@@ -109,7 +107,7 @@ def query_partition(
     """
     if len(embedding) < MIN_CLUSTERED:
         return None, pd.DataFrame(columns=list(SCAN))
-    asked = replace(cluster, flavor=FLAVOR, choose="stability")
+    asked = replace(cluster, flavor=FAST, choose="stability")
     scan = scan_embedding(embedding, asked, seed, sd)
     chosen = scan.table[scan.table["chosen"]].iloc[0]
     found = Partition(scan.chosen, float(chosen["resolution"]), len(scan.table))
@@ -119,7 +117,7 @@ def query_partition(
 def all_partitions(embedding: np.ndarray, cluster: ClusterSettings, seed: int) -> pd.DataFrame:
     """Clusters of reference and query at every resolution; Leiden as in `query_partition`."""
     graph = neighbor_graph(embedding, cluster.n_neighbors, seed)
-    return leiden_clusters(graph, sorted(cluster.resolutions), seed, FLAVOR)
+    return leiden_clusters(graph, sorted(cluster.resolutions), seed, FAST)
 
 
 def partitions_of(
