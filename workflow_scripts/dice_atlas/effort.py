@@ -7,10 +7,10 @@ from typing import Any
 
 from dice_atlas.clustering.settings import MANY_CELLS
 
-# CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and, where
-# leidenalg makes the clusters, for each 1,000 of the first 6,000 (`clustering.resolution` looks at
-# no more of them many times). From the demo and docs/scale/100000.tsv, which a test compares; those
-# of exports, `vote_table`, `gather_annotation`, `relate_labels` and `score_levels` are estimates.
+# CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and what
+# leidenalg adds to that for each 1,000. From the demo and docs/scale/100000.tsv, which a test
+# compares; those of exports, `vote_table`, `gather_annotation`, `relate_labels` and `score_levels`
+# are estimates.
 SECONDS: dict[str, tuple[float, float, float]] = {
     "make_demo_data": (2, 0, 0),
     "load_counts": (0.8, 0.13, 0),
@@ -35,7 +35,7 @@ SECONDS: dict[str, tuple[float, float, float]] = {
     "estimate_shift": (0.7, 0.01, 0),
     "explain_labels": (1.4, 0.04, 0),
     "score_levels": (1.5, 0.02, 0),
-    "cluster_cells": (3, 1, 8),
+    "cluster_cells": (3, 1, 2),
     "cluster_query": (3, 0.52, 0),
     "embed_umap": (5, 1.15, 0),
     "rank_markers": (1.5, 0.04, 0),
@@ -46,7 +46,6 @@ SECONDS: dict[str, tuple[float, float, float]] = {
     "export_cellxgene": (3, 0.2, 0),
     "export_zarr": (3, 0.2, 0),
 }
-CAPPED = 6_000
 # Rules whose jobs share the cells; a job of the others looks at all.
 SHARED = ("load_counts", "filter_cells", "denoise_shard")
 # Of each job, beside what it measures: Snakemake and the start of Python. With it the guess for the
@@ -119,14 +118,15 @@ def seconds_of(job: Planned, n_alike: int, cells: int, pace: Pace) -> float:
     noted = seconds_noted(job.benchmark)
     if noted is not None:
         return noted
-    start, rate, capped = SECONDS.get(job.rule, (0.0, 0.0, 0.0))
+    start, rate, by_leidenalg = SECONDS.get(job.rule, (0.0, 0.0, 0.0))
     own = cells / n_alike if job.rule in SHARED else cells
     if job.rule == "train_prior" and pace.preset == "fast":
         start += TRAINING
     if job.rule == "denoise_shard" and pace.gibbs:
         rate = GIBBS
-    by_leidenalg = min(own, CAPPED) if own < MANY_CELLS else 0
-    return start + (rate * own + capped * by_leidenalg) / 1000
+    if own < MANY_CELLS:
+        rate += by_leidenalg
+    return start + rate * own / 1000
 
 
 def guess_minutes(jobs: Sequence[Planned], cells: int, cores: int | None, pace: Pace) -> float:
