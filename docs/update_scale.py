@@ -50,6 +50,16 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
     return markdown(["rule", *head, f"CPU s, {growth}"], rows)
 
 
+def verdict(tables: dict[int, pd.DataFrame]) -> str:
+    """The page's first sentence."""
+    told = [
+        f"{n:,} cells took {table['cpu_seconds'].sum() / 60:.0f} CPU minutes, and "
+        f"{table['mib_largest'].max() / 1024:.1f} GiB for the largest job"
+        for n, table in tables.items()
+    ]
+    return f"From counts to atlas and report, {'; '.join(told)}."
+
+
 def disk(table: pd.DataFrame) -> str:
     """MB on the disk, by what they hold."""
     wide = table.pivot(index="what", columns="cells", values="mb").loc[table["what"].unique()]
@@ -84,6 +94,7 @@ def main() -> None:
     measured = sorted(int(path.stem) for path in FOLDER.glob("*.tsv") if path.stem.isdigit())
     if measured:
         tables = {n: pd.read_csv(FOLDER / f"{n}.tsv", sep="\t") for n in measured}
+        text = replace_block(text, "verdict", verdict(tables))
         text = replace_block(text, "sizes", sizes(tables))
     PAGE.write_text(text)
 
