@@ -3,6 +3,7 @@
 python docs/update_scale.py
 """
 
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -57,7 +58,7 @@ def verdict(tables: dict[int, pd.DataFrame]) -> str:
         f"{table['mib_largest'].max() / 1024:.1f} GiB for the largest job"
         for n, table in tables.items()
     ]
-    return f"From counts to atlas and report, {'; '.join(told)}."
+    return textwrap.fill(f"From counts to atlas and report, {'; '.join(told)}.", 120)
 
 
 def disk(table: pd.DataFrame) -> str:
