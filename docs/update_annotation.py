@@ -232,7 +232,9 @@ def other_tools(table: pd.DataFrame) -> str:
         row = [label]
         for found in columns.values():
             some = found.mean() if label == "mean" else found.reindex([label]).iloc[0]
-            row.append("" if some.isna().any() else " / ".join(f"{value:.3f}" for value in some))
+            text = "" if some.isna().any() else " / ".join(f"{value:.3f}" for value in some)
+            part = label == "mean" and len(found) < len(order)
+            row.append(f"{text} ({len(found)} sets)" if part else text)
         rows.append(row)
     return f"{'; '.join(n_seeds)}.\n\n" + markdown(["set: accuracy / macro F1", *columns], rows)
 
@@ -307,15 +309,16 @@ def costs() -> str:
         n: pd.read_csv(DOCS / f"scale/{n}.tsv", sep="\t").set_index("rule")
         for n in (10_000, 100_000)
     }
-    rows = []
-    for rule in LABELLING:
-        row = [f"`{rule}`", str(tables[100_000].loc[rule, "jobs"])]
-        for table in tables.values():
-            row += [f"{table.loc[rule, name]:,.0f}" for name in ("cpu_seconds", "mib_largest")]
-        rows.append(row)
-    sums = [f"{t.loc[list(LABELLING), 'cpu_seconds'].sum():,.0f}" for t in tables.values()]
-    most = [f"{t.loc[list(LABELLING), 'mib_largest'].max():,.0f}" for t in tables.values()]
-    rows.append(["all", "", sums[0], most[0], sums[1], most[1]])
+    rows = [[f"`{rule}`", str(tables[100_000].loc[rule, "jobs"])] for rule in LABELLING]
+    rows.append(["all", ""])
+    for table in tables.values():
+        own = table.loc[list(LABELLING)]
+        costs = zip(
+            [*own["cpu_seconds"], own["cpu_seconds"].sum()],
+            [*own["mib_largest"], own["mib_largest"].max()], strict=True,
+        )  # fmt: skip
+        for row, pair in zip(rows, costs, strict=True):
+            row += [f"{value:,.0f}" for value in pair]
     head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB")]
     return markdown(["rule", "jobs", *head], rows)
 

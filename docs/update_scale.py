@@ -47,8 +47,8 @@ def sizes(tables: dict[int, pd.DataFrame]) -> str:
     grown = f"{costs[last[-1]].sum() / costs[last[0]].sum():.1f}"
     rows.append(["all", *(f"{value:,.0f}" for own in sums for value in own), grown])
     head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB", "asked")]
-    growth = " by ".join(f"{n:,}" for n in reversed(last))
-    return markdown(["rule", *head, f"CPU s, {growth}"], rows)
+    growth = " / ".join(f"{n:,}" for n in reversed(last))
+    return markdown(["rule", *head, f"CPU s: {growth} cells"], rows)
 
 
 def verdict(tables: dict[int, pd.DataFrame]) -> str:

@@ -8,11 +8,12 @@ from dice_atlas.logs import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         params = snakemake.params
-        seen = look_at_all(params.rows, params.names, params.truth, params.rename)
+        seen = look_at_all(params.rows, params.names, params.truth, params.rename, params.alone)
         if len(seen.table):
             saved = list(snakemake.input.card)
             card = read_card(saved[0]) if saved else None
-            text = "\n".join([seen.table.to_string(index=False), "", *remarks(seen, card)])
+            told = remarks(seen, card, params.markers)
+            text = "\n".join([seen.table.to_string(index=False), "", *told])
             print(f"\n{text}\n", flush=True)
             log.info("\n%s", text)
         if seen.faults:

@@ -77,10 +77,10 @@ def done(cluster, study, calm, table):
     cluster.forget()
     start = time.monotonic()
 
-    def check(what: str, happened: str, made: str = ATLAS) -> None:
+    def check(what: str, happened: str, result: str = ATLAS) -> None:
         seconds = time.monotonic() - start
-        same = same_atlas if made == ATLAS else same_latents
-        same(study.folder / made, calm(made))
+        same = same_atlas if result == ATLAS else same_latents
+        same(study.folder / result, calm(result))
         nothing_half_written(study.folder)
         table(what, happened, seconds)
 
@@ -121,8 +121,8 @@ def no_shard_left(folder) -> None:
     assert not list((folder / "results/demo/denoise").glob("shards/*"))
 
 
-def arguments(*extra: str, made: str = ATLAS) -> list[str]:
-    return [*QUICK, "--configfile", "slow.yaml", *extra, "--", made]
+def arguments(*extra: str, result: str = ATLAS) -> list[str]:
+    return [*QUICK, "--configfile", "slow.yaml", *extra, "--", result]
 
 
 def shards_run(cluster, study):
@@ -283,18 +283,18 @@ def test_ctrl_c_cancels_all_jobs_and_leaves_no_lock(cluster, study, done):
 
 
 def test_a_killed_controller_with_its_jobs_still_running(cluster, study, done):
-    # What comes after the shards is the same as without a fault: with all tests it is left out.
-    made = ATLAS if "SLURM_TABLE" in os.environ else DENOISED
-    process = cluster.start(study, *arguments(made=made))
+    # What comes after the shards is the same as without a fault: `make test` leaves it out.
+    result = ATLAS if "SLURM_TABLE" in os.environ else DENOISED
+    process = cluster.start(study, *arguments(result=result))
     shards_run(cluster, study)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     orphans = len(running_shards(cluster))
     assert orphans
     study.run("--unlock")
-    cluster.run(study, *arguments(made=made))
+    cluster.run(study, *arguments(result=result))
     assert len(cluster.since("denoise_shard")) >= 4 + orphans
     cluster.wait(lambda: not cluster.active(), 120)
     # An orphan may have put its shard in place after all were gathered.
     done("controller killed, --unlock, the same command",
-         f"{orphans} orphan(s) ran on beside their second copies, done", made)  # fmt: skip
+         f"{orphans} orphan(s) ran on beside their second copies, done", result)  # fmt: skip

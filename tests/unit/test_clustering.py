@@ -84,6 +84,15 @@ def test_blobs_are_found_and_the_number_is_chosen_without_labels(six_blobs, flav
     assert scan.table["stability"].iloc[-1] < scan.table["stability"].max()
 
 
+@pytest.mark.parametrize("page", ["config/config.yaml", "config/README.md", "docs/scale.md"])
+def test_the_pages_say_from_how_many_cells_on_igraph_is_taken(root, page):
+    [line] = [
+        line for line in (root / page).read_text().splitlines()
+        if ("igraph" in line and "automatic" in line) or "`igraph` from" in line or ": igraph from" in line
+    ]  # fmt: skip
+    assert f"{cluster_settings.MANY_CELLS:,}" in line
+
+
 def test_the_package_changes_the_clusters_and_not_their_stability(six_blobs, monkeypatch):
     graph = neighbor_graph(six_blobs[0], 15, 0, key="X")
     few = scan_resolutions(graph, "X", leiden([8.0], "auto"), 0)
@@ -131,9 +140,8 @@ def test_same_seed_same_clusters(six_blobs):
 
 def test_stability_of_one_cluster_and_of_noise():
     noise = np.random.default_rng(0).normal(size=(300, 10)).astype(np.float32)
-    one = pd.DataFrame({0.0001: np.full(len(noise), "0")})
-    assert subsample_stability(noise, one, 15, 0)[0] == 1.0
     graph = neighbor_graph(noise, 15, 0, key="X")
+    assert subsample_stability(graph, "X", [0.0001], 15, 0)[0] == 1.0
     scan = scan_resolutions(graph, "X", leiden([0.01, 2.0]), 0)
     assert scan.table["n_clusters"].tolist()[0] == 1
     assert scan.table["stability"].iloc[1] < 0.5
@@ -161,7 +169,7 @@ def table(n_clusters, stability, silhouette):
         ([3, 4, 5], [0.99, 0.92, 0.9], [0.2, 0.3, 0.1], 1),  # the best separated, stable enough
         ([3, 3, 5], [0.99, 0.92, 0.9], [0.3, 0.3, 0.1], 0),  # of equal ones the coarsest
         ([2, 3], [0.3, 0.1], [0.1, 0.4], 0),  # nothing is stable, nothing is trivial
-        ([2, 3], [1.0, 0.7], [np.nan, 0.3], 0),  # of a small cluster no silhouette is known
+        ([2, 3], [1.0, 0.7], [np.nan, 0.3], 0),  # a cluster each: no silhouette
         ([2, 3], [1.0, 0.95], [np.nan, -0.3], 1),
         ([1, 3], [1.0, 0.2], [np.nan, 0.4], 0),
     ],

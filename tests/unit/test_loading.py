@@ -54,8 +54,9 @@ def imported_at_start(path: Path) -> Iterator[str]:
 
 
 def loaded(path: Path, found: set[str]) -> set[str]:
-    """All modules that a file loads, those of the library with what they load."""
-    for name in set(imported_at_start(path)) - found:
+    """Modules and packages that a file loads; those of the library with what they load."""
+    named = [name.split(".") for name in imported_at_start(path)]
+    for name in {".".join(parts[:i]) for parts in named for i in range(1, len(parts) + 1)} - found:
         found.add(name)
         if name.split(".")[0] == "dice_atlas":
             base = SCRIPTS / name.replace(".", "/")

@@ -44,7 +44,7 @@ def test_notes_say_where_neighbours_are_approximate(mixed, monkeypatch):
     exact = notes()
     assert not any("approximate" in note for note in exact.values())
     monkeypatch.setattr(neighbors, "EXACT_UP_TO", 299)
-    without = {"silhouette", "ilisi_batch"}  # all pairs; undefined
+    without = {"silhouette", "ilisi_batch"}  # no neighbours; undefined
     for name, note in notes().items():
         added = "" if name in without else "neighbours among 300 cells are approximate"
         assert note == "; ".join(filter(None, (exact[name], added)))
@@ -61,8 +61,10 @@ def test_silhouettes_are_scikit_learns(mixed):
     np.testing.assert_allclose(silhouette_values(points, labels), expected, atol=1e-12)
 
 
-def test_silhouettes_of_equal_cells_are_zero():
+def test_silhouettes_of_equal_cells_are_zero_and_one_label_has_none():
     points = np.ones((6, 3)) / 3
+    with pytest.raises(ValueError, match="all 6 cells have one label; expected two or more"):
+        silhouette_values(points, np.zeros(6))
     np.testing.assert_array_equal(silhouette_values(points, [0, 0, 0, 1, 1, 1]), 0)
 
 

@@ -55,7 +55,7 @@ def test_what_may_be_wrong_is_named(looks):
     assert found[2].startswith("Look at q: 50%")
     assert found[3] == "2 labels: B 45, T 10."
     assert found[4].endswith("coarse: T 10.")
-    assert found[5].startswith("A whole run of 65 cells takes roughly 2 min of one core")
+    assert found[5].startswith("A whole run of 65 cells takes roughly 1 min of one core")
     truth = pd.Series(["T"] * 3 + ["B cell"] * 2)
     assert "lacks: B cell 2." in remarks(overview(looks, [truth]))[5]
     assert remarks(overview(looks, [truth[:3]])) == found
@@ -91,8 +91,12 @@ def test_genes_that_a_saved_prior_needs_are_looked_for(looks, preset, genes, end
 def test_a_saved_prior_without_a_reference_gives_no_labels(looks):
     card = {"preset": "kernel", "genes": [f"G{i}" for i in range(3, 17)]}
     told = [line for line in remarks(overview(looks[1:]), card) if "no cell gets a label" in line]
-    assert told[0].startswith("Look at the labels: no sample has any")
+    assert told[0].startswith("Look at the labels: no reference sample has any")
     assert not [line for line in remarks(overview(looks), card) if "no cell gets" in line]
+    assert not [line for line in remarks(overview(looks[1:]), card, True) if "no cell gets" in line]
+    # The labels of a query are not used.
+    looks[1].cells["label"] = "B"
+    assert told[0] in remarks(overview(looks[1:]), card)
 
 
 @pytest.mark.parametrize("label", ["unlabelled", "Unknown", "NA", "doublet", "low quality"])
@@ -106,7 +110,7 @@ def test_a_label_that_is_no_type_is_named(looks, label):
 def test_time_and_memory_are_those_of_the_benchmark(root, cells):
     table = pd.read_csv(root / f"docs/scale/{cells}.tsv", sep="\t")
     seconds = START_SECONDS + SECONDS_PER_CELL * cells
-    assert seconds == pytest.approx(table["cpu_seconds"].sum(), rel=0.15)
+    assert seconds == pytest.approx(table["cpu_seconds"].sum(), rel=0.1)
     mib = START_MIB + MIB_PER_CELL * cells
     assert mib == pytest.approx(table["mib_largest"].max(), rel=0.1)
 
@@ -271,4 +275,8 @@ def test_new_names_are_those_that_the_run_will_use(counts, tmp_path):
     assert seen.truth.value_counts().to_dict() == {"T": 30, "B": 20}
     assert not [line for line in remarks(seen) if "truth" in line or "rename" in line]
     seen = look_at_all(rows, None, {"q": truth}, {"A": "T", "Od": "B"})
-    assert "Look at annotate.rename: 'Od' (near: 'odd') is no label" in "\n".join(remarks(seen))
+    assert "Look at annotate.rename: no sample has the label or truth 'Od' (near: 'odd')." in (
+        remarks(seen)
+    )
+    # Tables and coarser levels have labels of their own.
+    assert not look_at_all(rows, None, {}, {"Od": "B"}, complete=False).unknown_renames

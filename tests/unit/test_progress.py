@@ -15,8 +15,18 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from dice_atlas.clustering.settings import MANY_CELLS
 from dice_atlas.counts.sizes import cells_in
-from dice_atlas.effort import SECONDS, SHARED, Pace, Planned, guess_minutes, in_words, unknown_rules
+from dice_atlas.effort import (
+    SECONDS,
+    SHARED,
+    Pace,
+    Planned,
+    guess_minutes,
+    in_words,
+    seconds_of,
+    unknown_rules,
+)
 from dice_atlas.logs import job_log, stamp_of, state_of
 from dice_atlas.settings import validate_config
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -166,11 +176,13 @@ def test_settings_that_take_long_are_in_the_guess(section, key, value, rule):
     assert unknown_rules([Planned("train_prior", None)], saved) == []
 
 
-def test_the_guess_is_that_of_the_benchmark():
-    table = pd.read_csv(ROOT / "docs/scale/100000.tsv", sep="\t").set_index("rule")
-    jobs = [Planned(r, None) for r, n in table["jobs"].items() for _ in range(n)]
-    minutes = guess_minutes(jobs, 100_000, 1, PACE)
-    assert minutes == pytest.approx(table["cpu_seconds"].sum() / 60, rel=0.15)
+@pytest.mark.parametrize("cells", [10_000, 100_000])
+def test_the_guess_is_that_of_the_benchmark(cells):
+    table = pd.read_csv(ROOT / f"docs/scale/{cells}.tsv", sep="\t").set_index("rule")
+    guess = sum(n * seconds_of(Planned(r, None), n, cells, PACE) for r, n in table["jobs"].items())
+    assert guess == pytest.approx(table["cpu_seconds"].sum(), rel=0.15)
+    job = Planned("cluster_cells", None)
+    assert seconds_of(job, 1, MANY_CELLS - 1, PACE) > seconds_of(job, 1, MANY_CELLS, PACE)
     assert set(SHARED) < set(SECONDS)
 
 

@@ -174,7 +174,7 @@ def test_a_limit_that_removes_nearly_all_cells_is_named(random_sample, caplog):
     assess_cells(sample, limits(min_genes=int(genes[-5])), 0)
     lost = [text for text in caplog.messages if "cells are kept" in text]
     assert len(lost) == 1
-    assert re.search(r"\d of 300 cells are kept; \d+ fell to qc\.min_genes \(\d+\); is", lost[0])
+    assert re.search(r"\d of 300 cells are kept; \d+ fell to min_genes \(\d+\), set in", lost[0])
     caplog.clear()
     assess_cells(sample, limits(min_genes=1), 0)
     assert not [text for text in caplog.messages if "cells are kept" in text]

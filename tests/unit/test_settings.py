@@ -159,6 +159,7 @@ def test_paths_that_snakemake_would_not_take(tmp_path):
         ("annotat: {}", "top level: unknown key 'annotat'; did you mean 'annotate'?"),
         ("min_genes: 3", "top level: unknown key 'min_genes'; did you mean 'qc.min_genes'?"),
         ("risk: 0.1", "top level: unknown key 'risk'; did you mean 'annotate.risk'?"),
+        ("qc: {atlas: x}", "qc: unknown key 'atlas'; did you mean 'atlas' at the top level?"),
         ("annotate: {resolution: 1}", "'resolution'; did you mean 'cluster.resolutions'?"),
         ("report: {zzz: 1}", "report: unknown key 'zzz'; known keys: title, n_markers, genes"),
         ("report: {max_mb: 0}", "report.max_mb: seen 0"),

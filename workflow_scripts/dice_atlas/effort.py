@@ -5,47 +5,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dice_atlas.clustering.settings import MANY_CELLS
+from dice_atlas.clustering.settings import FAST, leiden_package
 
-# CPU seconds of a job at the default settings: to start, for each 1,000 of its cells, and what
-# leidenalg adds to that for each 1,000. From the demo and docs/scale/100000.tsv, which a test
-# compares; those of exports, `vote_table`, `gather_annotation`, `relate_labels` and `score_levels`
-# are estimates.
-SECONDS: dict[str, tuple[float, float, float]] = {
-    "make_demo_data": (2, 0, 0),
-    "load_counts": (0.8, 0.13, 0),
-    "read_truth": (1, 0.01, 0),
-    "filter_cells": (3, 0.13, 0),
-    "summarize_qc": (2, 0, 0),
-    "select_genes": (1, 0.08, 0),
-    "normalize_log1p": (1.7, 0.05, 0),
-    "correct_batches": (2.8, 0.1, 0),
-    "fit_loadings": (2.9, 0.13, 0),
-    "train_prior": (4.2, 0.02, 0),
-    "denoise_shard": (2.2, 1.25, 0),
-    "gather_denoised": (0.8, 0.01, 0),
-    "find_anchors": (1.5, 0.75, 0),
-    "transfer_labels": (1.7, 0.08, 0),
-    "gather_annotation": (1, 0.05, 0),
-    "vote_linear": (7, 0.13, 0),
-    "vote_table": (2, 0.02, 0),
-    "relate_labels": (1, 0, 0),
-    "combine_voters": (1, 0.07, 0),
-    "call_labels": (1.6, 0.02, 0),
-    "estimate_shift": (0.7, 0.01, 0),
-    "explain_labels": (1.4, 0.04, 0),
-    "score_levels": (1.5, 0.02, 0),
-    "cluster_cells": (3, 1, 2),
-    "cluster_query": (3, 0.52, 0),
-    "embed_umap": (5, 1.15, 0),
-    "rank_markers": (1.5, 0.04, 0),
-    "score_metrics": (3, 1.3, 0),
-    "write_atlas": (2, 0.12, 0),
-    "render_report": (9, 0.3, 0),
-    "export_seurat": (3, 0.2, 0),
-    "export_cellxgene": (3, 0.2, 0),
-    "export_zarr": (3, 0.2, 0),
+# CPU seconds of a job at the default settings: to start, and for each 1,000 of its cells. From the
+# demo and the tables of docs/scale, which a test compares; those of exports, `vote_table`,
+# `gather_annotation`, `relate_labels` and `score_levels` are estimates.
+SECONDS: dict[str, tuple[float, float]] = {
+    "make_demo_data": (2, 0),
+    "load_counts": (0.8, 0.13),
+    "read_truth": (1, 0.01),
+    "filter_cells": (3, 0.13),
+    "summarize_qc": (2, 0),
+    "select_genes": (1, 0.08),
+    "normalize_log1p": (1.7, 0.05),
+    "correct_batches": (2.8, 0.1),
+    "fit_loadings": (2.9, 0.13),
+    "train_prior": (4.2, 0.02),
+    "denoise_shard": (2.2, 1.25),
+    "gather_denoised": (0.8, 0.01),
+    "find_anchors": (1.5, 0.75),
+    "transfer_labels": (1.7, 0.08),
+    "gather_annotation": (1, 0.05),
+    "vote_linear": (7, 0.13),
+    "vote_table": (2, 0.02),
+    "relate_labels": (1, 0),
+    "combine_voters": (1, 0.07),
+    "call_labels": (1.6, 0.02),
+    "estimate_shift": (0.7, 0.01),
+    "explain_labels": (1.4, 0.04),
+    "score_levels": (1.5, 0.02),
+    "cluster_cells": (3, 1),
+    "cluster_query": (3, 0.52),
+    "embed_umap": (5, 1.15),
+    "rank_markers": (1.5, 0.04),
+    "score_metrics": (3, 1.3),
+    "write_atlas": (2, 0.12),
+    "render_report": (9, 0.3),
+    "export_seurat": (3, 0.2),
+    "export_cellxgene": (3, 0.2),
+    "export_zarr": (3, 0.2),
 }
+# What leidenalg adds for each 1,000 cells.
+LEIDENALG = {"cluster_cells": 2.0}
 # Rules whose jobs share the cells; a job of the others looks at all.
 SHARED = ("load_counts", "filter_cells", "denoise_shard")
 # Of each job, beside what it measures: Snakemake and the start of Python. With it the guess for the
@@ -118,14 +119,14 @@ def seconds_of(job: Planned, n_alike: int, cells: int, pace: Pace) -> float:
     noted = seconds_noted(job.benchmark)
     if noted is not None:
         return noted
-    start, rate, by_leidenalg = SECONDS.get(job.rule, (0.0, 0.0, 0.0))
+    start, rate = SECONDS.get(job.rule, (0.0, 0.0))
     own = cells / n_alike if job.rule in SHARED else cells
     if job.rule == "train_prior" and pace.preset == "fast":
         start += TRAINING
     if job.rule == "denoise_shard" and pace.gibbs:
         rate = GIBBS
-    if own < MANY_CELLS:
-        rate += by_leidenalg
+    if leiden_package("auto", round(own)) != FAST:
+        rate += LEIDENALG.get(job.rule, 0.0)
     return start + rate * own / 1000
 
 

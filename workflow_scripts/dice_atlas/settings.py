@@ -304,7 +304,8 @@ def unknown_key(where: str, name: str, known: list[str], places: Mapping[str, li
     close = difflib.get_close_matches(name, known, n=1)
     far = difflib.get_close_matches(name, places, n=1, cutoff=ELSEWHERE)
     if far and not (close and likeness(name, close[0]) >= likeness(name, far[0])):
-        hint = f"did you mean {' or '.join(map(repr, places[far[0]]))}?"
+        named = [repr(p) + " at the top level" * ("." not in p) for p in places[far[0]]]
+        hint = f"did you mean {' or '.join(named)}?"
     else:
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
     return f"{where}: unknown key {name!r}; {hint}"

@@ -92,8 +92,8 @@ def scan_resolutions(
     package = leiden_package(settings.flavor, graph.n_obs)
     embedding = np.asarray(graph.obsm[key])
     partitions = leiden_clusters(graph, resolutions, seed, package)
-    judged = partitions if package == FAST else leiden_clusters(graph, resolutions, seed, FAST)
-    stability = subsample_stability(embedding, judged, settings.n_neighbors, seed, sd)
+    known = partitions if package == FAST else None
+    stability = subsample_stability(graph, key, resolutions, settings.n_neighbors, seed, sd, known)
     silhouette = [mean_silhouette(embedding, partitions[r]).value for r in resolutions]
     table = pd.DataFrame(
         {
@@ -115,12 +115,13 @@ def scan_resolutions(
 
 
 def subsample_stability(
-    embedding: np.ndarray, partitions: pd.DataFrame, n_neighbors: int, seed: int,
-    sd: np.ndarray | None = None,
+    graph: ad.AnnData, key: str, resolutions: Sequence[float], n_neighbors: int, seed: int,
+    sd: np.ndarray | None = None, partitions: pd.DataFrame | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Mean ARI between the clusters and those found again on subsamples with another seed.
 
-    Leiden is igraph's: the 55 runs of the default settings took 50 CPU seconds with leidenalg.
+    Leiden is igraph's: the 55 runs of the default settings took 50 CPU seconds with leidenalg, of
+    5,000 cells.
 
     Where the embedding is a posterior mean with a standard deviation, every subsample takes each
     cell at a draw from its posterior instead. The mean alone is shrunk towards the modes of
@@ -133,9 +134,9 @@ def subsample_stability(
 
     Parameters
     ----------
-    embedding : cells x k.
-    partitions : cells x resolutions, igraph's clusters on all cells.
-    sd : cells x k, posterior standard deviation; None = the embedding has none.
+    graph, key, resolutions, sd : see `scan_resolutions`.
+    n_neighbors : of the graphs of the subsamples.
+    partitions : igraph's clusters of `graph`, where they are known (cells x resolutions).
 
     Returns
     -------
@@ -143,13 +144,13 @@ def subsample_stability(
         One value per resolution, 1 = every subsample gives the same clusters.
     """
     rng = np.random.default_rng([seed, 1])
-    resolutions = list(partitions.columns)
-    most = int(MAX_SUBSAMPLE / SHARE)
+    embedding, most = np.asarray(graph.obsm[key]), int(MAX_SUBSAMPLE / SHARE)
     if len(embedding) > most:
         rows = np.sort(rng.choice(len(embedding), most, replace=False))
         embedding, sd = embedding[rows], None if sd is None else sd[rows]
-        base = neighbor_graph(embedding, n_neighbors, seed)
-        partitions = leiden_clusters(base, resolutions, seed, FAST)
+        graph, partitions = neighbor_graph(embedding, n_neighbors, seed), None
+    if partitions is None:
+        partitions = leiden_clusters(graph, resolutions, seed, FAST)
     size = max(3, round(SHARE * len(embedding)))
     agreement = np.zeros((N_SUBSAMPLES, len(resolutions)))
     for repeat in range(N_SUBSAMPLES):
@@ -158,8 +159,8 @@ def subsample_stability(
         points = embedding[rows]
         if sd is not None:
             points = points + sd[rows] * rng.standard_normal(points.shape, dtype=np.float32)
-        graph = neighbor_graph(points, n_neighbors, other_seed)
-        again = leiden_clusters(graph, resolutions, other_seed, FAST)
+        own = neighbor_graph(points, n_neighbors, other_seed)
+        again = leiden_clusters(own, resolutions, other_seed, FAST)
         agreement[repeat] = [
             adjusted_rand_score(partitions[r].to_numpy()[rows], again[r]) for r in resolutions
         ]
@@ -222,7 +223,7 @@ def choose_by_stability(table: pd.DataFrame) -> int:
         if not single.empty:
             return int(single.index[0])
     stable = several.loc[several["stability"] >= best - TOLERANCE, "silhouette"]
-    # None is known where a small cluster is not among the cells that it is measured on.
+    # None is known where every cell is a cluster of its own.
     return int(stable.fillna(-np.inf).idxmax())
 
 

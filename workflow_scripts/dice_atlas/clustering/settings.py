@@ -9,14 +9,14 @@ from typing import Any
 MANY_CELLS = 10_000
 
 
-# Of what is clustered to be measured, many times: stability, and the metrics of embeddings.
+# Package for clusters that are made many times only to be measured: stability, metrics.
 FAST = "igraph"
 
 
 def leiden_package(flavor: str, n_cells: int) -> str:
     """The package that clusters so many cells, leidenalg or igraph, where the config says auto."""
     if flavor == "auto":
-        return "igraph" if n_cells >= MANY_CELLS else "leidenalg"
+        return FAST if n_cells >= MANY_CELLS else "leidenalg"
     return flavor
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 from dice_atlas.counts.labels import cleaned_pairs, read_truth
 from dice_atlas.counts.sample import Look, look_at_sample
 from dice_atlas.errors import InputError
+from dice_atlas.names import SEPARATOR
 from dice_atlas.tables import common_names
 from dice_atlas.texts import with_near
 
 # CPU seconds of a whole run, and MiB of its largest job: so much for any, so much per cell. Up to
 # 100,000 cells; docs/scale.md has the measurements, a test compares them.
-START_SECONDS, SECONDS_PER_CELL = 100, 0.0095
+START_SECONDS, SECONDS_PER_CELL = 80, 0.0096
 START_MIB, MIB_PER_CELL = 500, 0.006
 # Labels of fewer cells: at the default coverage, their prediction sets share a threshold, about.
 FEW_CELLS = 40
@@ -37,10 +38,10 @@ class Overview:
     ----------
     table : one row per sample: what its file is, cells, genes, labels.
     genes : that all samples have.
-    labels : cells of each label, most first.
+    labels : cells of each label of the reference, most first.
     truth : of the query cells that have one.
     faults : why a sample, or its truth, cannot be read.
-    unknown : names of `annotate.rename` that neither labels nor truth have, with near ones.
+    unknown_renames : names of `annotate.rename` that no label or truth has, with near ones.
     """
 
     table: pd.DataFrame
@@ -48,7 +49,7 @@ class Overview:
     labels: pd.Series
     truth: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
     faults: Sequence[str] = ()
-    unknown: Sequence[str] = ()
+    unknown_renames: Sequence[str] = ()
 
 
 def look_at_all(
@@ -56,6 +57,7 @@ def look_at_all(
     names: str | None,
     truths: Mapping[str, Mapping[str, str]],
     rename: Mapping[str, str] | None = None,
+    complete: bool = True,
 ) -> Overview:
     """Look at the files of all samples; those that cannot be read are named, not raised.
 
@@ -64,6 +66,7 @@ def look_at_all(
     rows, names : see `sample.load_sample`.
     truths : see `labels.read_truth`.
     rename : new names of labels and truth; "" leaves a truth out.
+    complete : whether `rename` can name labels of the samples alone, not of tables or parents.
     """
     looks, known, faults, given = [], [], [], set()
     names_of = cleaned_pairs(rename or {}, "annotate.rename")
@@ -71,6 +74,8 @@ def look_at_all(
         try:
             looks.append(look := look_at_sample(dict(row), names))
             given |= set(look.cells["label"])
+            for parents in look.cells.get("label_parents", pd.Series(dtype=object)).unique():
+                given |= set(parents.split(SEPARATOR))
             look.cells["label"] = look.cells["label"].map(lambda label: names_of.get(label, label))
             if row["sample"] in truths:
                 own = {row["sample"]: truths[row["sample"]]}
@@ -80,8 +85,11 @@ def look_at_all(
                 known.append(truth[truth != ""])
         except InputError as error:
             faults.append(str(error))
+    seen = overview(looks, known, faults)
+    if faults or not complete:
+        return seen
     unknown = [with_near(name, given - {""}) for name in names_of if name not in given]
-    return replace(overview(looks, known, faults), unknown=tuple(unknown))
+    return replace(seen, unknown_renames=tuple(unknown))
 
 
 def overview(
@@ -95,10 +103,11 @@ def overview(
     truths, faults : see `Overview`.
     """
     shared = common_names([look.genes for look in looks]) if looks else pd.Index([])
-    rows, labels = [], [pd.Series(dtype=object)]
+    rows, labels, of_reference = [], [], [pd.Series(dtype=object)]
     for look in looks:
         own, n = look.cells["label"], len(look.cells)
         labels.append(own[own != ""])
+        of_reference.append(own[(own != "") & (look.cells["role"] == "reference")])
         rows.append(
             {
                 "sample": look.cells["sample"].iloc[0],
@@ -112,17 +121,20 @@ def overview(
             }
         )
     truth = pd.concat([pd.Series(dtype=object), *truths])
-    counts = pd.concat(labels).value_counts()
+    counts = pd.concat(of_reference).value_counts()
     return Overview(pd.DataFrame(rows), shared, counts, truth, tuple(faults))
 
 
-def remarks(seen: Overview, card: Mapping[str, Any] | None = None) -> list[str]:
+def remarks(
+    seen: Overview, card: Mapping[str, Any] | None = None, markers: bool = False
+) -> list[str]:
     """Sentences about genes, labels, truth, time and memory; "Look at" begins what may be wrong.
 
     Parameters
     ----------
     seen : see `overview`; of one sample or more.
     card : of the saved prior that is to be used.
+    markers : whether lists of marker genes label the clusters.
     """
     table, counts, truth = seen.table, seen.labels, seen.truth
     found = [f"{len(seen.genes):,} genes are in all samples."]
@@ -133,15 +145,15 @@ def remarks(seen: Overview, card: Mapping[str, Any] | None = None) -> list[str]:
                 "Do the samples name their genes alike?"
             )
     found += missing_genes(card, seen.genes) if card else []
-    if card and not len(counts):
+    if card and not markers and not len(counts):
         found.append(
-            "Look at the labels: no sample has any, and a saved model holds none, so that no cell "
-            "gets a label. Keep the labelled reference in the sheet."
+            "Look at the labels: no reference sample has any, and a saved model holds none. So no "
+            "cell gets a label. Keep the labelled reference in the sheet."
         )
-    if seen.unknown:
+    if seen.unknown_renames:
         found.append(
-            f"Look at annotate.rename: {', '.join(seen.unknown)} is no label or truth of the "
-            "samples."
+            "Look at annotate.rename: no sample has the label or truth "
+            f"{', '.join(seen.unknown_renames)}."
         )
     if len(counts):
         found.append(f"{len(counts)} labels: {_listed(counts.head(8))}{_more(counts, 8)}.")

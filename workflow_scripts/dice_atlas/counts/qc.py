@@ -19,7 +19,7 @@ from dice_atlas.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# Of a smaller share of the cells that stay, a warning says so.
+# Below this share of kept cells a warning is given.
 FEW_KEPT = 0.2
 MAD_SCALE = 1.4826  # makes the MAD of normal data its standard deviation, as in R's mad()
 
@@ -291,18 +291,18 @@ def assess_cells(sample: ad.AnnData, settings: QcSettings, seed: int) -> tuple[p
 
 
 def warn_of_loss(reasons: np.ndarray, settings: QcSettings, sample: str) -> None:
-    """Say so where few cells stay, and which limit removed most of the others."""
+    """Warn where few cells are kept, and name the limit that removed most."""
     kept = int((reasons == "").sum())
     if kept >= FEW_KEPT * len(reasons):
         return
     removed = pd.Series(reasons[reasons != ""]).value_counts()
-    reason, number = str(removed.index[0]), removed.iloc[0]
+    reason = str(removed.index[0])
     setting = {"mad": "n_mads", "doublet": "doublets"}.get(reason, reason)
-    value = f"{settings.limits[reason]:g}" if reason in settings.limits else ""
-    unit = " per cent" if reason.endswith("percent") else ""
+    values = {**settings.limits, "n_mads": settings.n_mads, "doublets": settings.doublets}
+    unit = " per cent" if setting.endswith("percent") else ""
     logger.warning(
-        "%s: %d of %d cells are kept; %d fell to qc.%s%s; is that what you want?",
-        sample, kept, len(reasons), number, setting, f" ({value}{unit})" if value else "",
+        "%s: %d of %d cells are kept; %d fell to %s (%s%s), set in qc or in the sample's row",
+        sample, kept, len(reasons), removed.iloc[0], setting, values[setting], unit,
     )  # fmt: skip
 
 

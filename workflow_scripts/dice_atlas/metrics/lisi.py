@@ -1,8 +1,8 @@
 """Local inverse Simpson index: how many labels a cell's neighbourhood effectively holds.
 
-Korsunsky et al. 2019 (doi 10.1038/s41592-019-0619-0). `lisi` gives the values of
+Korsunsky et al. 2019 (doi 10.1038/s41592-019-0619-0). `mean_lisi` gives the values of
 `harmonypy.compute_lisi` (tests compare them), which looks for neighbours once per label column and
-took 14 s for 12,000 cells; here the neighbours are found once for all columns.
+took 14 s for 12,000 cells. Here they are found once for all columns and indices.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Surroundings:
 
     @classmethod
     def of(cls, embedding: np.ndarray, k: int = round(3 * PERPLEXITY)) -> "Surroundings":
-        """In an embedding, cells x d; all others where there are fewer than `k`."""
+        """In an embedding (cells x d) of one cell or more; of fewer than `k` others all."""
         among = Neighbors(np.asarray(embedding, float))
         return cls(*among.nearest_others(min(k, len(embedding) - 1)), among.note)
 
@@ -53,7 +53,7 @@ def mean_lisi(
 
     Parameters
     ----------
-    near : three times as many as the perplexity.
+    near : of each cell, three neighbours for each of the perplexity, or all others.
     columns : labels (one per cell) by name.
     perplexity : effective number of neighbours; (cells - 1) / 3 where there are too few cells.
     """
@@ -81,7 +81,7 @@ def mean_lisi_nearest(near: Surroundings, labels: np.ndarray, n: int = NEAREST) 
 
     Parameters
     ----------
-    near : so many or more.
+    near : of each cell, `n` neighbours or more, or all others.
     labels : one per cell.
     n : fewer where there are too few cells.
     """

@@ -38,9 +38,16 @@ def silhouette_values(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     embedding : cells x k.
-    labels : one per cell, two different ones or more.
+    labels : one per cell.
+
+    Raises
+    ------
+    ValueError
+        All cells have one label.
     """
     codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
+    if not codes.any():
+        raise ValueError(f"all {len(codes)} cells have one label; expected two or more")
     sizes, rows = np.bincount(codes), np.arange(len(codes))
     directions = l2_normalize(np.asarray(embedding))
     members = sp.csr_matrix((np.ones(len(codes)), (codes, rows)), shape=(len(sizes), len(codes)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dice_atlas.clustering.settings import leiden_package
+from dice_atlas.clustering.settings import FAST, leiden_package
 from dice_atlas.counts.criteria import CRITERIA
 from dice_atlas.names import CONSENSUS, LOG1P, UNASSIGNED
 from dice_atlas.report import marker_lists
@@ -384,9 +384,10 @@ def choice_of_resolution(data: ReportData) -> str:
         return "by hand"
     if choose != "stability" and by_labels.all():
         return "by the labels of the reference: its clusters agree best with them (ARI)"
+    package = leiden_package(data.settings.cluster.flavor, len(data.obs))
     return (
         "without labels: the best separated clusters (silhouette) among those that are about as "
-        "stable as any on subsamples"
+        "stable as any on subsamples" + f" (stability of {FAST}'s clusters)" * (package != FAST)
     )
 
 
