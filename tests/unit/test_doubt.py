@@ -100,7 +100,7 @@ def test_sure_labels_that_are_wrong_are_told(data):
     assert found.text.startswith(f"{len(cells)} of the {len(cells)} cells whose label is not")
     assert found.grade == "serious"
     # Of the reasons for doubt those that a cell with one possible label may have.
-    sure = ("voters_disagree", "cluster_disagrees", "few_anchors", "none")
+    sure = ("none", "voters_disagree", "cluster_disagrees", "few_anchors")
     own = {"role": ("query",), "right": ("wrong",), "cell_type_doubt": sure}
     assert dict(found.pick) == {**own, "truth": ("NA",)}
     share, n = disputes.right_of(wrong, (wrong.query["cell_type"] == "T cell").to_numpy())
