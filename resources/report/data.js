@@ -17,9 +17,13 @@ const blob = (() => {
 })();
 
 async function inflate([offset, length]) {
-  const part = new Blob([blob.subarray(offset, offset + length)]);
-  const stream = part.stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).arrayBuffer();
+  const stream = new DecompressionStream("deflate"), writer = stream.writable.getWriter();
+  // Not by way of a Blob: Chromium takes ten times as long to read one as to inflate it. What fails
+  // here fails where it is read, too.
+  const ignore = () => {};
+  writer.write(blob.subarray(offset, offset + length)).catch(ignore);
+  writer.close().catch(ignore);
+  return new Response(stream.readable).arrayBuffer();
 }
 
 // Each array once, as a promise: two askers share one inflation.
