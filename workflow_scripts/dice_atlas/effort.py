@@ -50,7 +50,7 @@ LEIDENALG = {"cluster_cells": 2.0}
 # Rules whose jobs share the cells; a job of the others looks at all.
 SHARED = ("load_counts", "filter_cells", "denoise_shard")
 # Of each job, beside what it measures: Snakemake and the start of Python. With it the guess for the
-# demo is the 2 min that it took on idle cores.
+# demo is about the 1.5 min that it took on idle cores.
 AROUND = 2.0
 # The network of the preset `fast`, and 1,000 cells by Gibbs (docs/benchmarks/samplers.tsv).
 TRAINING, GIBBS = 60.0, 180.0
