@@ -302,7 +302,6 @@ def markers_missing(table: pd.DataFrame) -> str:
     return named(some.assign(type=some["type"].str.replace("|", " or ")), columns)
 
 
-# Blocks of the page: the file in docs/benchmarks and what is made of it.
 def costs() -> str:
     """CPU seconds and memory of the rules that label cells, from the tables of docs/scale.md."""
     tables = {
@@ -313,16 +312,17 @@ def costs() -> str:
     rows.append(["all", ""])
     for table in tables.values():
         own = table.loc[list(LABELLING)]
-        costs = zip(
+        pairs = zip(
             [*own["cpu_seconds"], own["cpu_seconds"].sum()],
             [*own["mib_largest"], own["mib_largest"].max()], strict=True,
         )  # fmt: skip
-        for row, pair in zip(rows, costs, strict=True):
+        for row, pair in zip(rows, pairs, strict=True):
             row += [f"{value:,.0f}" for value in pair]
     head = [f"{n:,} cells: {what}" for n in tables for what in ("CPU s", "MiB")]
     return markdown(["rule", "jobs", *head], rows)
 
 
+# Blocks of the page: the file in docs/benchmarks and what is made of it.
 BLOCKS = {
     "verdict": ("annotation", verdict),
     "labels": ("annotation", labels), "sets": ("annotation", sets),

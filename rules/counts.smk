@@ -79,7 +79,7 @@ rule check:
         names=config["genes"]["names"],
         truth=truth_settings(),
         rename=config["annotate"]["rename"],
-        alone=not any(
+        complete=not any(
             config["annotate"][k] for k in ("tables", "celltypist", "parents")
         ),
         markers=config["annotate"]["markers"] is not None,

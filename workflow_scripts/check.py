@@ -8,7 +8,8 @@ from dice_atlas.logs import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]) as log:
         params = snakemake.params
-        seen = look_at_all(params.rows, params.names, params.truth, params.rename, params.alone)
+        asked = params.rows, params.names, params.truth, params.rename, params.complete
+        seen = look_at_all(*asked)
         if len(seen.table):
             saved = list(snakemake.input.card)
             card = read_card(saved[0]) if saved else None

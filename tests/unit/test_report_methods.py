@@ -59,6 +59,13 @@ def test_methods_say_who_chose_the_resolution(make_files, choose, labels, expect
     assert methods.choice_of_resolution(data).startswith(expected)
 
 
+@pytest.mark.parametrize(("flavor", "other"), [("leidenalg", True), ("igraph", False)])
+def test_methods_say_where_stability_is_that_of_other_clusters(make_files, flavor, other):
+    data = read_report_data(make_files(), 2)
+    data.config["cluster"] |= {"choose": "stability", "flavor": flavor}
+    assert methods.choice_of_resolution(data).endswith("(stability of igraph's clusters)") == other
+
+
 @pytest.mark.parametrize(
     ("losses", "expected"),
     [

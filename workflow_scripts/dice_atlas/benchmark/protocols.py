@@ -6,15 +6,13 @@ clusters and scores in the UMAP, the resolution of the best ARI against the labe
 an upper bound.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
-from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.resolution import scan_to_judge
 from dice_atlas.clustering.settings import FAST, ClusterSettings
 from dice_atlas.clustering.umap import embed_umap
 from dice_atlas.metrics.knn_accuracy import N_NEIGHBORS
@@ -49,8 +47,7 @@ def blind_scores(
     curve : see `agreement_curve`, with `stability`, `silhouette` and `chosen`.
     clusters : of each cell at the chosen resolution.
     """
-    asked = replace(cluster, flavor=FAST, choose="stability")
-    scan = scan_embedding(embedding, asked, seed, sd)
+    scan = scan_to_judge(embedding, cluster, seed, sd)
     curve = agreement_curve(scan.partitions, truth)
     curve = curve.merge(
         scan.table[["resolution", "stability", "silhouette", "chosen"]], on="resolution"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anndata as ad
 import numpy as np
@@ -69,6 +69,18 @@ def scan_embedding(
     """
     graph = neighbor_graph(embedding, settings.n_neighbors, seed, cells, key, settings.exact_up_to)
     return scan_resolutions(graph, key, settings, seed, sd, labels)
+
+
+def scan_to_judge(
+    embedding: np.ndarray, settings: ClusterSettings, seed: int, sd: np.ndarray | None = None
+) -> Scan:
+    """The scan that an embedding (cells x k) is judged by: no label chooses, Leiden is igraph's.
+
+    Parameters
+    ----------
+    sd : see `scan_resolutions`.
+    """
+    return scan_embedding(embedding, replace(settings, flavor=FAST, choose="stability"), seed, sd)
 
 
 def scan_resolutions(

@@ -103,11 +103,11 @@ def overview(
     truths, faults : see `Overview`.
     """
     shared = common_names([look.genes for look in looks]) if looks else pd.Index([])
-    rows, labels, of_reference = [], [], [pd.Series(dtype=object)]
+    rows, labels = [], [pd.Series(dtype=object)]
     for look in looks:
         own, n = look.cells["label"], len(look.cells)
-        labels.append(own[own != ""])
-        of_reference.append(own[(own != "") & (look.cells["role"] == "reference")])
+        known = own != ""
+        labels.append(own[known & (look.cells["role"] == "reference")])
         rows.append(
             {
                 "sample": look.cells["sample"].iloc[0],
@@ -117,11 +117,11 @@ def overview(
                 "cells": n,
                 "genes": len(look.genes),
                 "shared genes": f"{len(shared) / len(look.genes):.0%}",
-                "labels": f"{len(labels[-1])} of {n}" if look.labelled else "-",
+                "labels": f"{known.sum()} of {n}" if look.labelled else "-",
             }
         )
     truth = pd.concat([pd.Series(dtype=object), *truths])
-    counts = pd.concat(of_reference).value_counts()
+    counts = pd.concat(labels).value_counts()
     return Overview(pd.DataFrame(rows), shared, counts, truth, tuple(faults))
 
 

@@ -18,14 +18,16 @@ def mean_silhouette(embedding: np.ndarray, labels: np.ndarray) -> Score:
     embedding : cells x k.
     labels : one per cell.
     """
-    classes, sizes = np.unique(np.asarray(labels).astype(str), return_counts=True)
-    if len(classes) < 2:
+    codes, sizes = np.unique(
+        np.asarray(labels).astype(str), return_inverse=True, return_counts=True
+    )[1:]
+    if len(sizes) < 2:
         return undefined("one class only")
-    if len(classes) >= len(labels):
+    if len(sizes) >= len(codes):
         return undefined("every cell is a class of its own")
     single = int((sizes == 1).sum())
     note = f"{single} class(es) of one cell" if single else ""
-    return Score(float(silhouette_values(embedding, labels).mean()), note)
+    return Score(float(silhouette_values(embedding, codes).mean()), note)
 
 
 def silhouette_values(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -45,7 +47,7 @@ def silhouette_values(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ValueError
         All cells have one label.
     """
-    codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
+    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
     if not codes.any():
         raise ValueError(f"all {len(codes)} cells have one label; expected two or more")
     sizes, rows = np.bincount(codes), np.arange(len(codes))

@@ -384,11 +384,16 @@ def choice_of_resolution(data: ReportData) -> str:
         return "by hand"
     if choose != "stability" and by_labels.all():
         return "by the labels of the reference: its clusters agree best with them (ARI)"
-    package = leiden_package(data.settings.cluster.flavor, len(data.obs))
+    other = package_of(data) != FAST
     return (
         "without labels: the best separated clusters (silhouette) among those that are about as "
-        "stable as any on subsamples" + f" (stability of {FAST}'s clusters)" * (package != FAST)
+        "stable as any on subsamples" + f" (stability of {FAST}'s clusters)" * other
     )
+
+
+def package_of(data: ReportData) -> str:
+    """The package that made the atlas's clusters."""
+    return leiden_package(data.settings.cluster.flavor, len(data.obs))
 
 
 def clustering(data: ReportData) -> str:
@@ -397,11 +402,10 @@ def clustering(data: ReportData) -> str:
     corrected = "batch-corrected" if data.correction["applied"] else "uncorrected"
     names = {"dice": "denoised", "harmony": corrected, "pca": "uncorrected"}
     chosen = data.resolutions.loc[data.resolutions["chosen"] == "True", "resolution"].iloc[0]
-    package = leiden_package(settings.flavor, len(data.obs))
     return (
         f"On the graph of {settings.n_neighbors} nearest neighbours in the "
         f"{names[settings.embedding]} space, clusters were found by the Leiden algorithm (Traag "
-        f"et al. 2019; {package}) at {plural(len(data.resolutions), 'resolution')}; "
+        f"et al. 2019; {package_of(data)}) at {plural(len(data.resolutions), 'resolution')}; "
         f"resolution {chosen:g} was chosen {choice_of_resolution(data)}. "
         "The map is a UMAP (McInnes et al. 2018) of the same graph. "
         "Markers were ranked by a Wilcoxon rank-sum test of each cluster against the rest (scanpy "

@@ -1,7 +1,7 @@
 """Clusters that an embedding is judged by. No name of a label enters: new names, same clusters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from dice_atlas.clustering.graph import neighbor_graph
 from dice_atlas.clustering.leiden import leiden_clusters
-from dice_atlas.clustering.resolution import scan_embedding
+from dice_atlas.clustering.resolution import scan_to_judge
 from dice_atlas.clustering.settings import FAST, ClusterSettings
 from dice_atlas.errors import InputError
 from dice_atlas.names import RESOLUTION
@@ -98,8 +98,6 @@ def query_partition(
 ) -> tuple[Partition | None, pd.DataFrame]:
     """Clusters of these cells alone, resolution chosen without labels, and the resolutions.
 
-    Leiden is igraph's in any case, as in the benchmark.
-
     Parameters
     ----------
     embedding : cells x k.
@@ -107,15 +105,14 @@ def query_partition(
     """
     if len(embedding) < MIN_CLUSTERED:
         return None, pd.DataFrame(columns=list(SCAN))
-    asked = replace(cluster, flavor=FAST, choose="stability")
-    scan = scan_embedding(embedding, asked, seed, sd)
+    scan = scan_to_judge(embedding, cluster, seed, sd)
     chosen = scan.table[scan.table["chosen"]].iloc[0]
     found = Partition(scan.chosen, float(chosen["resolution"]), len(scan.table))
     return found, scan.table[list(SCAN)]
 
 
 def all_partitions(embedding: np.ndarray, cluster: ClusterSettings, seed: int) -> pd.DataFrame:
-    """Clusters of reference and query at every resolution; Leiden as in `query_partition`."""
+    """Clusters of reference and query at every resolution; Leiden is igraph's in any case."""
     graph = neighbor_graph(embedding, cluster.n_neighbors, seed)
     return leiden_clusters(graph, sorted(cluster.resolutions), seed, FAST)
 
