@@ -103,6 +103,22 @@ def test_among_nearest_is_membership(k):
     assert k == 200 or 0 < found.sum() < 500
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+@pytest.mark.parametrize("parts", [(1, 1), (16, 64), (8192, 65536)])
+def test_among_nearest_does_not_depend_on_the_parts(monkeypatch, parts, shift):
+    monkeypatch.setattr(exact_neighbors, "FIRST_PART", parts[0])
+    monkeypatch.setattr(exact_neighbors, "LARGEST_PART", parts[1])
+    rng = np.random.default_rng(2)
+    # Far from the origin, two points are so far apart that float32 tells few of the others apart.
+    points, queries = rng.standard_normal((400, 5)), rng.standard_normal((30, 5))
+    points[0], points[1] = shift, -shift
+    rows, columns = rng.integers(0, 30, 900), rng.integers(0, 400, 900)
+    ranks = cdist(queries, points).argsort(axis=1, kind="stable").argsort(axis=1)
+    for k in (1, 40):
+        found = exact_neighbors.among_nearest(queries, points, rows, columns, k)
+        np.testing.assert_array_equal(found, ranks[rows, columns] < k)
+
+
 def test_approximate_neighbours_are_nearly_all_the_exact_ones(monkeypatch):
     monkeypatch.setattr(inverted_lists, "PROBES", 60)
     points = blobs(6, 1000, 8, seed=2, distance=2.0)[0].astype(float)
