@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from dice_atlas.dice.exact import exact_posterior
-from dice_atlas.dice.label_posterior import label_shares
+from dice_atlas.dice.label_posterior import LabelShares
 from dice_atlas.scoring.groups import label_scores
 from table1 import MEANS, OUT, QUERY, REFERENCE, VARIANCES, K, bayes_mean, latents, train
 
@@ -41,7 +41,7 @@ def two_points(prior, reference: torch.Tensor, codes: torch.Tensor, s: float) ->
     points = np.repeat(place[:, None], K, axis=1).astype(np.float32)
     cells = torch.arange(len(place))
     _, samples = exact_posterior(prior, torch.from_numpy(points), cells, s, DRAWS, 0)
-    shares = label_shares(samples, reference, codes, 2)[:, 1].numpy()
+    shares = LabelShares(reference, codes, 2)(samples)[:, 1].numpy()
     return pd.DataFrame({"place": place, "dice": shares, "exact": exact_share(points, s), "s": s})
 
 

@@ -3,21 +3,26 @@
 import numpy as np
 import pytest
 import torch
-from dice_atlas.dice.label_posterior import label_shares
+from dice_atlas.dice import label_posterior
+from dice_atlas.dice.label_posterior import LabelShares
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
 from dice_atlas.numerics.sketch import subsample_per_label
 from sklearn.neighbors import KNeighborsClassifier
 
 
+@pytest.mark.parametrize("kept", [0, 100, 1000])
 @pytest.mark.parametrize("points", [240, 7])
-def test_shares_are_those_of_nearest_neighbour_votes(points):
+def test_shares_are_those_of_nearest_neighbour_votes(monkeypatch, points, kept):
+    monkeypatch.setattr(label_posterior, "KEPT", kept)
     rng = np.random.default_rng(0)
     reference, codes = rng.standard_normal((300, 5)), rng.integers(4, size=300)
     # Samples of a kernel are its points, many of them the same.
     samples = rng.standard_normal((points, 5))[rng.permutation(240) % points].reshape(6, 40, 5)
-    shares = label_shares(
-        torch.tensor(samples), torch.tensor(reference), torch.tensor(codes), 4, 15
-    ).numpy()
+    shares_of = LabelShares(torch.tensor(reference), torch.tensor(codes), 4)
+    # Block by block, as a shard's cells come.
+    blocks = [shares_of(block) for block in torch.tensor(samples).split([15, 5, 20], dim=1)]
+    shares = torch.cat(blocks).numpy()
+    assert len(shares_of.known) <= kept
     votes = KNeighborsClassifier(15).fit(reference, codes).predict(samples.reshape(-1, 5))
     expected = np.stack([(votes.reshape(6, 40) == c).mean(0) for c in range(4)], axis=1)
     assert np.allclose(shares, expected)

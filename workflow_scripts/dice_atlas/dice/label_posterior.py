@@ -4,40 +4,50 @@ import torch
 
 from dice_atlas.numerics.exact_neighbors import nearest_on_device
 
+# Distinct samples whose labels are kept, at most.
+KEPT = 50_000
 
-@torch.inference_mode()
-def label_shares(
-    samples: torch.Tensor,
-    reference: torch.Tensor,
-    codes: torch.Tensor,
-    n_labels: int,
-    neighbors: int = 15,
-) -> torch.Tensor:
+
+class LabelShares:
     """Share of each cell's samples that gets each label.
 
     A sample's label is the most frequent among its nearest reference latents; ties go to the
-    first label.
+    first label. Samples of a kernel are its points: they come again and again, in a block of
+    cells and from block to block, so their labels are kept.
 
     Parameters
     ----------
-    samples : (draws, n, k).
     reference, codes : latents (m, k) of reference cells, and their labels (m,) int64.
     n_labels : number of labels; the largest code is smaller.
     neighbors : of a sample; all of the reference where it has fewer.
-
-    Returns
-    -------
-    (n, n_labels).
     """
-    draws, n, k = samples.shape
-    neighbors = min(neighbors, len(reference))
-    one_hot = torch.nn.functional.one_hot(codes, n_labels).float()
-    # Samples of a kernel are its points, many of them the same.
-    distinct, place = torch.unique(samples.reshape(-1, k), dim=0, return_inverse=True)
-    labels = [
-        one_hot[nearest_on_device(part, reference, neighbors)].sum(dim=1).argmax(dim=1)
-        for part in distinct.split(n)
-    ]
-    label = torch.cat(labels)[place].view(draws, n).T
-    shares = torch.zeros(n, n_labels, device=samples.device)
-    return shares.scatter_add_(1, label, torch.full_like(label, 1.0 / draws, dtype=shares.dtype))
+
+    def __init__(
+        self, reference: torch.Tensor, codes: torch.Tensor, n_labels: int, neighbors: int = 15
+    ) -> None:
+        self.reference, self.neighbors = reference, min(neighbors, len(reference))
+        self.one_hot = torch.nn.functional.one_hot(codes, n_labels).float()
+        self.known, self.label = reference[:0], codes[:0]
+
+    @torch.inference_mode()
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        """Shares (n, n_labels) of samples (draws, n, k)."""
+        draws, n, k = samples.shape
+        label = self.labels(samples.reshape(-1, k), n).view(draws, n).T
+        shares = torch.zeros(n, self.one_hot.shape[1], device=samples.device)
+        share = torch.full_like(label, 1.0 / draws, dtype=shares.dtype)
+        return shares.scatter_add_(1, label, share)
+
+    def labels(self, samples: torch.Tensor, at_once: int) -> torch.Tensor:
+        """Labels (n,) of samples (n, k); neighbours of so many are sought at once."""
+        known = len(self.known)
+        both = torch.cat([self.known, samples])
+        distinct, place = torch.unique(both, dim=0, return_inverse=True)
+        label = torch.full((len(distinct),), -1, dtype=torch.int64, device=samples.device)
+        label[place[:known]] = self.label
+        for new in (label < 0).nonzero()[:, 0].split(at_once):
+            near = nearest_on_device(distinct[new], self.reference, self.neighbors)
+            label[new] = self.one_hot[near].sum(dim=1).argmax(dim=1)
+        if len(distinct) <= KEPT:
+            self.known, self.label = distinct, label
+        return label[place[known:]]

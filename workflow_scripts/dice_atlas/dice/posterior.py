@@ -11,7 +11,7 @@ import torch
 from dice_atlas.dice.coordinates import in_coordinates, space_in_coordinates
 from dice_atlas.dice.device import has_fast_bfloat16
 from dice_atlas.dice.gene_space import GeneSpace
-from dice_atlas.dice.label_posterior import label_shares
+from dice_atlas.dice.label_posterior import LabelShares
 from dice_atlas.dice.priors import Prior
 from dice_atlas.dice.sampler import Sampler
 from dice_atlas.dice.settings import REFERENCE_AT_MOST, DenoiseSettings
@@ -72,6 +72,7 @@ def denoise_rows(
     result |= {name: np.zeros(n, np.float32) for name in OF_CELL}
     if len(names):
         result |= {"shares": np.zeros((n, len(names)), np.float32), "labels": names}
+        shares_of = LabelShares(reference, codes, len(names))
     progress, done = Progress(n, "cell"), 0
     roles = latents.obs["role"].to_numpy()[rows]
     for role, sampler in samplers.items():
@@ -88,8 +89,7 @@ def denoise_rows(
             result["background"][block] = found.background.cpu()
             result["residual"][block] = found.residual.cpu()
             if len(names):
-                shares = label_shares(found.samples, reference, codes, len(names))
-                result["shares"][block] = shares.cpu()
+                result["shares"][block] = shares_of(found.samples).cpu()
             done += len(block)
             progress.update(done)
     return result
