@@ -23,7 +23,7 @@ from dice_atlas.features.mapping import map_query
 from dice_atlas.features.normalize import normalize_samples
 from dice_atlas.features.projection import LatentSpace, least_squares_latents
 from dice_atlas.holdout import reference_rows
-from dice_atlas.numerics.blocks import row_slices
+from dice_atlas.numerics.blocks import row_slices, stack_rows
 from dice_atlas.numerics.scaling import (
     fit_scaling,
     log1p_normalize,
@@ -274,3 +274,14 @@ def test_a_mapped_query_comes_to_the_reference_which_stays():
     of_query = [correct_batches(pcs, alone, replace(BATCH, scope=s), 0)[0]
                 for s in ("mapped", "within_role")]  # fmt: skip
     assert np.array_equal(*of_query)
+
+
+def test_stacked_rows_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    blocks = [sp.random(n, 7, 0.3, format="csr", rng=rng, dtype=np.float64) for n in (4, 0, 1, 9)]
+    expected = sp.vstack(blocks, format="csr")
+    found = stack_rows(blocks)
+    assert not blocks
+    assert found.has_canonical_format
+    assert found.indptr.dtype == found.indices.dtype == np.int32
+    np.testing.assert_array_equal(found.toarray(), expected.toarray())

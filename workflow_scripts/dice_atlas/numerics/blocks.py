@@ -43,6 +43,27 @@ def read_blocks(
             yield rows, sp.csr_matrix(matrix[rows])
 
 
+def stack_rows(blocks: list[sp.csr_matrix]) -> sp.csr_matrix:
+    """Blocks one below the other, all of one width.
+
+    The list is emptied on the way: `scipy.sparse.vstack` holds all values twice.
+    """
+    n_rows, n_columns = sum(block.shape[0] for block in blocks), blocks[0].shape[1]
+    size = sum(block.nnz for block in blocks)
+    index = np.int32 if size <= np.iinfo(np.int32).max else np.int64
+    data, indices = np.empty(size, dtype=blocks[0].dtype), np.empty(size, dtype=index)
+    indptr = np.zeros(n_rows + 1, dtype=index)
+    row, start = 0, 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        stop = start + block.nnz
+        data[start:stop], indices[start:stop] = block.data, block.indices
+        indptr[row + 1 : row + 1 + block.shape[0]] = start + block.indptr[1:].astype(np.int64)
+        row, start = row + block.shape[0], stop
+    return sp.csr_matrix((data, indices, indptr), shape=(n_rows, n_columns))
+
+
 def copy_array(source: h5py.Dataset, parent: h5py.Group, key: str) -> None:
     """Copy a one-dimensional array into another open h5ad, gzipped, a few chunks at a time."""
     copied = parent.create_dataset(

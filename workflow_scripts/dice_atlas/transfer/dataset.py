@@ -18,6 +18,7 @@ from dice_atlas.features.selection import (
     stream_groups,
 )
 from dice_atlas.features.variable_genes import rank_over_batches
+from dice_atlas.numerics.blocks import stack_rows
 from dice_atlas.tables import read_part, sample_role
 
 logger = logging.getLogger(__name__)
@@ -98,4 +99,4 @@ def read_expression(paths: Sequence[str | Path], genes: Sequence[str]) -> sp.csr
         counts = sp.csr_matrix(sample.X)
         chosen = counts[:, sample.var_names.get_indexer(genes)]
         blocks.append(log_normalize(chosen, cell_totals(sample)))
-    return sp.vstack(blocks, format="csr")
+    return stack_rows(blocks)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, svds
 
-from dice_atlas.numerics.scaling import Scaling, project, scale
+from dice_atlas.numerics.scaling import Scaling, project, project_expression, scale
 from dice_atlas.numerics.svd import truncated_svd
 from dice_atlas.transfer.anchors import NoAnchors
 
@@ -58,12 +58,17 @@ def pcaproject(
         There are fewer than 3 reference cells or variable genes.
     """
     scaling, genes = _fit(reference)
-    z = scale(reference[:, genes], scaling)
+
+    def of_genes(expression: sp.csr_matrix) -> sp.csr_matrix:
+        # No copy of a million cells where all genes vary.
+        return expression if genes.size == expression.shape[1] else expression[:, genes]
+
+    z = scale(of_genes(reference), scaling)
     dims = _possible(dims, {"reference cells": z.shape[0], "variable genes": z.shape[1]})
     _, loadings = truncated_svd(z, scaling.center, dims, seed)
     return Reduction(
         project(z, scaling.center, loadings),
-        project(scale(query[:, genes], scaling), scaling.center, loadings),
+        project_expression(of_genes(query), scaling, loadings),
         loadings,
         genes,
     )

@@ -54,6 +54,7 @@ class ExpressionSpace:
         reduced = REDUCTIONS[self.reduction](r, q, self.dims, self.seed)
         top = reduced.genes[top_dim_features(reduced.loadings, settings.max_features)]
         filtered = (r[:, top].toarray(), q[:, top].toarray())
+        del r, q  # of a million cells they are gigabytes
         found = find_anchors(reduced.reference, reduced.query, settings, filtered)
         return found, reduced.query
 
