@@ -110,6 +110,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 STARTED = time.time()
 MOST_FAILURES = 10
 DEMO = "resources/demo/"
+# What make_demo_data writes.
+DEMO_FILES = {
+    "reference": DEMO + "pbmc_ref.h5ad",
+    "query1": DEMO + "pbmc_q1",
+    "query2": DEMO + "pbmc_q2",
+    "truth1": DEMO + "pbmc_q1_truth.csv",
+    "truth2": DEMO + "pbmc_q2_truth.csv",
+}
 DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
 
 
@@ -200,7 +208,7 @@ try:
     require_files(
         SHEET,
         config["samples"],
-        made=DEMO,
+        made=DEMO_FILES.values(),
         finished=f"results/{config['atlas']}/samples/{{sample}}/counts.h5ad",
     )
     if workflow.is_main_process and not forced("load_counts"):
@@ -318,7 +326,7 @@ def sources(row):
     """Files that a row's sample is read from: its counts and its label table, if that is a file."""
     table = row["labels_source"]
     # The demo's folders are made whole, as one output, by a rule.
-    made = row["path"].startswith(DEMO)
+    made = row["path"] in DEMO_FILES.values()
     return {
         "counts": row["path"] if made else member_files(row["path"]),
         **({"labels": table} if table and table != row["path"] else {}),

@@ -30,7 +30,12 @@ def benchmark_sheet():
     path = BENCHMARK["samples"]
     try:
         sheet = read_samples(path)
-        require_files(sheet, path, made=DEMO, finished=bench("samples/{sample}.h5ad"))
+        require_files(
+            sheet,
+            path,
+            made=DEMO_FILES.values(),
+            finished=bench("samples/{sample}.h5ad"),
+        )
         require_sets(sheet, path, BENCHMARK["sweeps"]["sets"])
         if "scvi" in BENCHMARK["methods"] and not deploys_conda():
             require_scvi(SCVI_PYTHON)

@@ -258,7 +258,7 @@ def known_cells():
     paths, made = [], 0
     for name in SAMPLES:
         own, read = SHEET[name]["path"], out(f"samples/{name}/counts.h5ad")
-        if own.startswith(DEMO) and not os.path.exists(own):
+        if own in DEMO_FILES.values() and not os.path.exists(own):
             made += DEMO_CELLS[os.path.basename(own)]
         else:
             paths.append(read if os.path.exists(read) else own)

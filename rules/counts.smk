@@ -3,11 +3,11 @@
 
 rule make_demo_data:
     output:
-        reference="resources/demo/pbmc_ref.h5ad",
-        query1=directory("resources/demo/pbmc_q1"),
-        query2=directory("resources/demo/pbmc_q2"),
-        truth1="resources/demo/pbmc_q1_truth.csv",
-        truth2="resources/demo/pbmc_q2_truth.csv",
+        reference=DEMO_FILES["reference"],
+        query1=directory(DEMO_FILES["query1"]),
+        query2=directory(DEMO_FILES["query2"]),
+        truth1=DEMO_FILES["truth1"],
+        truth2=DEMO_FILES["truth2"],
     log:
         log_of("make_demo_data"),
     benchmark:

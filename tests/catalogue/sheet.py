@@ -30,7 +30,7 @@ def files(text):
     """Looks for the files that a sheet names."""
 
     def make(folder):
-        require_files(sheet(text)(folder), "sheet.csv", "demo/", "results/{sample}.h5ad")
+        require_files(sheet(text)(folder), "sheet.csv", (), "results/{sample}.h5ad")
 
     return make
 

@@ -151,7 +151,7 @@ def read_all(path):
         assert row["role"] in ("reference", "query")
         assert row["path"]
     sheet_warnings(sheet, path)
-    refused(lambda: require_files(sheet, path, "demo/", "results/{sample}.h5ad"))
+    refused(lambda: require_files(sheet, path, (), "results/{sample}.h5ad"))
     refused(lambda: require_sets(sheet, str(path), []))
     json.dumps(sheet)
 

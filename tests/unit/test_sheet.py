@@ -212,7 +212,7 @@ def test_a_file_of_a_10x_folder_with_braces(read, tmp_path):
     for name in ("{x}matrix.mtx", "barcodes.tsv", "genes.tsv"):
         (tmp_path / "in" / name).touch()
     with pytest.raises(InputError, match=r"sample s1, column path: seen 'in/{x}matrix.mtx'"):
-        require_files(read(f"{HEAD}\ns1\tin\tquery\tA\n"), "s", "demo", "no/{sample}")
+        require_files(read(f"{HEAD}\ns1\tin\tquery\tA\n"), "s", (), "no/{sample}")
 
 
 def test_fields_that_no_step_looks_at(read, root, schema, monkeypatch):
@@ -266,25 +266,28 @@ def test_missing_files_are_told_at_once(read, tmp_path):
         "s1\tgone.h5ad\tquery\tA\tkind\t\n"
         "s2\tthere.h5ad\tquery\tA\t\tgone.csv\n"
         "s3\tresources/demo/q\tquery\tA\t\t\n"
+        # Beside what the workflow makes, not one of it.
+        "s4\tresources/demo/ref\tquery\tA\t\t\n"
     )
     (tmp_path / "there.h5ad").touch()
     finished = "results/{sample}.h5ad"
     with pytest.raises(InputError) as error:
-        require_files(sheet, "samples.tsv", "resources/demo/", finished)
+        require_files(sheet, "samples.tsv", ["resources/demo/q"], finished)
     assert str(error.value).splitlines()[1:] == [
         "  - sample s1, column path: no such file: gone.h5ad",
         "  - sample s2, column truth: no such file: gone.csv",
+        "  - sample s4, column path: no such file: resources/demo/ref",
     ]
     # Counts that were read before do not need their sources any more.
     os.makedirs("results")
-    for name in ("s1", "s2"):
+    for name in ("s1", "s2", "s4"):
         (tmp_path / "results" / f"{name}.h5ad").touch()
-    require_files(sheet, "samples.tsv", "resources/demo/", finished)
+    require_files(sheet, "samples.tsv", ["resources/demo/q"], finished)
 
 
 def refused(read, path):
     with pytest.raises(InputError) as error:
-        require_files(read(f"{HEAD}\ns1\t{path}\tquery\tA\n"), "s.tsv", "demo", "no/{sample}")
+        require_files(read(f"{HEAD}\ns1\t{path}\tquery\tA\n"), "s.tsv", (), "no/{sample}")
     return str(error.value).splitlines()[1:]
 
 
