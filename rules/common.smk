@@ -81,6 +81,7 @@ from dice_atlas.settings_files import (
 )
 from dice_atlas.sheet_settings import (
     compared_samples,
+    limits_as_shares,
     require_augmentable,
     require_batch_keys,
     require_comparable,
@@ -244,7 +245,10 @@ if workflow.is_main_process:
         logger.warning(
             f"Warning: the config names no `samples`: {config['atlas']} is made of the demo's cells"
         )
-    for sentence in sheet_warnings(SHEET, default_file(config["samples"])):
+    for sentence in [
+        *sheet_warnings(SHEET, default_file(config["samples"])),
+        *limits_as_shares(config["qc"], SHEET),
+    ]:
         logger.warning(f"Warning: {sentence}")
 
 SAMPLES = list(SHEET)

@@ -13,10 +13,10 @@ if __name__ == "__main__":
         if len(seen.table):
             saved = list(snakemake.input.card)
             card = read_card(saved[0]) if saved else None
-            told = remarks(seen, card, params.markers)
-            text = "\n".join([seen.table.to_string(index=False), "", *told])
+            told = [] if seen.faults else ["", *remarks(seen, card, params.markers)]
+            text = "\n".join([seen.table.to_string(index=False), *told])
             print(f"\n{text}\n", flush=True)
             log.info("\n%s", text)
         if seen.faults:
-            raise InputError(f"{len(seen.faults)} cannot be read:\n{bullets(seen.faults)}")
+            raise InputError(f"a run would stop:\n{bullets(seen.faults)}")
         log.info("%d samples were looked at", len(seen.table))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
+from dice_atlas.counts import common_genes
 from dice_atlas.counts.overview import (
     MIB_PER_CELL,
     SECONDS_PER_CELL,
@@ -257,13 +258,32 @@ def test_what_cannot_be_read_is_named_for_all_samples_at_once(counts, tmp_path):
     seen = look_at_all(rows, None, {"whole": truth})
     assert seen.table["sample"].tolist() == ["whole"]
     first, second, third = seen.faults
+    assert seen.table["shared genes"].tolist() == ["-"]
+    assert "sample whole: " in first
     assert "no obs column 'nowhere'" in first
     assert "are not whole numbers" in second
     assert "does not exist" in third
     assert look_at_all(rows[2:], None, {}).table.empty
 
 
-def test_new_names_are_those_that_the_run_will_use(counts, tmp_path):
+def test_samples_that_share_no_genes_stop_the_check(counts, tmp_path, monkeypatch):
+    monkeypatch.setattr(common_genes, "MIN_COMMON", 30)
+    few = counts[:50].copy()
+    few.write_h5ad(tmp_path / "symbols.h5ad")
+    few.var_names = [f"ENSG{i:011d}" for i in range(few.n_vars)]
+    few.write_h5ad(tmp_path / "ids.h5ad")
+    rows = [
+        ROW | {"sample": name, "path": str(tmp_path / f"{name}.h5ad")}
+        for name in ("symbols", "ids")
+    ]
+    (fault,) = look_at_all(rows, None, {}).faults
+    assert "0 genes are common to the 2 samples" in fault
+    assert "`genes: {names: human}`" in fault
+    assert not look_at_all(rows[:1], None, {}).faults
+
+
+def test_new_names_are_those_that_the_run_will_use(counts, tmp_path, monkeypatch):
+    monkeypatch.setattr(common_genes, "MIN_COMMON", 30)
     few = counts[:60].copy()
     few.obs["type"] = ["A"] * 30 + ["B"] * 20 + ["odd"] * 10
     few.write_h5ad(tmp_path / "few.h5ad")

@@ -238,7 +238,12 @@ def test_no_label_is_called_confident_where_the_guarantee_is_not_given(make_file
         path.write_text(path.read_text().replace("True", "False"))
     words = rendered(files, tmp_path).words
     assert ("guarantees of risk and coverage are not given for q2: it lies apart" in words) == apart
-    for sure in ("confident labels", "a confident label", "anchors confident median", "reliable ."):
+    for sure in (
+        "confident labels",
+        "a confident label",
+        "anchors confident median",
+        "assigned label: confident",
+    ):
         assert (sure in words) != apart, sure
     for careful in ("have one possible label (assigned", "anchors one possible label median",
                     "assigned label: one possible label"):  # fmt: skip

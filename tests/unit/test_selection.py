@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
+from dice_atlas.counts.common_genes import common_genes
 from dice_atlas.errors import InputError
 from dice_atlas.features.card import FORMAT
 from dice_atlas.features.normalize import selected_genes
-from dice_atlas.features.selection import common_genes, select_genes
+from dice_atlas.features.selection import select_genes
 
 GENES = [f"G{i}" for i in range(200)]
 

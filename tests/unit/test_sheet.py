@@ -6,6 +6,7 @@ import pytest
 from dice_atlas.counts.formats import member_files
 from dice_atlas.errors import InputError
 from dice_atlas.sheet import read_sheet, require_files, sheet_warnings, unreadable
+from dice_atlas.sheet_settings import limits_as_shares
 
 HEAD = "sample\tpath\trole\tbatch"
 GOOD = f"{HEAD}\ns1\ta.h5ad\tquery\tA\n"
@@ -344,3 +345,14 @@ def test_files_of_a_10x_folder(tmp_path):
     assert member_files("a.h5ad") == ["a.h5ad"]
     (tmp_path / "empty").mkdir()
     assert member_files(str(tmp_path / "empty")) == [str(tmp_path / "empty")]
+
+
+def test_per_cent_that_look_like_shares(read):
+    sheet = read(f"{HEAD}\tmax_mito_percent\ns1\ta.h5ad\tquery\tA\t.2\ns2\tb.h5ad\tquery\tA\t20\n")
+    qc = {"min_genes": 0.5, "max_mito_percent": 0.15, "max_ribo_percent": 1, "max_spike_percent": 0}
+    assert limits_as_shares(qc, sheet) == [
+        "qc: max_mito_percent is 0.15, which is less than one per cent; write 15 if you mean 15 %",
+        "sample s1: max_mito_percent is 0.2, which is less than one per cent; write 20 if you mean "
+        "20 %",
+    ]
+    assert limits_as_shares(qc | {"max_mito_percent": 15}, {}) == []

@@ -218,11 +218,11 @@ def test_the_python_of_the_confidence_puts_each_cell_into_one_group(in_the_demo,
     (block,) = python_of("confidence")
     found = {}
     exec(block, found)
-    groups = ("reliable", "ambiguous", "doubtful", "without_evidence")
+    groups = ("one_label", "ambiguous", "doubtful", "without_evidence")
     parts = [np.asarray(found[name]) for name in groups] + [~np.asarray(found["assigned"])]
     query = atlas.obs[atlas.obs["role"] == "query"]
     assert (np.sum(parts, axis=0) == np.ones(len(query))).all()
-    # A reliable cell can still be doubtful for another reason, such as its cluster.
+    # A cell with one possible label can still be doubtful for another reason, such as its cluster.
     sets = query["cell_type_set"].astype(str)
     assert sets[parts[0]].tolist() == query["cell_type"].astype(str)[parts[0]].tolist()
     assert (sets[parts[1]].str.contains("|", regex=False)).all()

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from dice_atlas.conditions.settings import CompareSettings, require_units
+from dice_atlas.counts.criteria import CRITERIA, PERCENT_RULE
 from dice_atlas.errors import InputError, bullets
 from dice_atlas.names import FROM_OBS, LOG1P
 
@@ -26,6 +27,19 @@ def require_batch_keys(keys: list[str], sheet: dict[str, dict[str, Any]]) -> Non
             f"batch.keys: seen {', '.join(wrong)}, expected columns of the sample sheet: "
             f"{', '.join(allowed)}"
         )
+
+
+def limits_as_shares(qc: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> list[str]:
+    """Limits in per cent that were perhaps meant as shares, a sentence each; they are no errors."""
+    places = {"qc": qc, **{f"sample {name}": row["qc"] for name, row in sheet.items()}}
+    return [
+        f"{place}: {criterion.setting} is {limits[criterion.setting]:g}, which is less than one "
+        f"per cent; write {100 * limits[criterion.setting]:g} if you mean "
+        f"{100 * limits[criterion.setting]:g} %"
+        for place, limits in places.items()
+        for criterion in CRITERIA
+        if criterion.rule is PERCENT_RULE and 0 < limits.get(criterion.setting, 0) < 1
+    ]
 
 
 def compared_samples(compare: dict[str, Any] | None, sheet: dict[str, dict[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from dice_atlas.counts.common_genes import common_genes
 from dice_atlas.counts.labels import cleaned_pairs, read_truth
 from dice_atlas.counts.sample import Look, look_at_sample
 from dice_atlas.errors import InputError
@@ -40,7 +41,7 @@ class Overview:
     genes : that all samples have.
     labels : cells of each label of the reference, most first.
     truth : of the query cells that have one.
-    faults : why a sample, or its truth, cannot be read.
+    faults : why a sample, or its truth, cannot be read, or the samples do not fit together.
     unknown_renames : names of `annotate.rename` that no label or truth has, with near ones.
     """
 
@@ -59,7 +60,7 @@ def look_at_all(
     rename: Mapping[str, str] | None = None,
     complete: bool = True,
 ) -> Overview:
-    """Look at the files of all samples; those that cannot be read are named, not raised.
+    """Look at the files of all samples; what would stop a run is named, not raised.
 
     Parameters
     ----------
@@ -84,9 +85,15 @@ def look_at_all(
                 truth = truth.map(lambda label: names_of.get(label, label))
                 known.append(truth[truth != ""])
         except InputError as error:
-            faults.append(str(error))
+            faults.append(f"sample {row['sample']}: {error}")
     seen = overview(looks, known, faults)
-    if faults or not complete:
+    if faults:
+        return seen
+    try:
+        common_genes({look.cells["sample"].iloc[0]: look.genes for look in looks})
+    except InputError as error:
+        return replace(seen, faults=[str(error)])
+    if not complete:
         return seen
     unknown = [with_near(name, given - {""}) for name in names_of if name not in given]
     return replace(seen, unknown_renames=tuple(unknown))
@@ -116,7 +123,8 @@ def overview(
                 "slot": look.slot or "-",
                 "cells": n,
                 "genes": len(look.genes),
-                "shared genes": f"{len(shared) / len(look.genes):.0%}",
+                # Of samples that cannot be read nobody knows.
+                "shared genes": "-" if faults else f"{len(shared) / len(look.genes):.0%}",
                 "labels": f"{known.sum()} of {n}" if look.labelled else "-",
             }
         )
@@ -132,7 +140,7 @@ def remarks(
 
     Parameters
     ----------
-    seen : see `overview`; of one sample or more.
+    seen : see `overview`; of one sample or more, without faults.
     card : of the saved prior that is to be used.
     markers : whether lists of marker genes label the clusters.
     """

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dice_atlas.files import atomic_path
 from dice_atlas.plots.categories import NO_CHOICE, with_chosen
-from dice_atlas.plots.points import drawn_rows, point_size
+from dice_atlas.plots.points import drawn_rows
 from dice_atlas.plots.style import (
     BLUE,
     FULL_WIDTH,
@@ -23,14 +23,13 @@ from dice_atlas.plots.style import (
     LIGHT_BLUE,
     ORANGE,
     SOFT,
-    add_legend,
     palette,
     styled,
 )
 from dice_atlas.report.evidence import CLEARLY
 from dice_atlas.report.figures import save_png
 from dice_atlas.report.html import image, page_environment
-from dice_atlas.report.maps import frame, legend_columns
+from dice_atlas.report.maps import draw_categories, legend_height, map_width, panels
 from dice_atlas.report.tables import Table, number
 from dice_atlas.synthesis.names import (
     CONTROL,
@@ -131,27 +130,24 @@ def umaps(data: SynthesisData, seed: int, chosen: Mapping[str, str] = NO_CHOICE)
     seed : of the order in which points are drawn.
     chosen : colours of some classes (`figures.palette`).
     """
+    rows = drawn_rows(data.cells.n_obs, seed)
+    obs, points = data.cells.obs.iloc[rows], data.layout[rows]
+    shown = [("set", "origin", COLORS)]
+    if data.labelled:
+        labels = sorted(set(obs["label"].astype(str)))
+        shown.append(("label", "class", with_chosen(palette(labels), chosen)))
+    entries = {
+        column: {name: name for name in colors if (obs[column] == name).any()}
+        for column, _, colors in shown
+    }
+    total = FULL_WIDTH * len(shown) / 2
+    width = map_width(len(shown), total)
     with styled():
-        n_panels = 2 if data.labelled else 1
-        figure, axes = plt.subplots(1, n_panels, figsize=(FULL_WIDTH * n_panels / 2, 5.2),
-                                    squeeze=False)  # fmt: skip
-        rows = drawn_rows(data.cells.n_obs, seed)
-        obs = data.cells.obs.iloc[rows]
-        colors = [("set", COLORS)]
-        if data.labelled:
-            labels = sorted(set(obs["label"].astype(str)))
-            colors.append(("label", with_chosen(palette(labels), chosen)))
-        for panel, (column, known) in zip(axes[0], colors, strict=True):
+        figure, axes = panels(points, len(shown), total, legend_height(entries, width))
+        for panel, (column, title, colors) in zip(axes, shown, strict=True):
             values = obs[column].astype(str)
-            panel.scatter(
-                *data.layout[rows].T, c=[known[v] for v in values], s=point_size(len(rows)), lw=0
-            )
-            frame(panel, data.layout)
-            panel.set_title("origin" if column == "set" else "class")
-            shown = [name for name in known if (values == name).any()]
-            handles = [plt.Line2D([], [], ls="", marker="o", color=known[n]) for n in shown]
-            add_legend(panel, handles, shown, loc="upper center", bbox_to_anchor=(0.5, -0.08),
-                       ncols=legend_columns(shown, FULL_WIDTH / 2), handletextpad=0.2)  # fmt: skip
+            draw_categories(panel, points, values, colors, entries[column], width)
+            panel.set_title(title)
         return figure
 
 

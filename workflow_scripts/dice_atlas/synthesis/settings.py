@@ -137,7 +137,7 @@ class CellRequest:
                 )
                 raise InputError(
                     f"synthesis.cells: no class {', '.join(map(repr, unknown))}; the model knows "
-                    f"{known}"
+                    f"{known} (labels as given, before annotate.rename)"
                 )
             return {name: int(self.cells.get(name, 0)) for name in sizes}
         total = sum(sizes.values())

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from dice_atlas.counts.common_genes import MIN_COMMON_SHARE, common_genes
 from dice_atlas.counts.logged import cell_totals
 from dice_atlas.errors import InputError
 from dice_atlas.features.selection import (
-    MIN_COMMON_SHARE,
-    common_genes,
     read_gene_names,
     stream_groups,
 )

@@ -100,8 +100,8 @@ def reference_p_values(calibration: pd.DataFrame) -> np.ndarray:
         if relative < LEAST_SUPPORT:
             logger.warning(
                 "%s lies apart from the reference as a whole (less than %g times the support): "
-                "its anchors cannot tell cells of types that the reference lacks, so p_reference "
-                "is left empty",
+                "anchors cannot tell cells of types that the reference lacks, so this voter leaves "
+                "p_reference empty",
                 name,
                 LEAST_SUPPORT,
             )
