@@ -121,6 +121,11 @@ def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_f
     ) in answer.answer(data)
     (tile,) = [remark for _, what, remark in answer.facts(data) if what == "labels right"]
     assert tile == "of 126 with a true type that the reference has; 14 have another"
+    # Most truths have names of their own: no share is given.
+    data.confusion = data.confusion.assign(truth="my " + data.confusion["truth"])
+    assert answer.names_differ(data)
+    assert "are right" not in answer.answer(data)
+    assert ("?", "labels right") in [tile[:2] for tile in answer.facts(data)]
     of_types = {"cells": "query", "embedding": "dice", "value": 0.0, "note": "1180 cell(s)"}
     rows = [{**of_types, "metric": f"set_coverage:{name}"} for name in ("T lymphocyte", "NA")]
     data.metrics = pd.concat([data.metrics, pd.DataFrame(rows)])

@@ -53,7 +53,8 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
             remark = f"of {cells:,} with a true type that the reference has"
             if others:
                 remark += f"; {others:,} have another"
-            found.append((percent(right, cells), "labels right", remark))
+            number = "?" if names_differ(data) else percent(right, cells)
+            found.append((number, "labels right", remark))
     if data.by_markers:
         given = (data.obs["cell_type"] != UNASSIGNED).mean()
         found.append((percent(given, len(data.obs)), "have a label", "most by marker lists"
@@ -96,7 +97,7 @@ def answer(data: ReportData) -> str:
         f"{int(one.sum()):,} have one possible label"
     )
     right = disputes.right_of(data, one)
-    if right is not None:
+    if right is not None and not names_differ(data):
         share, n = right
         whose = (
             "of these"
@@ -123,6 +124,14 @@ def known_cells(data: ReportData) -> int:
     """Query cells whose truth is a label of the reference."""
     cells = truth_cells(data)
     return int(cells[cells.index.isin(data.reference_types)].sum())
+
+
+def names_differ(data: ReportData) -> bool:
+    """Whether most truths are no label of the reference: their names differ, rather than the cells.
+
+    What is right by name then says little of the labels.
+    """
+    return known_cells(data) < truth_cells(data).sum() / 2
 
 
 def summary(data: ReportData) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dice_atlas.names import FEW_ANCHORS, SPACES, UNASSIGNED, split_set
 from dice_atlas.report import disputes
-from dice_atlas.report.answer import by_whom, known_cells, truth_cells
+from dice_atlas.report.answer import by_whom, known_cells, names_differ, truth_cells
 from dice_atlas.report.data import ReportData, of_transfer
 from dice_atlas.report.finding import Finding, listed, pick, plural
 from dice_atlas.report.tables import percent
@@ -166,7 +166,7 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
             f"{lacking.sum():,} query cells have a truth that the reference lacks: "
             f"{listed(list(lacking.index))}."
         )
-        if lacking.sum() > n:
+        if names_differ(data):
             text += " Are these other names for the reference's types? Truth is compared by name."
         action = (
             "Other names of the same types can be joined (annotate.rename). Cells of a type that "
