@@ -35,15 +35,16 @@ SPACED = st.sampled_from(["", " ", "  "])
 
 
 @given(
-    st.dictionaries(words("=;|"), st.lists(words(";|"), min_size=1, max_size=4), max_size=4)
-    .filter(bool), SPACED,
+    st.dictionaries(words("=;|!"), st.lists(words(";|"), min_size=1, max_size=4), max_size=4)
+    .filter(bool), st.booleans(), SPACED,
 )  # fmt: skip
-def test_a_subset_is_parsed_back(conditions, space):
+def test_a_subset_is_parsed_back(conditions, kept, space):
+    sign = "=" if kept else "!="
     spec = ";".join(
-        f"{space}{column}{space}={space}" + f"{space}|{space}".join(values)
+        f"{space}{column}{space}{sign}{space}" + f"{space}|{space}".join(values)
         for column, values in conditions.items()
     )
-    assert parse_subset(spec) == conditions
+    assert parse_subset(spec) == [(*condition, kept) for condition in conditions.items()]
 
 
 # Symbols without a number at their end, which may be a gene's own.

@@ -209,6 +209,10 @@ def test_column_text():
 def test_subset():
     assert keep_mask(OBS, "donor=101|107", "a").tolist() == [True, True, False]
     assert keep_mask(OBS, "donor=101|107;plate=1;ok=False", "a").tolist() == [False, True, False]
+    assert keep_mask(OBS, "donor!=101", "a").tolist() == [False, True, True]
+    assert keep_mask(OBS, "donor != 101 | 107; plate=2", "a").tolist() == [False, False, True]
+    with pytest.raises(InputError, match=r"no cell has donor = 102; values of donor: , 101, 107"):
+        keep_mask(OBS, "donor!=102", "a")
     with pytest.raises(InputError, match=r"no obs column 'doner'.*donor"):
         keep_mask(OBS, "doner=101", "a")
     with pytest.raises(InputError, match=r"no cell has plate = 3, 4; values of plate: 1, 2"):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dice_atlas.counts.formats import is_label_table, label_columns
 from dice_atlas.counts.readers import read_obs
-from dice_atlas.counts.subset import column_text, keep_mask, parse_subset
+from dice_atlas.counts.subset import column_text, keep_mask, subset_columns
 from dice_atlas.counts.tables import fields, separator_of, warn_of_cut
 from dice_atlas.counts.text_files import text_of
 from dice_atlas.errors import InputError, dead_link, reading
@@ -112,9 +112,7 @@ def read_truth(settings: Mapping[str, Mapping[str, str]], obs: pd.DataFrame) -> 
         if is_label_table(spec):
             labels = read_label_table(source)
         else:
-            table = read_obs(
-                source, {spec, *(parse_subset(row["subset"]) if row["subset"] else ())}
-            )
+            table = read_obs(source, {spec, *subset_columns(row["subset"])})
             if row["subset"]:
                 table = table[keep_mask(table, row["subset"], source)]
             labels = label_column(spec, source, table)

@@ -175,7 +175,8 @@ def remarks(
     if len(no_type):
         found.append(
             f"Look at {_listed(no_type)}: cells of the query would get this as their type. Leave "
-            "the label of these cells empty, or leave them out with `subset` in the sheet."
+            "the label of these cells empty, or leave them out with `subset` in the sheet "
+            f"(where labels are a column of the cells: COLUMN!={no_type.index[0]})."
         )
     if len(counts):
         unknown = truth[~truth.isin(counts.index)].value_counts()

@@ -29,7 +29,7 @@ def read_counts(
     Parameters
     ----------
     path : in one of `FORMATS`.
-    subset : cells to keep, "column=value|value;other=value" on obs columns; "" = all. Only they
+    subset : cells to keep, "column=value|value;other!=value" on obs columns; "" = all. Only they
         need to be raw counts, with barcodes that stand once.
     slot : X, raw, or the name of a layer, for formats that have them; "" = the best one.
     expression : a key of `check.CHECKS`; "" = raw counts.

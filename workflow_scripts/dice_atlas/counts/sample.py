@@ -14,7 +14,7 @@ from dice_atlas.counts.keys import cell_keys
 from dice_atlas.counts.labels import read_labels, read_parents
 from dice_atlas.counts.logged import has_one_total, total_of
 from dice_atlas.counts.readers import look_at_counts, read_counts
-from dice_atlas.counts.subset import parse_subset, sheet_values
+from dice_atlas.counts.subset import sheet_values, subset_columns
 from dice_atlas.files import sha256
 from dice_atlas.names import FROM_OBS, LOG1P
 
@@ -144,7 +144,7 @@ def look_at_sample(row: dict[str, Any], names: str | Path | None = None) -> Look
 
 def obs_columns(row: dict[str, Any]) -> set[str]:
     """Columns of obs that a row of the sheet speaks of; no other is read."""
-    wanted = set(parse_subset(row["subset"])) if row["subset"] else set()
+    wanted = subset_columns(row["subset"])
     wanted.update(label_columns(row["labels"]))
     fields = [row["batch"], *row["extra"].values()]
     wanted |= {f.removeprefix(FROM_OBS) for f in fields if f.startswith(FROM_OBS)}

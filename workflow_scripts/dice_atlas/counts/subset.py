@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,17 +45,32 @@ def strings(values: pd.Series | pd.Index) -> list[str]:
     return ["" if pd.isna(v) else str(v).strip() for v in values]
 
 
-def parse_subset(spec: str) -> dict[str, list[str]]:
-    """Values to keep by column, of "column=value|value;other=value"."""
-    conditions: dict[str, list[str]] = {}
+class Condition(NamedTuple):
+    """Cells that have one of these values in an obs column are kept, or (not `kept`) left out."""
+
+    column: str
+    values: list[str]
+    kept: bool
+
+
+def parse_subset(spec: str) -> list[Condition]:
+    """Conditions of "column=value|value;other!=value"."""
+    conditions = []
     for part in spec.split(";"):
         column, _, values = part.partition("=")
-        conditions[column.strip()] = [value.strip() for value in values.split("|")]
+        kept = not column.rstrip().endswith("!")
+        name = (column if kept else column.rstrip()[:-1]).strip()
+        conditions.append(Condition(name, [value.strip() for value in values.split("|")], kept))
     return conditions
 
 
+def subset_columns(spec: str) -> set[str]:
+    """Obs columns that a subset is told by; none of an empty one."""
+    return {condition.column for condition in parse_subset(spec)} if spec else set()
+
+
 def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
-    """Which cells are in the subset: all columns must have one of their values.
+    """Which cells are in the subset: they must meet all conditions.
 
     Parameters
     ----------
@@ -68,7 +84,7 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
         For a column or a value that is not there (with those that are), and for no cell.
     """
     keep = np.ones(len(obs), dtype=bool)
-    for column, values in parse_subset(spec).items():
+    for column, values, kept in parse_subset(spec):
         cells = column_text(obs, column, source)
         there = sorted(cells.unique())
         unknown = [value for value in values if value not in there]
@@ -78,7 +94,7 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
                 f"{source}: no cell has {column} = {', '.join(unknown)}; values of {column}: "
                 f"{', '.join(there[:20])}{more}; correct `subset` in the sample sheet"
             )
-        keep &= cells.isin(values).to_numpy()
+        keep &= cells.isin(values).to_numpy() == kept
     if not keep.any():
         raise InputError(
             f"{source}: no cell meets all conditions of the subset {spec!r}, expected at least "
