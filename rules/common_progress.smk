@@ -215,11 +215,22 @@ def earlier_warnings():
         return []
     logs = [str(job.log[0]) for job in workflow.dag.jobs if job.log]
     found = [line for log in logs for line in warnings_of(log)]
-    if os.path.exists(log_of("check")):
+    if is_newest(
+        log_of("check"),
+        [default_file(config["samples"]), *workflow.config_settings.configfiles],
+    ):
         lines = read_log(log_of("check")).splitlines()
         found += [line for line in lines if line.startswith("Look at ")]
     lines = [f"    {line}" for line in dict.fromkeys(found)]
     return ["Warnings of earlier runs and of `check`:", *lines] if lines else []
+
+
+def is_newest(path, others):
+    """Whether a file is there, and none of the others was changed after it."""
+    there = [other for other in map(str, others) if os.path.exists(other)]
+    return os.path.exists(path) and all(
+        os.path.getmtime(path) >= os.path.getmtime(other) for other in there
+    )
 
 
 def guess(jobs, cells):
@@ -240,12 +251,14 @@ def guess(jobs, cells):
     pace = Pace.from_config(config["prior"], config["denoise"])
     if not cells:
         return "no guess of the time: the number of cells is not known before they are read"
+    unknown = unknown_rules(planned, pace)
+    if 2 * sum(job.rule.name in unknown for job in jobs) > len(jobs):
+        return "no guess of the time: most of these jobs have not been measured"
     cores = workflow._cores if workflow.local_exec else None
     minutes = in_words(guess_minutes(planned, cells, cores, pace))
     where = (
         f"on {cores} idle core{'s' * (cores != 1)}" if cores else "beside the queue's"
     )
-    unknown = unknown_rules(planned, pace)
     without = f", without {', '.join(unknown)}" if unknown else ""
     return f"a guess of the time: {minutes} {where}{without}"
 
