@@ -97,7 +97,7 @@ def test_sure_labels_that_are_wrong_are_told(data):
     assert len(cells) >= 20
     wrong = relabelled(data, cells, "T cell")
     (found,) = disputes.sure_and_wrong(wrong)
-    assert found.text.startswith(f"{len(cells)} of the {len(cells)} cells whose label is not")
+    assert found.text.startswith(f"{len(cells)} cells have a label that is not their given truth")
     assert found.grade == "serious"
     # Of the reasons for doubt those that a cell with one possible label may have.
     sure = ("none", "voters_disagree", "cluster_disagrees", "few_anchors")
@@ -201,7 +201,7 @@ def test_the_answer_counts_cells(data):
     # All of them have a truth.
     assert text.startswith(
         f"{(query['cell_type'] != 'unassigned').sum()} of 140 query cells got one of 3 cell types. "
-        f"{one} have one possible label; of these, 100% are right"
+        f"{one} have one possible label; 100% of these are right"
     )
     doubt = (query["cell_type_doubt"] != NO_DOUBT).sum()
     assert text.endswith(f"{doubt} have a reason for doubt. q2 lies apart from the reference.")

@@ -108,7 +108,7 @@ def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files,
 
 def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_files):
     data = read_report_data(make_files(), 2)
-    assert "have one possible label; of these, 100% are right" in answer.answer(data)
+    assert "have one possible label; 100% of these are right" in answer.answer(data)
     # A third of the cells has a truth by another name, and a fifth of the others a wrong one.
     sure = data.query.index[page_tables.confident(data.query)]
     data.truth[sure[::3]] = "T lymphocyte"
@@ -116,8 +116,7 @@ def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_f
     known = data.truth[sure[np.arange(len(sure)) % 3 > 0]]
     right = (data.query["cell_type"][known.index] == known).mean()
     assert (
-        f"; of the {len(known)} of these with a true type that the reference has, {right:.0%} are "
-        "right"
+        f". The reference has the true type of {len(known)} of these; {right:.0%} of them are right"
     ) in answer.answer(data)
     (tile,) = [remark for _, what, remark in answer.facts(data) if what == "labels right"]
     assert tile == "of 126 with a true type that the reference has; 14 have another"

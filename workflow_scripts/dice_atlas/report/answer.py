@@ -99,12 +99,13 @@ def answer(data: ReportData) -> str:
     right = disputes.right_of(data, one)
     if right is not None and not names_differ(data):
         share, n = right
-        whose = (
-            "of these"
-            if n == one.sum()
-            else f"of the {n:,} of these with a true type that the reference has"
-        )
-        text += f"; {whose}, {percent(share, n)} are right"
+        if n == one.sum():
+            text += f"; {percent(share, n)} of these are right"
+        else:
+            text += (
+                f". The reference has the true type of {n:,} of these; {percent(share, n)} of them "
+                "are right"
+            )
     if "cell_type_doubt" in query:
         n = int((query["cell_type_doubt"] != NO_DOUBT).sum())
         text += f". {n:,} have a reason for doubt"

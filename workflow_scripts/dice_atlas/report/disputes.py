@@ -85,8 +85,8 @@ def sure_and_wrong(data: ReportData) -> Iterator[str | Finding]:
     sure = int((wrong & confident(data.query)).sum())
     if wrong.sum() >= LEAST_CELLS and sure > MOSTLY * wrong.sum():
         yield Finding(
-            f"{sure:,} of the {int(wrong.sum()):,} cells whose label is not the given truth have "
-            "one possible label: prediction sets do not see these errors.",
+            f"{int(wrong.sum()):,} cells have a label that is not their given truth. {sure:,} of "
+            "them have one possible label: their prediction sets do not show the error.",
             "serious",
             pick(
                 role="query",
