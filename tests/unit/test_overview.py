@@ -56,7 +56,7 @@ def test_what_may_be_wrong_is_named(looks):
     assert found[2].startswith("Look at q: 50%")
     assert found[3] == "2 labels: B 45, T 10."
     assert found[4].endswith("coarse: T 10.")
-    assert found[5].startswith("A whole run of 65 cells takes roughly 1 min of one core")
+    assert found[5].startswith("A whole run of 65 cells takes roughly 3 min of one core")
     truth = pd.Series(["T"] * 3 + ["B cell"] * 2)
     assert "lacks: B cell 2." in remarks(overview(looks, [truth]))[5]
     assert remarks(overview(looks, [truth[:3]])) == found

@@ -19,6 +19,8 @@ from dice_atlas.texts import with_near
 # 100,000 cells; docs/scale.md has the measurements, a test compares them.
 START_SECONDS, SECONDS_PER_CELL = 80, 0.0096
 START_MIB, MIB_PER_CELL = 500, 0.006
+# What Snakemake and the start of Python add to the 40 jobs of a study, as in `effort`.
+AROUND_JOBS = 80
 # Labels of fewer cells: at the default coverage, their prediction sets share a threshold, about.
 FEW_CELLS = 40
 # Genes of a sample that the others lack: beyond this share it is said.
@@ -187,7 +189,7 @@ def remarks(
                 "same types, translate them in `annotate.rename`; an empty name leaves them out."
             )
     cells = int(table["cells"].sum())
-    minutes = (START_SECONDS + SECONDS_PER_CELL * cells) / 60
+    minutes = (START_SECONDS + AROUND_JOBS + SECONDS_PER_CELL * cells) / 60
     gib = (START_MIB + MIB_PER_CELL * cells) / 1024
     found.append(
         f"A whole run of {cells:,} cells takes roughly {minutes:.0f} min of one core, and "
