@@ -96,6 +96,16 @@ def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files,
         "Look at the markers of its labels before you use them. A reference nearer to the sample "
         "helps; asking for surer labels helps little."
     )
+    # The fixture's cells that are unassigned have a low score.
+    by_score = data.obs["cell_type_rule"]
+    some = data.obs.index[data.obs["sample"] == "q2"][:3]
+    data.obs["cell_type_rule"] = by_score.where(
+        ~data.obs.index.isin(some), "p_reference_below_0.01"
+    )
+    (told,) = lying_apart.entries(replace(data))
+    assert told.text.startswith(one.text)
+    assert " 3 of its cells are unassigned by p_reference" in told.text
+    data.obs["cell_type_rule"] = by_score
     data.obs.loc[data.obs["sample"] == "q2", "cell_type_p_reference"] = np.nan
     (one,) = lying_apart.entries(replace(data))
     assert "the mean score is 0.70" in one.text

@@ -29,6 +29,12 @@ def without_support(data: ReportData) -> list[str]:
     return list(unknown.index[unknown])
 
 
+def taken_for_unknown(data: ReportData, sample: str) -> int:
+    """Cells of a sample that are unassigned because the reference seems to lack their type."""
+    own = data.query.loc[data.query["sample"] == sample, "cell_type_rule"]
+    return int(own.astype(str).str.startswith("p_reference").sum())
+
+
 def entries(data: ReportData) -> Iterator[Finding]:
     """One entry for each sample that lies apart; those that only lack support share one."""
     alone = without_support(data)
@@ -52,6 +58,11 @@ def entries(data: ReportData) -> Iterator[Finding]:
             alone.remove(str(row.sample))
             text += (
                 " Cells of types that the reference lacks cannot be told there (no p_reference)."
+            )
+        elif n := taken_for_unknown(data, str(row.sample)):
+            text += (
+                f" {n:,} of its cells are unassigned by p_reference: in such a sample, these may "
+                "be common types."
             )
         yield Finding(text, "serious", pick(role="query", sample=str(row.sample)), action)
     if alone:
