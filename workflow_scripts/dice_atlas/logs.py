@@ -146,11 +146,16 @@ def read_log(path: str | Path) -> str:
 
 
 def last_result(path: str | Path, default: str = "done") -> str:
-    """The last line that a job logged before its seconds, cut to `RESULT_LENGTH` characters."""
+    """The last line that a job logged before its seconds; of more than `RESULT_LENGTH` characters
+    the first words.
+    """
     lines = [text for level, text in entries_of(path) if level == "INFO"]
     kept = [text for text in lines if text and "\n" not in text and not SECONDS.fullmatch(text)]
     result = kept[-1] if kept else default
-    return result if len(result) <= RESULT_LENGTH else f"{result[: RESULT_LENGTH - 4]} ..."
+    if len(result) <= RESULT_LENGTH:
+        return result
+    start, _, word = result[: RESULT_LENGTH - 3].rpartition(" ")
+    return f"{start or word[:-1]} ..."
 
 
 def stamp_of(path: str | Path) -> tuple[int, int, int] | None:

@@ -284,9 +284,9 @@ def agreement_table(data: ReportData, disputed: Container[str] = ()) -> Table | 
     """
     agreement, final = of_transfer(data.cluster_labels), data.settings.voters.final
     others = [name for name in dict.fromkeys(agreement["space"]) if name != final]
-    columns = ["cluster", "query cells", "label", "disputed", "agreement", "unassigned"]
+    columns = ["cluster", "query cells", "label", "disputed", "with this label", "unassigned"]
     columns += [f"label in {name}" for name in others]
-    columns += ["reference cells", "their label", "agreement"]
+    columns += ["reference cells", "their label", "with their label"]
     rows = []
     for cluster in data.clusters:
         of_cluster = agreement[agreement["cluster"] == cluster]

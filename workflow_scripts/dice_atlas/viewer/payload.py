@@ -149,7 +149,7 @@ def make_payload(atlas: str | Path, cells: Cells, settings: ViewerSettings) -> P
     head = {"cells": len(obs), "n": len(rows), "maps": maps, "columns": columns, "ids": ids,
             "genes": genes, "selected": min(len(selected), len(genes))}  # fmt: skip
     logger.info(
-        "the page holds %d of %d cells, %d genes; %.1f MB", len(rows), len(obs), len(genes),
+        "the page holds %d of %d cells, %d genes; %.1f MB of data", len(rows), len(obs), len(genes),
         blob.size * LETTERS / 1e6,
     )  # fmt: skip
     return Payload(
