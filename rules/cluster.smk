@@ -43,6 +43,8 @@ rule embed_umap:
         runtime=runtime(120),
     params:
         embedding=config["cluster"]["embedding"],
+        exact_up_to=config["cluster"]["exact_up_to"],
+        sketch=config["scale"]["sketch"],
         seed=config["seed"],
     script:
         "../workflow_scripts/embed_umap.py"

@@ -13,6 +13,7 @@ if __name__ == "__main__":
         graph, data = ad.read_h5ad(given.graph), ad.read_h5ad(given.embedding)
         pair = f"{given.graph} and {given.embedding}"
         require_same_cells(graph.obs_names, data.obs_names, pair)
-        layout = embed_umap(graph, embedding_of(data, name), name, snakemake.params.seed)
+        limits = snakemake.params.exact_up_to, snakemake.params.sketch
+        layout = embed_umap(graph, embedding_of(data, name), name, snakemake.params.seed, *limits)
         log.info("a map of %d cells", len(layout))
         write_table(umap_table(graph.obs_names, layout), snakemake.output.umap)

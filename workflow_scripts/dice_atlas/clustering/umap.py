@@ -7,13 +7,28 @@ import scanpy as sc
 
 from dice_atlas.errors import InputError
 from dice_atlas.numerics.compiled import keep_compiled
+from dice_atlas.numerics.neighbors import EXACT_UP_TO, Neighbors
+from dice_atlas.numerics.sketch import drawn
 
 # The spectral start needs more cells than the eigenvectors that it asks for.
 MIN_SPECTRAL = 10
+# Of many cells: passes of the optimiser, which starts from a map of some; cells of that map among
+# which another one is placed.
+EPOCHS, PLACED_AMONG = 50, 3
 
 
-def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -> np.ndarray:
+def embed_umap(
+    graph: ad.AnnData,
+    embedding: np.ndarray,
+    name: str,
+    seed: int,
+    exact_up_to: int = EXACT_UP_TO,
+    sketch: int = 50_000,
+) -> np.ndarray:
     """Two-dimensional layout by `scanpy.tl.umap`.
+
+    More than `exact_up_to` cells start from a map of `sketch` of them, and not from eigenvectors of
+    their graph: these take longer than all else, and so fewer passes suffice.
 
     With a seed given, UMAP's optimiser runs on one thread: the layout is reproducible on one
     machine and one set of package versions, and does not depend on the number of threads.
@@ -23,6 +38,7 @@ def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -
     graph : graph.h5ad: obsp, uns `neighbors`, uns `embedding`.
     embedding : cells x k, the embedding that the graph was made of.
     name : its name in config (dice, harmony, pca); the graph must say the same.
+    exact_up_to, sketch : numbers of cells, see above.
 
     Returns
     -------
@@ -43,10 +59,29 @@ def embed_umap(graph: ad.AnnData, embedding: np.ndarray, name: str, seed: int) -
     work = ad.AnnData(obs=graph.obs[[]], obsp=dict(graph.obsp))
     work.uns["neighbors"] = dict(graph.uns["neighbors"])
     work.obsm[work.uns["neighbors"]["params"]["use_rep"]] = np.asarray(embedding, dtype=np.float32)
-    start = "spectral" if work.n_obs >= MIN_SPECTRAL else "random"
+    start, passes = "spectral" if work.n_obs >= MIN_SPECTRAL else "random", None
+    if work.n_obs > exact_up_to:
+        start, passes = "start", EPOCHS
+        work.obsm[start] = placed(embedding, sketch, seed)
     keep_compiled()
-    sc.tl.umap(work, random_state=seed, init_pos=start)
+    sc.tl.umap(work, random_state=seed, init_pos=start, maxiter=passes)
     return np.asarray(work.obsm["X_umap"], dtype=np.float32)
+
+
+def placed(points: np.ndarray, sketch: int, seed: int) -> np.ndarray:
+    """Places (cells x 2, float32) on a map of `sketch` of the cells: their own, or the middle of
+    those of the nearest among them.
+
+    Parameters
+    ----------
+    points : cells x k.
+    """
+    rows = drawn(np.arange(len(points)), sketch, seed)
+    layout = joint_umap(points[rows], seed)
+    near, _ = Neighbors(points[rows]).nearest(points, min(PLACED_AMONG, len(rows)))
+    places = layout[near].mean(axis=1)
+    places[rows] = layout
+    return places
 
 
 def umap_table(cells: pd.Index, layout: np.ndarray) -> pd.DataFrame:
