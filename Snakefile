@@ -12,10 +12,10 @@ min_version("9.0")
 SETTINGS = "config/config.yaml"
 if workflow.overwrite_configfiles or not os.path.exists(SETTINGS):
     SETTINGS = workflow.source_path(SETTINGS)
-# Else the first line of each command is about a file of Snakemake's own cache.
-logger.addFilter(
-    lambda record: "is extended by additional config" not in record.getMessage()
-)
+    # Else the first line of each command is about this file of Snakemake's own cache.
+    logger.addFilter(
+        lambda record: f"{SETTINGS} is extended" not in record.getMessage()
+    )
 
 
 configfile: SETTINGS

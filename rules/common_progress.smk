@@ -215,14 +215,18 @@ def earlier_warnings():
         return []
     logs = [str(job.log[0]) for job in workflow.dag.jobs if job.log]
     found = [line for log in logs for line in warnings_of(log)]
-    if is_newest(
-        log_of("check"),
-        [default_file(config["samples"]), *workflow.config_settings.configfiles],
-    ):
+    if is_newest(log_of("check"), looked_at()):
         lines = read_log(log_of("check")).splitlines()
         found += [line for line in lines if line.startswith("Look at ")]
     lines = [f"    {line}" for line in dict.fromkeys(found)]
     return ["Warnings of earlier runs and of `check`:", *lines] if lines else []
+
+
+def looked_at():
+    """What `check` depends on: config, sheet, and the files that it names."""
+    own = workflow.overwrite_configfiles or ["config/config.yaml"]
+    files = [file for row in SHEET.values() for file in all_sources(row)]
+    return [default_file(config["samples"]), *own, *files]
 
 
 def is_newest(path, others):
@@ -271,7 +275,11 @@ def known_cells():
     paths, made = [], 0
     for name in SAMPLES:
         own, read = SHEET[name]["path"], out(f"samples/{name}/counts.h5ad")
-        if own in DEMO_FILES.values() and not os.path.exists(own):
+        if (
+            os.path.basename(own) in DEMO_CELLS
+            and own.startswith(DEMO)
+            and not os.path.exists(own)
+        ):
             made += DEMO_CELLS[os.path.basename(own)]
         else:
             paths.append(read if os.path.exists(read) else own)

@@ -13,7 +13,7 @@ if __name__ == "__main__":
         if len(seen.table):
             saved = list(snakemake.input.card)
             card = read_card(saved[0]) if saved else None
-            told = [] if seen.faults else ["", *remarks(seen, card, params.markers)]
+            told = ["", *remarks(seen, card, params.markers)]
             text = "\n".join([seen.table.to_string(index=False), *told])
             print(f"\n{text}\n", flush=True)
             log.info("\n%s", text)

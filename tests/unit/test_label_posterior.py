@@ -6,6 +6,7 @@ import torch
 from dice_atlas.dice import label_posterior
 from dice_atlas.dice.label_posterior import LabelShares
 from dice_atlas.dice.label_sets import credible_sets, label_entropy
+from dice_atlas.numerics.exact_neighbors import nearest_on_device
 from dice_atlas.numerics.sketch import subsample_per_label
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -19,10 +20,23 @@ def test_shares_are_those_of_nearest_neighbour_votes(monkeypatch, points, kept):
     # Samples of a kernel are its points, many of them the same.
     samples = rng.standard_normal((points, 5))[rng.permutation(240) % points].reshape(6, 40, 5)
     shares_of = LabelShares(torch.tensor(reference), torch.tensor(codes), 4)
+    asked = []
+
+    def counted(queries, *others):
+        asked.append(len(queries))
+        return nearest_on_device(queries, *others)
+
+    monkeypatch.setattr(label_posterior, "nearest_on_device", counted)
     # Block by block, as a shard's cells come.
     blocks = [shares_of(block) for block in torch.tensor(samples).split([15, 5, 20], dim=1)]
     shares = torch.cat(blocks).numpy()
-    assert len(shares_of.known) <= kept
+    if points == 240:
+        # Samples that never come again are not kept.
+        assert len(shares_of.known) == 0
+    elif kept:
+        assert len(shares_of.known) == sum(asked) == 7
+    else:
+        assert sum(asked) == 3 * 7
     votes = KNeighborsClassifier(15).fit(reference, codes).predict(samples.reshape(-1, 5))
     expected = np.stack([(votes.reshape(6, 40) == c).mean(0) for c in range(4)], axis=1)
     assert np.allclose(shares, expected)

@@ -131,6 +131,8 @@ def test_the_result_is_the_last_line_and_warnings_are_those_of_data(tmp_path):
     assert len(last_result(path)) == 110
     path.write_text(path.read_text() + f"2026-01-01 00:00:00,000 INFO {'a word, ' * 20}\n")
     assert last_result(path).endswith("a word, a ...")
+    path.write_text(path.read_text() + f"2026-01-01 00:00:00,000 INFO file {'x' * 500}\n")
+    assert last_result(path) == f"file {'x' * 101} ..."
     with job_log(str(path)):
         pass
     assert last_result(path) == "done"

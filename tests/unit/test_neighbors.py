@@ -117,6 +117,15 @@ def test_among_nearest_does_not_depend_on_the_parts(monkeypatch, parts, shift):
     for k in (1, 40):
         found = exact_neighbors.among_nearest(queries, points, rows, columns, k)
         np.testing.assert_array_equal(found, ranks[rows, columns] < k)
+    # Ties, and values of little precision far from the origin.
+    for grid in (rng.integers(0, 3, (430, 3)) * 1.0, points[:, :2].astype(np.float32) / 100 + 100):
+        points, queries = grid[30:], grid[:30]
+        index, _ = exact_neighbors.nearest(queries, points, 40)
+        expected = [
+            column in index[row] for row, column in zip(rows, columns % len(points), strict=True)
+        ]
+        found = exact_neighbors.among_nearest(queries, points, rows, columns % len(points), 40)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_approximate_neighbours_are_nearly_all_the_exact_ones(monkeypatch):

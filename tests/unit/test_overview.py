@@ -9,6 +9,7 @@ import scipy.io
 import scipy.sparse as sp
 from dice_atlas.counts import common_genes
 from dice_atlas.counts.overview import (
+    AROUND_JOBS,
     MIB_PER_CELL,
     SECONDS_PER_CELL,
     START_MIB,
@@ -20,6 +21,7 @@ from dice_atlas.counts.overview import (
 from dice_atlas.counts.readers import look_at_counts
 from dice_atlas.counts.sample import Look, load_sample, look_at_sample
 from dice_atlas.counts.some_rows import runs_of, spread_rows
+from dice_atlas.effort import AROUND
 
 ROW = {
     "role": "query", "batch": "b", "labels": "", "labels_source": "", "subset": "", "suffix": "",
@@ -112,6 +114,7 @@ def test_time_and_memory_are_those_of_the_benchmark(root, cells):
     table = pd.read_csv(root / f"docs/scale/{cells}.tsv", sep="\t")
     seconds = START_SECONDS + SECONDS_PER_CELL * cells
     assert seconds == pytest.approx(table["cpu_seconds"].sum(), rel=0.1)
+    assert AROUND_JOBS == 40 * AROUND
     mib = START_MIB + MIB_PER_CELL * cells
     assert mib == pytest.approx(table["mib_largest"].max(), rel=0.1)
 

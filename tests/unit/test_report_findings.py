@@ -104,7 +104,7 @@ def test_a_sample_that_lies_apart_has_one_entry_that_says_what_to_do(make_files,
     )
     (told,) = lying_apart.entries(replace(data))
     assert told.text.startswith(one.text)
-    assert " 3 of its cells are unassigned by p_reference" in told.text
+    assert " 3 of its cells are unassigned by cell_type_p_reference" in told.text
     data.obs["cell_type_rule"] = by_score
     data.obs.loc[data.obs["sample"] == "q2", "cell_type_p_reference"] = np.nan
     (one,) = lying_apart.entries(replace(data))
@@ -131,10 +131,17 @@ def test_truth_counts_where_the_reference_has_the_type_in_answer_and_tile(make_f
     (tile,) = [remark for _, what, remark in answer.facts(data) if what == "labels right"]
     assert tile == "of 126 with a true type that the reference has; 14 have another"
     # Most truths have names of their own: no share is given.
-    data.confusion = data.confusion.assign(truth="my " + data.confusion["truth"])
+    of_all = data.confusion
+    assert not answer.names_differ(data)
+    data.confusion = of_all.assign(truth="my " + of_all["truth"])
     assert answer.names_differ(data)
     assert "are right" not in answer.answer(data)
-    assert ("?", "labels right") in [tile[:2] for tile in answer.facts(data)]
+    assert "have the right label" not in answer.summary(data)
+    tile = next(tile for tile in answer.facts(data) if tile[1] == "labels right")
+    assert tile == ("?", "labels right", "most names of the truth are not the reference's")
+    # Many cells of one type that is really missing are no other name.
+    data.confusion = pd.concat([of_all, of_all.assign(truth="tumour", cells=10_000).head(1)])
+    assert not answer.names_differ(data)
     of_types = {"cells": "query", "embedding": "dice", "value": 0.0, "note": "1180 cell(s)"}
     rows = [{**of_types, "metric": f"set_coverage:{name}"} for name in ("T lymphocyte", "NA")]
     data.metrics = pd.concat([data.metrics, pd.DataFrame(rows)])

@@ -154,8 +154,9 @@ def last_result(path: str | Path, default: str = "done") -> str:
     result = kept[-1] if kept else default
     if len(result) <= RESULT_LENGTH:
         return result
-    start, _, word = result[: RESULT_LENGTH - 3].rpartition(" ")
-    return f"{start or word[:-1]} ..."
+    cut = result[: RESULT_LENGTH - 4]
+    at_word = result[: RESULT_LENGTH - 3].rpartition(" ")[0]
+    return f"{at_word if len(at_word) > RESULT_LENGTH / 2 else cut} ..."
 
 
 def stamp_of(path: str | Path) -> tuple[int, int, int] | None:

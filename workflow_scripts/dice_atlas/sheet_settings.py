@@ -38,7 +38,10 @@ def limits_as_shares(qc: dict[str, Any], sheet: dict[str, dict[str, Any]]) -> li
         f"{100 * limits[criterion.setting]:g} %"
         for place, limits in places.items()
         for criterion in CRITERIA
-        if criterion.rule is PERCENT_RULE and 0 < limits.get(criterion.setting, 0) < 1
+        # Of spike-ins, less than one per cent may well be meant.
+        if criterion.rule is PERCENT_RULE
+        and criterion.metric != "percent_spike"
+        and 0 < limits.get(criterion.setting, 0) < 1
     ]
 
 

@@ -142,19 +142,19 @@ def remarks(
 
     Parameters
     ----------
-    seen : see `overview`; of one sample or more, without faults.
+    seen : see `overview`; of one sample or more. With faults nothing is said of genes and time.
     card : of the saved prior that is to be used.
     markers : whether lists of marker genes label the clusters.
     """
     table, counts, truth = seen.table, seen.labels, seen.truth
-    found = [f"{len(seen.genes):,} genes are in all samples."]
-    for row in table.to_dict("records"):
+    found = [] if seen.faults else [f"{len(seen.genes):,} genes are in all samples."]
+    for row in [] if seen.faults else table.to_dict("records"):
         if float(row["shared genes"].rstrip("%")) < 100 * (1 - SHARE_LOST):
             found.append(
                 f"Look at {row['sample']}: {row['shared genes']} of its genes are in all samples. "
                 "Do the samples name their genes alike?"
             )
-    found += missing_genes(card, seen.genes) if card else []
+    found += missing_genes(card, seen.genes) if card and not seen.faults else []
     if card and not markers and not len(counts):
         found.append(
             "Look at the labels: no reference sample has any, and a saved model holds none. So no "
@@ -178,7 +178,7 @@ def remarks(
         found.append(
             f"Look at {_listed(no_type)}: cells of the query would get this as their type. Leave "
             "the label of these cells empty, or leave them out with `subset` in the sheet "
-            f"(where labels are a column of the cells: COLUMN!={no_type.index[0]})."
+            f"(COLUMN!=VALUE, where labels are a column of the cells)."
         )
     if len(counts):
         unknown = truth[~truth.isin(counts.index)].value_counts()
@@ -188,6 +188,8 @@ def remarks(
                 f"{_more(unknown, 8)}. Such cells count as wrong. If they are other names of the "
                 "same types, translate them in `annotate.rename`; an empty name leaves them out."
             )
+    if seen.faults:
+        return found
     cells = int(table["cells"].sum())
     minutes = (START_SECONDS + AROUND_JOBS + SECONDS_PER_CELL * cells) / 60
     gib = (START_MIB + MIB_PER_CELL * cells) / 1024

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dice_atlas.errors import InputError
 from dice_atlas.names import FROM_OBS
-from dice_atlas.texts import hidden
+from dice_atlas.texts import hidden, with_near
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,14 @@ def strings(values: pd.Series | pd.Index) -> list[str]:
 
 
 class Condition(NamedTuple):
-    """Cells that have one of these values in an obs column are kept, or (not `kept`) left out."""
+    """Cells that have one of these values in an obs column are kept, or (not `kept`) left out.
+
+    Attributes
+    ----------
+    column : of obs.
+    values : its text in the cells.
+    kept : whether such cells are kept.
+    """
 
     column: str
     values: list[str]
@@ -81,14 +88,20 @@ def keep_mask(obs: pd.DataFrame, spec: str, source: str) -> np.ndarray:
     Raises
     ------
     InputError
-        For a column or a value that is not there (with those that are), and for no cell.
+        For a column or a value to keep that is not there (with those that are), and for no cell. A
+        value to leave out may be missing, with a warning: a sheet says the same of all samples.
     """
     keep = np.ones(len(obs), dtype=bool)
     for column, values, kept in parse_subset(spec):
         cells = column_text(obs, column, source)
         there = sorted(cells.unique())
         unknown = [value for value in values if value not in there]
-        if unknown:
+        if unknown and not kept:
+            logger.warning(
+                "%s: no cell has %s = %s, which `subset` leaves out", source, column,
+                ", ".join(with_near(value, there) for value in unknown),
+            )  # fmt: skip
+        elif unknown:
             more = ", ..." if len(there) > 20 else ""
             raise InputError(
                 f"{source}: no cell has {column} = {', '.join(unknown)}; values of {column}: "

@@ -20,6 +20,10 @@ class LabelShares:
     reference, codes : latents (m, k) of reference cells, and their labels (m,) int64.
     n_labels : number of labels; the largest code is smaller.
     neighbors : of a sample; all of the reference where it has fewer.
+
+    Attributes
+    ----------
+    known, label : samples that came more than once (n, k), and their labels (n,).
     """
 
     def __init__(
@@ -42,12 +46,15 @@ class LabelShares:
         """Labels (n,) of samples (n, k); neighbours of so many are sought at once."""
         known = len(self.known)
         both = torch.cat([self.known, samples])
-        distinct, place = torch.unique(both, dim=0, return_inverse=True)
+        distinct, place, times = torch.unique(both, dim=0, return_inverse=True, return_counts=True)
         label = torch.full((len(distinct),), -1, dtype=torch.int64, device=samples.device)
         label[place[:known]] = self.label
         for new in (label < 0).nonzero()[:, 0].split(at_once):
             near = nearest_on_device(distinct[new], self.reference, self.neighbors)
             label[new] = self.one_hot[near].sum(dim=1).argmax(dim=1)
-        if len(distinct) <= KEPT:
-            self.known, self.label = distinct, label
+        # What came once may never come again: samples of a network do not.
+        again = times > 1
+        again[place[:known]] = True
+        if again.sum() <= KEPT:
+            self.known, self.label = distinct[again], label[again]
         return label[place[known:]]

@@ -44,14 +44,15 @@ def read_blocks(
 
 
 def stack_rows(blocks: list[sp.csr_matrix]) -> sp.csr_matrix:
-    """Blocks one below the other, all of one width.
+    """Blocks (one or more, cells x genes) one below the other, as `scipy.sparse.vstack` does.
 
-    The list is emptied on the way: `scipy.sparse.vstack` holds all values twice.
+    The list is emptied on the way, so that no value is held twice.
     """
     n_rows, n_columns = sum(block.shape[0] for block in blocks), blocks[0].shape[1]
     size = sum(block.nnz for block in blocks)
     index = np.int32 if size <= np.iinfo(np.int32).max else np.int64
-    data, indices = np.empty(size, dtype=blocks[0].dtype), np.empty(size, dtype=index)
+    kind = np.result_type(*(block.dtype for block in blocks))
+    data, indices = np.empty(size, dtype=kind), np.empty(size, dtype=index)
     indptr = np.zeros(n_rows + 1, dtype=index)
     row, start = 0, 0
     blocks.reverse()

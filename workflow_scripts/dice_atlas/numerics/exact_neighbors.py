@@ -98,13 +98,16 @@ def among_nearest(
 
     Parameters
     ----------
-    queries, points, k : see `nearest`.
+    queries, points : m x d and n x d.
     rows, columns : pairs of a query and a point, as positions.
+    k : 1 or more.
     """
     distance = _distances(queries, points, rows, columns)
     nearer = np.zeros(rows.size, dtype=np.int64)
     undecided = np.argsort(rows, kind="stable")
     for part in _random_parts(points.shape[0]):
+        if not undecided.size:
+            break
         asked, start = np.unique(rows[undecided], return_index=True)
         stop = np.append(start[1:], undecided.size)
         chosen = points[part]
@@ -126,7 +129,10 @@ def among_nearest(
 
 
 def _random_parts(n: int) -> Iterator[np.ndarray]:
-    """Positions of n points in parts that grow: cells of one sample are not in the same."""
+    """Positions of n points in parts that grow, drawn at random: neighbouring points are alike.
+
+    The parts change no result, and so have a seed of their own.
+    """
     order = np.random.default_rng(0).permutation(n)
     start, size = 0, FIRST_PART
     while start < n:
@@ -143,7 +149,14 @@ def _around(value: float, error: float) -> tuple[np.float32, np.float32]:
 def _nearer(
     query: np.ndarray, points: np.ndarray, positions: np.ndarray, distance: float, column: int
 ) -> int:
-    """How many of the points come before the one at `column` by distance, then by position."""
+    """How many of the points come before the one at `column` by distance, then by position.
+
+    Parameters
+    ----------
+    query : d values.
+    points, positions : n x d, and where they stand among all points (n).
+    distance, column : of the point that they are compared with.
+    """
     rows = np.zeros(len(points), dtype=np.int64)
     own = _distances(query[None], points, rows, np.arange(len(points)))
     return int(((own < distance) | ((own == distance) & (positions < column))).sum())
@@ -166,13 +179,13 @@ def _blocks(
     fine = 2 * (points.shape[1] + 4) * float(np.finfo(np.float64).eps)
     for start in range(0, queries.shape[0], size):
         rows = slice(start, min(start + size, queries.shape[0]))
-        shifted = queries[rows] - center
+        shifted = queries[rows].astype(np.float64) - center
         block = np.asarray(shifted, dtype=np.float32)
         norms = np.sqrt(np.einsum("ij,ij->i", block, block))
         values = block @ doubled
         values += squares
         own = np.einsum("ij,ij->i", shifted, shifted, dtype=np.float64)
-        # Among points that are all the same, the float64 squares alone round.
+        # Points that are all the same lie in the center: the float32 part of the bound is 0 then.
         error = unit * largest * (2 * norms + largest) + fine * own
         yield rows, values, error.astype(np.float32), own
 

@@ -53,7 +53,9 @@ def facts(data: ReportData) -> list[tuple[str, str, str]]:
             remark = f"of {cells:,} with a true type that the reference has"
             if others:
                 remark += f"; {others:,} have another"
-            number = "?" if names_differ(data) else percent(right, cells)
+            number = percent(right, cells)
+            if names_differ(data):
+                number, remark = "?", "most names of the truth are not the reference's"
             found.append((number, "labels right", remark))
     if data.by_markers:
         given = (data.obs["cell_type"] != UNASSIGNED).mean()
@@ -128,11 +130,13 @@ def known_cells(data: ReportData) -> int:
 
 
 def names_differ(data: ReportData) -> bool:
-    """Whether most truths are no label of the reference: their names differ, rather than the cells.
+    """Whether most names of the truth, and most of their cells, are unknown to the reference.
 
-    What is right by name then says little of the labels.
+    These are then other names, rather than other types, and what is right by name says little.
     """
-    return known_cells(data) < truth_cells(data).sum() / 2
+    cells = truth_cells(data)
+    known = cells.index.isin(data.reference_types)
+    return bool(known.sum() < len(cells) / 2 and cells[known].sum() < cells.sum() / 2)
 
 
 def summary(data: ReportData) -> str:
@@ -165,6 +169,8 @@ def summary(data: ReportData) -> str:
         f"{percent(lost, total)} are unassigned."
     )
     right = data.metric("accuracy_known", final)
+    if names_differ(data):
+        return text + " Most names of the given truth are no label of the reference."
     if right is None:
         if truth_cells(data).sum():
             return text + " None of the given truth's names is a label of the reference."

@@ -189,7 +189,8 @@ def against_truth(data: ReportData) -> Iterator[str | Finding]:
             "serious",
             action="Do not take one possible label for sure; see which types it is below.",
         )
-    yield from better_voter(data)
+    if not names_differ(data):
+        yield from better_voter(data)
 
 
 def better_voter(data: ReportData) -> Iterator[Finding]:

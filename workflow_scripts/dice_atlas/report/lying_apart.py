@@ -61,8 +61,8 @@ def entries(data: ReportData) -> Iterator[Finding]:
             )
         elif n := taken_for_unknown(data, str(row.sample)):
             text += (
-                f" {n:,} of its cells are unassigned by p_reference: in such a sample, these may "
-                "be common types."
+                f" {n:,} of its cells are unassigned by cell_type_p_reference: in such a sample, "
+                "these may be common types."
             )
         yield Finding(text, "serious", pick(role="query", sample=str(row.sample)), action)
     if alone:
