@@ -22,7 +22,7 @@ rule find_anchors:
         "../envs/analysis.yaml"
     threads: 4
     resources:
-        mem_mb=mem_mb(2500, 25),
+        mem_mb=mem_mb(2500, 12),
         runtime=runtime(60),
     params:
         annotate=anchor_settings,

@@ -256,6 +256,7 @@ def test_what_is_approximated_is_said_and_nothing_below_the_limits():
     assert found() == found(800, sketch=800) == []
     assert found(799) == ["graph of the clusters and the map: neighbours among 800 cells are "
                           "approximate"]  # fmt: skip
+    assert found(799, sketch=700)[1] == "the map starts from one of 700 cells, drawn at random"
     # A quarter of the 299 labelled reference cells is asked about together with the query.
     assert len(found(575)) == 1
     assert found(574)[1] == "label transfer: neighbours among 575 cells are approximate"

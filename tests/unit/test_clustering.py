@@ -26,6 +26,7 @@ from dice_atlas.errors import InputError
 from factories import CLUSTER, blobs, make_results
 from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu
+from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score
 
 RESOLUTIONS = [0.05, 0.2, 0.6, 1.0, 8.0]
@@ -266,6 +267,11 @@ def test_umap_keeps_blobs_apart_is_reproducible_and_checks_the_embedding(six_blo
     distances = cdist(layout, layout)
     np.fill_diagonal(distances, np.inf)
     assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.99
+    # Of many cells: from the map of some.
+    many = embed_umap(graph, points, "dice", 0, exact_up_to=100, sketch=len(points) // 3)
+    assert not np.array_equal(many, layout)
+    assert trustworthiness(points, many) > trustworthiness(points, layout) - 0.02
+    assert np.array_equal(layout, embed_umap(graph, points, "dice", 0, exact_up_to=100))
     with pytest.raises(InputError, match="'dice', expected 'pca'"):
         embed_umap(graph, points, "pca", seed=0)
 

@@ -39,7 +39,8 @@ def approximations(
         )
     if note := search_note(len(obs), limits.graph):
         found.append(f"graph of the clusters and the map: {note}")
-        found.append(f"the map starts from one of {limits.sketch:,} cells, drawn at random")
+        if len(obs) > limits.sketch:
+            found.append(f"the map starts from one of {limits.sketch:,} cells, drawn at random")
     if labelled > MOST_CELLS and "linear" in voters.voters:
         found.append(
             f"the linear model is fitted on {MOST_CELLS:,} reference cells, drawn by label"

@@ -27,8 +27,8 @@ def embed_umap(
 ) -> np.ndarray:
     """Two-dimensional layout by `scanpy.tl.umap`.
 
-    More than `exact_up_to` cells start from a map of `sketch` of them, and not from eigenvectors of
-    their graph: these take longer than all else, and so fewer passes suffice.
+    More than `exact_up_to` cells start from a map of `sketch` of them, not from eigenvectors of
+    their graph, which take longer than all else. Fewer passes suffice from such a start.
 
     With a seed given, UMAP's optimiser runs on one thread: the layout is reproducible on one
     machine and one set of package versions, and does not depend on the number of threads.
@@ -56,11 +56,13 @@ def embed_umap(
             f"clusters/graph.h5ad was made of the embedding {made_of!r}, expected {name!r}; "
             "remove it and start again"
         )
-    work = ad.AnnData(obs=graph.obs[[]], obsp=dict(graph.obsp))
+    # UMAP sets small weights of the graph it is given to 0.
+    own = {name: matrix.copy() for name, matrix in graph.obsp.items()}
+    work = ad.AnnData(obs=graph.obs[[]], obsp=own)
     work.uns["neighbors"] = dict(graph.uns["neighbors"])
     work.obsm[work.uns["neighbors"]["params"]["use_rep"]] = np.asarray(embedding, dtype=np.float32)
     start, passes = "spectral" if work.n_obs >= MIN_SPECTRAL else "random", None
-    if work.n_obs > exact_up_to:
+    if work.n_obs > max(exact_up_to, sketch):
         start, passes = "start", EPOCHS
         work.obsm[start] = placed(embedding, sketch, seed)
     keep_compiled()
