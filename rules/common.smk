@@ -113,11 +113,11 @@ MOST_FAILURES = 10
 DEMO = "resources/demo/"
 # What make_demo_data writes.
 DEMO_FILES = {
-    "reference": DEMO + "pbmc_ref.h5ad",
-    "query1": DEMO + "pbmc_q1",
-    "query2": DEMO + "pbmc_q2",
-    "truth1": DEMO + "pbmc_q1_truth.csv",
-    "truth2": DEMO + "pbmc_q2_truth.csv",
+    "reference": f"{DEMO}pbmc_ref.h5ad",
+    "query1": f"{DEMO}pbmc_q1",
+    "query2": f"{DEMO}pbmc_q2",
+    "truth1": f"{DEMO}pbmc_q1_truth.csv",
+    "truth2": f"{DEMO}pbmc_q2_truth.csv",
 }
 DEMO_SHEETS = ("config/samples.tsv", "config/benchmark/quick.tsv")
 
