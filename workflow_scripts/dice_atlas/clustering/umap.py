@@ -57,7 +57,7 @@ def embed_umap(
             "remove it and start again"
         )
     # UMAP sets small weights of the graph it is given to 0.
-    own = {name: matrix.copy() for name, matrix in graph.obsp.items()}
+    own = {**graph.obsp, "connectivities": graph.obsp["connectivities"].copy()}
     work = ad.AnnData(obs=graph.obs[[]], obsp=own)
     work.uns["neighbors"] = dict(graph.uns["neighbors"])
     work.obsm[work.uns["neighbors"]["params"]["use_rep"]] = np.asarray(embedding, dtype=np.float32)

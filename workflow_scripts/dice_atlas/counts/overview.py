@@ -147,14 +147,7 @@ def remarks(
     markers : whether lists of marker genes label the clusters.
     """
     table, counts, truth = seen.table, seen.labels, seen.truth
-    found = [] if seen.faults else [f"{len(seen.genes):,} genes are in all samples."]
-    for row in [] if seen.faults else table.to_dict("records"):
-        if float(row["shared genes"].rstrip("%")) < 100 * (1 - SHARE_LOST):
-            found.append(
-                f"Look at {row['sample']}: {row['shared genes']} of its genes are in all samples. "
-                "Do the samples name their genes alike?"
-            )
-    found += missing_genes(card, seen.genes) if card and not seen.faults else []
+    found = [] if seen.faults else of_genes(seen, card)
     if card and not markers and not len(counts):
         found.append(
             "Look at the labels: no reference sample has any, and a saved model holds none. So no "
@@ -178,7 +171,7 @@ def remarks(
         found.append(
             f"Look at {_listed(no_type)}: cells of the query would get this as their type. Leave "
             "the label of these cells empty, or leave them out with `subset` in the sheet "
-            f"(COLUMN!=VALUE, where labels are a column of the cells)."
+            "(COLUMN!=VALUE, where labels are a column of the cells)."
         )
     if len(counts):
         unknown = truth[~truth.isin(counts.index)].value_counts()
@@ -198,6 +191,18 @@ def remarks(
         f"{gib:.1f} GiB for its largest job."
     )
     return found
+
+
+def of_genes(seen: Overview, card: Mapping[str, Any] | None) -> list[str]:
+    """What is said of the genes; parameters as for `remarks`."""
+    found = [f"{len(seen.genes):,} genes are in all samples."]
+    for row in seen.table.to_dict("records"):
+        if float(row["shared genes"].rstrip("%")) < 100 * (1 - SHARE_LOST):
+            found.append(
+                f"Look at {row['sample']}: {row['shared genes']} of its genes are in all samples. "
+                "Do the samples name their genes alike?"
+            )
+    return found + (missing_genes(card, seen.genes) if card else [])
 
 
 def missing_genes(card: Mapping[str, Any], genes: pd.Index) -> list[str]:

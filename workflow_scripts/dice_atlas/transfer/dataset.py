@@ -12,10 +12,7 @@ import scipy.sparse as sp
 from dice_atlas.counts.common_genes import MIN_COMMON_SHARE, common_genes
 from dice_atlas.counts.logged import cell_totals
 from dice_atlas.errors import InputError
-from dice_atlas.features.selection import (
-    read_gene_names,
-    stream_groups,
-)
+from dice_atlas.features.selection import read_gene_names, stream_groups
 from dice_atlas.features.variable_genes import rank_over_batches
 from dice_atlas.numerics.blocks import stack_rows
 from dice_atlas.tables import read_part, sample_role
